@@ -1,0 +1,3 @@
+"""The saga orchestrator for trading batches."""
+
+__version__ = "0.1.0"

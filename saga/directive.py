@@ -1,0 +1,173 @@
+"""The directive: one immutable instruction that knows how to be undone.
+
+The engine knows no market. A directive tells it, in the engine's own terms, how much is asked
+(`amount`), on what (`subject`), in which direction (`direction`), and what undoes a given effect
+(`inverse`). A package that brings directives of its own registers each under its `kind`:
+
+    @directive_kind
+    class Buy(Directive):
+        kind: Literal["buy"] = "buy"
+        ...
+
+and never touches this package.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Annotated, Self, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, SerializeAsAny, ValidationError
+from pydantic_core import PydanticCustomError
+
+from saga.errors import UnknownKind
+from saga.exact import ONE
+from saga.ids import BatchId, DirectiveId
+from saga.outcome import Outcome
+from saga.policy import RetryPolicy
+
+
+class Directive(BaseModel):
+    """An immutable instruction; subclasses add what their participant needs.
+
+    Attributes:
+        directive_id: `EXE_` and up to 60 letters, digits, `_` or `-`; unique in its batch.
+        kind: the registered name of the directive's type.
+        batch_id: the batch it belongs to, when its maker knows it; without it the directive stands
+            alone until a batch takes it.
+        rollback: this directive undoes another one.
+        retry: how often it is tried; None takes the engine's default.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    directive_id: DirectiveId
+    kind: str
+    batch_id: BatchId | None = None
+    rollback: bool = False
+    retry: RetryPolicy | None = None
+
+    @property
+    def amount(self) -> Decimal:
+        """How much is asked, in the directive's own unit; 1 where the work is indivisible."""
+        return ONE
+
+    @property
+    def subject(self) -> str | None:
+        """What it acts on, such as a symbol; None if nothing can be named."""
+        return None
+
+    @property
+    def direction(self) -> int:
+        """+1 if the effect adds to what is held of the subject, -1 if it takes away, else 0."""
+        return 0
+
+    @property
+    def can_be_undone(self) -> bool:
+        """Tell whether `inverse` has an answer."""
+        return False
+
+    def inverse(self, outcome: Outcome) -> "Directive":
+        """Return the directive that undoes exactly what the outcome says took effect.
+
+        Raises:
+            NotImplementedError: nothing undoes this kind of directive.
+        """
+        raise NotImplementedError(f"nothing undoes a directive of kind {self.kind!r}")
+
+    def for_amount(self, amount: Decimal) -> Self:
+        """Return the same instruction for another amount: what is left of it after a part was done."""
+        if amount != self.amount:
+            raise NotImplementedError(f"a directive of kind {self.kind!r} cannot be divided")
+        return self
+
+    def describe(self) -> str:
+        """Return the instruction in a few words for people."""
+        return f"{self.kind} {self.subject or self.directive_id}"
+
+
+_D = TypeVar("_D", bound=type[Directive])
+_REGISTERED: dict[str, type[Directive]] = {}
+
+
+def directive_kind(directive_type: _D) -> _D:
+    """Register a directive type under the default of its `kind` field; a class decorator.
+
+    Raises:
+        ValueError: the kind is missing, or already taken by another type.
+    """
+    kind = directive_type.model_fields["kind"].default
+    if not isinstance(kind, str) or not kind:
+        raise ValueError(f"{directive_type.__name__} must give its `kind` field a default name")
+    holder = _REGISTERED.setdefault(kind, directive_type)
+    if holder is not directive_type:
+        raise ValueError(f"kind {kind!r} is already registered by {holder.__qualname__}")
+    return directive_type
+
+
+def registered_kinds() -> Mapping[str, type[Directive]]:
+    """Return every registered directive type by its kind."""
+    return dict(_REGISTERED)
+
+
+def directive_type_of(kind: str) -> type[Directive]:
+    """Return the directive type registered under a kind.
+
+    Raises:
+        UnknownKind: no type is registered under it.
+    """
+    try:
+        return _REGISTERED[kind]
+    except KeyError:
+        known = ", ".join(sorted(_REGISTERED)) or "none"
+        raise UnknownKind(
+            f"kind {kind!r} is not registered (registered: {known}); "
+            "import the package that brings it before the batch is read"
+        ) from None
+
+
+def explain(error: ValidationError) -> str:
+    """Return the first complaint of a validation error as one sentence: field, rule and value."""
+    complaints = error.errors(include_url=False)
+    first = complaints[0]
+    field = ".".join(str(part) for part in first["loc"])
+    value = "" if first["type"] in _SPEAKS_FOR_ITSELF else f", not {_shown(first['input'])}"
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        message = "is not a known field; check its spelling"
+    more = f" (and {len(complaints) - 1} more)" if len(complaints) > 1 else ""
+    return f"{field}: {message}{value}{more}" if field else f"{message}{value}{more}"
+
+
+_SPEAKS_FOR_ITSELF = frozenset({"amount", "directive", "batch", "id", "missing", "extra_forbidden"})
+_MAX_SHOWN = 60
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "..."
+
+
+def _of_registered_kind(value: object) -> Directive:
+    if isinstance(value, Directive):
+        if _REGISTERED.get(value.kind) is not type(value):
+            raise PydanticCustomError(
+                "directive",
+                "{type} is not the type registered for kind {kind}; register it with directive_kind",
+                {"type": type(value).__name__, "kind": repr(value.kind)},
+            )
+        return value
+    if not isinstance(value, Mapping):
+        raise PydanticCustomError(
+            "directive", "{shown} is not a directive; give an object", {"shown": _shown(value)}
+        )
+    kind = value.get("kind")
+    try:
+        return directive_type_of(kind if isinstance(kind, str) else "").model_validate(dict(value))
+    except UnknownKind as error:
+        raise PydanticCustomError("directive", "{text}", {"text": f"kind: {error}"}) from None
+    except ValidationError as error:
+        raise PydanticCustomError("directive", "{text}", {"text": explain(error)}) from None
+
+
+AnyDirective = SerializeAsAny[Annotated[Directive, BeforeValidator(_of_registered_kind)]]
+"""A field that holds a directive of any registered kind, read and written by its `kind`."""

@@ -1,0 +1,368 @@
+"""What can happen to a saga. Each event is one journal record, and the journal is the truth.
+
+Three sorts of event stand here. *Requests* come from people: submitted, paused, cancelled, retried,
+resolved. *Observations* come from the outside world: reports, silence. *Decisions* come from the
+core: intents, and every change of the saga's state. All are facts once they are durable; none is
+ever changed or removed.
+
+Events carry their names and fields into the file, so both are a format: add fields with defaults,
+never rename or remove one.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import ClassVar, Final
+
+from pydantic import TypeAdapter
+
+from saga.errors import InvalidInput
+from saga.ids import Purpose
+from saga.model import Batch
+from saga.outcome import Exposure, Fill
+from saga.policy import Capabilities, FailurePolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The batch was accepted; always the first record.
+
+    Attributes:
+        policy: what the submitter wants when it fails, with its defaults filled in.
+        capabilities: of the participant of each kind of directive, as they were then.
+        deadline: the instant by which the batch must be over; None has no bound.
+        program: name and version of the program that accepted it.
+        by: who submitted it.
+    """
+
+    kind: ClassVar[str] = "submitted"
+    batch: Batch
+    policy: FailurePolicy
+    capabilities: dict[str, Capabilities]
+    deadline: datetime | None
+    program: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Admission let it run."""
+
+    kind: ClassVar[str] = "started"
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """A new owner took the saga up; what was being sent is unknown from here on."""
+
+    kind: ClassVar[str] = "resumed"
+    program: str
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """Nothing new is to be sent, compensations included; deadlines go on."""
+
+    kind: ClassVar[str] = "paused"
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unpaused:
+    """Sending may go on."""
+
+    kind: ClassVar[str] = "unpaused"
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequested:
+    """Somebody wants the batch stopped, and undone as its mode says."""
+
+    kind: ClassVar[str] = "cancel_requested"
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlinePassed:
+    """The deadline went by while the saga was not over."""
+
+    kind: ClassVar[str] = "deadline_passed"
+
+
+@dataclass(frozen=True, slots=True)
+class Intended:
+    """An attempt is about to be sent; it is sent only once this record is durable.
+
+    Attributes:
+        step: the step's place in the batch, from 0.
+        number: the attempt's number for its purpose, from 1.
+        amount: how much is asked, in the directive's unit.
+    """
+
+    kind: ClassVar[str] = "intended"
+    step: int
+    purpose: Purpose
+    number: int
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class SentAgain:
+    """The same attempt is about to be sent once more, after proof that it never arrived."""
+
+    kind: ClassVar[str] = "sent_again"
+    step: int
+    purpose: Purpose
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """The participant told something new about an attempt.
+
+    Attributes:
+        final: nothing more will happen to the attempt.
+        fills: the fills that were not known before.
+    """
+
+    kind: ClassVar[str] = "reported"
+    step: int
+    purpose: Purpose
+    number: int
+    final: bool
+    fills: tuple[Fill, ...] = ()
+    reason: str | None = None
+    reference: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerLost:
+    """What became of a send is not known: a timeout, a broken connection, garbage."""
+
+    kind: ClassVar[str] = "answer_lost"
+    step: int
+    purpose: Purpose
+    number: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotFound:
+    """A look-up did not find the attempt, which alone proves nothing.
+
+    Attributes:
+        tombstone: the key was withdrawn before, and can never be accepted any more.
+    """
+
+    kind: ClassVar[str] = "not_found"
+    step: int
+    purpose: Purpose
+    number: int
+    tombstone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """A look-up or a withdrawal got no answer that can be used."""
+
+    kind: ClassVar[str] = "no_answer"
+    step: int
+    purpose: Purpose
+    number: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenAbsent:
+    """Enough look-ups over a long enough time: the attempt was never accepted."""
+
+    kind: ClassVar[str] = "proven_absent"
+    step: int
+    purpose: Purpose
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class GaveUp:
+    """The fate of an attempt cannot be found out; it stays unknown until an operator retries."""
+
+    kind: ClassVar[str] = "gave_up"
+    step: int
+    purpose: Purpose
+    number: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepStuck:
+    """Undoing a step has failed for good."""
+
+    kind: ClassVar[str] = "step_stuck"
+    step: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The saga is over, and nothing is to be undone."""
+
+    kind: ClassVar[str] = "completed"
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """The saga is over before anything was sent."""
+
+    kind: ClassVar[str] = "withdrawn"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CompensationStarted:
+    """What took effect is to be undone, for this reason."""
+
+    kind: ClassVar[str] = "compensation_started"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RolledBack:
+    """Everything that took effect has been undone.
+
+    Attributes:
+        cost: what the forward fills and their undo cost together, in the account's currency.
+    """
+
+    kind: ClassVar[str] = "rolled_back"
+    cost: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """The undo could not be finished; this is what is left."""
+
+    kind: ClassVar[str] = "abandoned"
+    reason: str
+    residual: tuple[Exposure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LostTrack:
+    """An outcome cannot be found out; this is what may be left of it."""
+
+    kind: ClassVar[str] = "lost_track"
+    reason: str
+    residual: tuple[Exposure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """The rollback is tried again.
+
+    Attributes:
+        undo_budget: the bound on the undo's whole cost from now on; None is no bound.
+    """
+
+    kind: ClassVar[str] = "retried"
+    by: str
+    reason: str
+    undo_budget: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Adjustment:
+    """One change of holdings that an operator made by hand.
+
+    Attributes:
+        subject: the symbol.
+        quantity: signed change of what is held.
+        cash: signed change of cash, fees included, in the account's currency.
+        reference: the participant's own id of the trade, where there was one.
+    """
+
+    subject: str
+    quantity: Decimal
+    cash: Decimal
+    reference: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """An operator has dealt with what was left.
+
+    Attributes:
+        by: who.
+        reason: why it is right to close the saga.
+        action: what was done.
+        evidence: where that can be seen, for example a ticket or a trade confirmation.
+        adjustments: how holdings and cash changed by it.
+    """
+
+    kind: ClassVar[str] = "resolved"
+    by: str
+    reason: str
+    action: str
+    evidence: str
+    adjustments: tuple[Adjustment, ...] = ()
+
+
+Request = Submitted | Paused | Unpaused | CancelRequested | Retried | Resolved
+Observation = Reported | AnswerLost | NotFound | NoAnswer | Resumed
+Decision = (
+    Started
+    | DeadlinePassed
+    | Intended
+    | SentAgain
+    | ProvenAbsent
+    | GaveUp
+    | StepStuck
+    | Completed
+    | Withdrawn
+    | CompensationStarted
+    | RolledBack
+    | Abandoned
+    | LostTrack
+)
+Event = Request | Observation | Decision
+
+EVENT_TYPES: Final[dict[str, type[Event]]] = {
+    event_type.kind: event_type
+    for event_type in (
+        *(Submitted, Started, Resumed, Paused, Unpaused, CancelRequested, DeadlinePassed),
+        *(Intended, SentAgain, Reported, AnswerLost, NotFound, NoAnswer, ProvenAbsent, GaveUp),
+        *(StepStuck, Completed, Withdrawn, CompensationStarted, RolledBack, Abandoned),
+        *(LostTrack, Retried, Resolved),
+    )
+}
+
+_ADAPTERS: Final[dict[str, TypeAdapter[Event]]] = {
+    kind: TypeAdapter(event_type) for kind, event_type in EVENT_TYPES.items()
+}
+
+
+def encode(event: Event) -> str:
+    """Return the event's fields as JSON text; its kind is kept beside it."""
+    return _ADAPTERS[event.kind].dump_json(event, exclude_defaults=True).decode()
+
+
+def decode(kind: str, data: str) -> Event:
+    """Return the event that was encoded.
+
+    Raises:
+        InvalidInput: the kind is unknown, or the fields do not fit it.
+    """
+    try:
+        adapter = _ADAPTERS[kind]
+    except KeyError:
+        raise InvalidInput(
+            f"journal record of kind {kind!r} is unknown to this version; "
+            "it was written by a newer one, which must be used to read it"
+        ) from None
+    try:
+        return adapter.validate_json(data)
+    except ValueError as error:
+        raise InvalidInput(f"journal record of kind {kind!r} does not decode: {error}") from None

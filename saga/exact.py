@@ -1,0 +1,88 @@
+"""Exact arithmetic on `Decimal`: a result that would have to be rounded is an error, never a surprise.
+
+Python's default context rounds every sum and product to 28 digits in silence. Quantities, prices
+and amounts are added and multiplied only through the functions here, whose context holds any
+result that inputs of the permitted size can give. Rounding happens at one place, explicitly, by
+an instrument's own step: `floor_to_step`.
+"""
+
+from collections.abc import Iterable
+from decimal import (
+    ROUND_FLOOR,
+    Clamped,
+    Context,
+    Decimal,
+    DivisionByZero,
+    Inexact,
+    InvalidOperation,
+    Overflow,
+)
+
+MAX_DIGITS = 28
+"""Most significant digits of a quantity, price or amount that comes from outside."""
+
+MAX_DECIMAL_PLACES = 12
+"""Most digits behind the point of a quantity, price or amount that comes from outside."""
+
+EXACT = Context(
+    prec=200, traps=[Clamped, DivisionByZero, Inexact, InvalidOperation, Overflow]
+)
+
+ZERO = Decimal(0)
+ONE = Decimal(1)
+
+
+def plus(left: Decimal, right: Decimal) -> Decimal:
+    """Return the exact sum."""
+    return EXACT.add(left, right)
+
+
+def minus(left: Decimal, right: Decimal) -> Decimal:
+    """Return the exact difference."""
+    return EXACT.subtract(left, right)
+
+
+def times(left: Decimal, right: Decimal) -> Decimal:
+    """Return the exact product."""
+    return EXACT.multiply(left, right)
+
+
+def total(amounts: Iterable[Decimal]) -> Decimal:
+    """Return the exact sum of all amounts; zero when there are none."""
+    result = ZERO
+    for amount in amounts:
+        result = EXACT.add(result, amount)
+    return result
+
+
+def steps_in(amount: Decimal, step: Decimal) -> int:
+    """Return how many whole steps fit into a non-negative amount."""
+    if step <= 0:
+        raise ValueError(f"step must be positive, not {step}")
+    # Cross-multiplying as integers keeps the division exact whatever the exponents are.
+    numerator, denominator = amount.as_integer_ratio()
+    step_numerator, step_denominator = step.as_integer_ratio()
+    return (numerator * step_denominator) // (denominator * step_numerator)
+
+
+def floor_to_step(amount: Decimal, step: Decimal) -> Decimal:
+    """Return the largest multiple of `step` that is not above `amount`."""
+    return times(Decimal(steps_in(amount, step)), step)
+
+
+def is_multiple(amount: Decimal, step: Decimal) -> bool:
+    """Tell whether `amount` is a whole number of steps."""
+    return floor_to_step(amount, step) == amount
+
+
+def plain(amount: Decimal) -> str:
+    """Return the amount as digits without exponent or trailing zeros: `1200`, `0.25`, `-3`."""
+    text = format(amount, "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text in ("-0", "") else text
+
+
+def floor_to_places(amount: Decimal, places: int) -> Decimal:
+    """Return the amount rounded down (towards minus infinity) to so many places behind the point."""
+    return amount.quantize(Decimal(1).scaleb(-places), rounding=ROUND_FLOOR, context=Context(prec=200))

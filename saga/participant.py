@@ -1,0 +1,95 @@
+"""The protocol for the outside world: what carries directives out, and what it must answer.
+
+An attempt is one try to carry a directive out (or to undo it). Its key is its identity everywhere.
+The engine makes each attempt durable before it calls `send`, and asks about it by key whenever an
+answer was lost.
+
+What the engine makes of a participant's answers:
+
+    send returns a final report without fills     refused: proven that nothing took effect
+    send returns any other report                 accepted; what the report says is believed
+    send raises, or takes too long                unknown: looked up before anything else is decided
+    look_up returns a report                      adopted
+    look_up returns None                          not found, which alone proves nothing
+    look_up raises                                no answer; asked again later
+    look_up or send raises KeyTaken               the key names somebody else's order: no attempt of
+                                                  ours may be matched to it, so its fate is unknown
+"""
+
+from collections.abc import Set
+from dataclasses import dataclass
+from typing import Protocol
+
+from saga.directive import Directive
+from saga.ids import Purpose
+from saga.outcome import Report
+from saga.policy import Capabilities
+
+
+class KeyTaken(Exception):
+    """The participant knows the key, but for an order with other parameters; raised by participants."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try to carry out a directive or its inverse.
+
+    Attributes:
+        key: the client order id; derived from the other fields, at most 36 characters.
+        batch_id: the batch it belongs to.
+        step: the step's place in the batch, from 0.
+        purpose: forward or compensation.
+        number: the attempt's number for that purpose, from 1.
+        directive: what to carry out, for exactly the amount that is still to be done.
+    """
+
+    key: str
+    batch_id: str
+    step: int
+    purpose: Purpose
+    number: int
+    directive: Directive
+
+
+class Participant(Protocol):
+    """What carries out directives of certain kinds in the outside world."""
+
+    @property
+    def name(self) -> str:
+        """A name for people and for the journal."""
+        ...
+
+    @property
+    def kinds(self) -> Set[str]:
+        """The kinds of directive that it carries out, the inverses of each included."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do, and how far its silence can be trusted."""
+        ...
+
+    def check(self, directive: Directive) -> None:
+        """Refuse, at the door, a directive that could never be carried out.
+
+        Called before a batch is stored; asks nobody and changes nothing.
+
+        Raises:
+            InvalidInput: it never can; the sentence names field, value, rule and what to do.
+        """
+        ...
+
+    async def send(self, attempt: Attempt) -> Report:
+        """Carry the attempt out, or begin to; any exception means that its outcome is unknown."""
+        ...
+
+    async def look_up(self, attempt: Attempt) -> Report | None:
+        """Return all that is known about the attempt, asked for directly by its key."""
+        ...
+
+    async def withdraw(self, attempt: Attempt) -> None:
+        """Cancel what is still open of the attempt; its final report comes from `look_up`.
+
+        May be called more than once, for a key that is over, and for one that was never received.
+        """
+        ...
