@@ -1,0 +1,1 @@
+"""The checkpoint store: its protocol, and the stores that keep it."""

@@ -1,0 +1,177 @@
+"""The tables of the SQLite store, as numbered migrations, each with its way back.
+
+A migration that has been released is never edited: a store out there has taken it. To change a
+table, add a migration at the end. The words in the CHECKs are therefore written out here and not
+taken from the enums; a test compares the two.
+
+How values are kept: instants as whole microseconds since 1970 in UTC (small, exact, sortable);
+money and quantities as the text of an exact decimal; digests as 32 bytes.
+
+Every index on `batches` or `trades` ends in the row's `id` by itself, as SQLite appends it. So an
+index on `created_at` serves keyset paging by `(created_at, id)`.
+"""
+
+from typing import Final
+
+from saga.store.protocol import Migration
+
+APPLICATION_ID: Final = 0x54534147
+"""`PRAGMA application_id` of every store: "TSAG"."""
+
+COMPONENT: Final = "engine"
+"""The name under which these migrations are recorded; each projection has a name of its own."""
+
+_BATCHES = """
+CREATE TABLE batches (
+    id INTEGER PRIMARY KEY,
+    batch_uid TEXT NOT NULL UNIQUE,
+    state TEXT NOT NULL CHECK (state IN
+        ('PENDING', 'RUNNING', 'COMPENSATING', 'COMPLETED', 'ROLLED_BACK', 'STALE')),
+    outcome TEXT CHECK (outcome IN ('SUCCESS', 'PARTIAL_SUCCESS', 'FAILED', 'CANCELLED')),
+    status TEXT NOT NULL CHECK (status IN
+        ('pending', 'running', 'success', 'partial_success', 'failed', 'cancelled', 'stale')),
+    mode TEXT NOT NULL CHECK (mode IN ('SEQUENTIAL', 'PARALLEL', 'ATOMIC')),
+    priority TEXT NOT NULL CHECK (priority IN ('HIGH', 'NORMAL', 'LOW')),
+    exclusion_key TEXT,
+    parent_id TEXT,
+    total_trades INTEGER NOT NULL CHECK (total_trades >= 1),
+    processed_trades INTEGER NOT NULL CHECK (processed_trades BETWEEN 0 AND total_trades),
+    failed_trades INTEGER NOT NULL CHECK (failed_trades BETWEEN 0 AND processed_trades),
+    undone_trades INTEGER NOT NULL CHECK (undone_trades BETWEEN 0 AND total_trades),
+    created_at INTEGER NOT NULL,
+    started_at INTEGER,
+    updated_at INTEGER NOT NULL,
+    completed_at INTEGER,
+    deadline INTEGER,
+    paused INTEGER NOT NULL CHECK (paused IN (0, 1)),
+    program TEXT NOT NULL,
+    reason TEXT,
+    waits_for TEXT,
+    undo_cost TEXT CHECK (undo_cost <> '' AND undo_cost NOT GLOB '*[^0-9.-]*'),
+    residual TEXT,
+    head_number INTEGER NOT NULL CHECK (head_number >= 1),
+    head_digest BLOB NOT NULL CHECK (length(head_digest) = 32)
+) STRICT
+"""
+
+_TRADES = """
+CREATE TABLE trades (
+    id INTEGER PRIMARY KEY,
+    batch_id INTEGER NOT NULL REFERENCES batches (id),
+    position INTEGER NOT NULL CHECK (position >= 0),
+    directive_id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    symbol TEXT,
+    direction INTEGER NOT NULL CHECK (direction IN (-1, 0, 1)),
+    status TEXT NOT NULL CHECK (status IN
+        ('pending', 'running', 'success', 'partial', 'error', 'unknown', 'not_sent',
+         'undoing', 'undone', 'stuck')),
+    state TEXT NOT NULL CHECK (state IN
+        ('PENDING', 'SENDING', 'WORKING', 'DONE', 'PARTIAL', 'REFUSED', 'UNKNOWN',
+         'COMPENSATING', 'COMPENSATED', 'STUCK')),
+    rollback INTEGER NOT NULL CHECK (rollback IN (0, 1)),
+    amount TEXT NOT NULL CHECK (amount <> '' AND amount NOT GLOB '*[^0-9.]*'),
+    done TEXT NOT NULL CHECK (done <> '' AND done NOT GLOB '*[^0-9.]*'),
+    undone TEXT NOT NULL CHECK (undone <> '' AND undone NOT GLOB '*[^0-9.]*'),
+    value TEXT NOT NULL CHECK (value <> '' AND value NOT GLOB '*[^0-9.-]*'),
+    attempts INTEGER NOT NULL CHECK (attempts >= 0),
+    result TEXT,
+    error TEXT,
+    UNIQUE (batch_id, position)
+) STRICT
+"""
+
+_JOURNAL = """
+CREATE TABLE journal (
+    sequence INTEGER PRIMARY KEY CHECK (sequence >= 1),
+    batch_id INTEGER NOT NULL REFERENCES batches (id),
+    number INTEGER NOT NULL CHECK (number >= 1),
+    at INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    data TEXT NOT NULL,
+    digest BLOB NOT NULL CHECK (length(digest) = 32),
+    UNIQUE (batch_id, number)
+) STRICT
+"""
+
+_NO_UPDATE = """
+CREATE TRIGGER journal_is_never_changed BEFORE UPDATE ON journal
+BEGIN SELECT RAISE(ABORT, 'the journal is append-only; a record is never changed'); END
+"""
+
+_NO_DELETE = """
+CREATE TRIGGER journal_is_never_shortened BEFORE DELETE ON journal
+BEGIN SELECT RAISE(ABORT, 'the journal is append-only; a record is never removed'); END
+"""
+
+_OWNER = """
+CREATE TABLE owner (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    epoch INTEGER NOT NULL CHECK (epoch >= 1),
+    pid INTEGER NOT NULL CHECK (pid >= 0),
+    token TEXT,
+    host TEXT NOT NULL,
+    acquired_at INTEGER NOT NULL,
+    heartbeat_at INTEGER NOT NULL,
+    released INTEGER NOT NULL CHECK (released IN (0, 1))
+) STRICT
+"""
+
+_QUARANTINE = """
+CREATE TABLE quarantine (
+    batch_uid TEXT PRIMARY KEY,
+    reason TEXT NOT NULL,
+    at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID
+"""
+
+MIGRATIONS: Final = (
+    Migration(
+        number=1,
+        name="batches and their trades",
+        up=(
+            _BATCHES,
+            _TRADES,
+            "CREATE INDEX trades_by_status ON trades (status)",
+            "CREATE INDEX batches_by_status ON batches (status, created_at)",
+            "CREATE INDEX batches_unfinished ON batches (state)"
+            " WHERE state IN ('PENDING', 'RUNNING', 'COMPENSATING')",
+        ),
+        down=("DROP TABLE trades", "DROP TABLE batches"),
+    ),
+    Migration(
+        number=2,
+        name="the append-only journal",
+        up=(_JOURNAL, _NO_UPDATE, _NO_DELETE),
+        down=("DROP TABLE journal",),
+    ),
+    Migration(
+        number=3,
+        name="the owner, and sagas set aside",
+        up=(_OWNER, _QUARANTINE),
+        down=("DROP TABLE quarantine", "DROP TABLE owner"),
+    ),
+    Migration(
+        number=4,
+        name="indexes for the history",
+        up=(
+            "CREATE INDEX batches_by_created_at ON batches (created_at)",
+            "CREATE INDEX batches_by_updated_at ON batches (updated_at)",
+            "CREATE INDEX batches_by_size ON batches (total_trades)",
+            "CREATE INDEX batches_by_mode ON batches (mode, created_at)",
+            "CREATE INDEX batches_by_key ON batches (exclusion_key, created_at)"
+            " WHERE exclusion_key IS NOT NULL",
+            "CREATE INDEX batches_by_parent ON batches (parent_id) WHERE parent_id IS NOT NULL",
+            "CREATE INDEX trades_by_symbol ON trades (symbol, batch_id) WHERE symbol IS NOT NULL",
+        ),
+        down=(
+            "DROP INDEX trades_by_symbol",
+            "DROP INDEX batches_by_parent",
+            "DROP INDEX batches_by_key",
+            "DROP INDEX batches_by_mode",
+            "DROP INDEX batches_by_size",
+            "DROP INDEX batches_by_updated_at",
+            "DROP INDEX batches_by_created_at",
+        ),
+    ),
+)
