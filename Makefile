@@ -1,0 +1,47 @@
+# The developer's interface. Arguments are passed on: make demo ARGS=--json, make test ARGS="-k fill".
+# From elsewhere: make -sC /path/to/checkout demo (without -s, make adds a line of its own on stdout).
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format diagrams clean
+ARGS ?=
+BIN := .venv/bin
+
+# help: this list
+help:
+	@sed -n 's/^# \([a-z]*\): /  make \1\t/p' Makefile | expand -t 18
+
+# setup: make .venv, or bring it up to date (ARGS=--force: anew; PYTHON=/path/to/python3)
+setup:
+	@sh tools/setup.sh $(ARGS)
+
+# demo: the main job, five scenes in half a minute
+demo: .venv-ready
+	@$(BIN)/saga demo $(ARGS)
+
+# test: format, lint, types, import rules, all tests; the core needs 100 % of its branches covered
+test: lint
+	@$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal $(if $(ARGS),$(ARGS),--quiet --cov)
+
+# lint: the part of `make test` that runs nothing
+lint: .venv-ready
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+# format: put the code into its form, and mend what can be mended
+format: .venv-ready
+	@$(BIN)/ruff format . $(ARGS)
+	@$(BIN)/ruff check --fix .
+
+# diagrams: draw both state machines anew from the transition tables
+diagrams: .venv-ready
+	@$(BIN)/python -m saga.diagrams $(ARGS)
+
+# clean: remove .venv and everything else that was generated and is not committed
+clean:
+	@rm -rf $(ARGS) .venv build dist htmlcov .coverage .coverage.* .*_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: .venv-ready
+.venv-ready:
+	@sh tools/setup.sh
