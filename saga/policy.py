@@ -18,8 +18,10 @@ MIN_COMPENSATION_ATTEMPTS = 3
 MAX_ATTEMPTS = 100
 """No policy can ask for more attempts than this; it bounds what one step can send."""
 
-Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False, strict=True)]
 """A length of time, in seconds, of at most one day. Time may be a float; money may not."""
+
+_CallSeconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False, strict=True)]
 
 
 class RetryPolicy(BaseModel):
@@ -32,6 +34,8 @@ class RetryPolicy(BaseModel):
         backoff_seconds: the wait before the second try.
         backoff_factor: what each further wait is multiplied with.
         backoff_max_seconds: the longest wait.
+        undo_patience_seconds: how long an inverse may stay open at the participant before it is
+            withdrawn and tried again for the rest.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,8 +45,9 @@ class RetryPolicy(BaseModel):
         int, Field(ge=MIN_COMPENSATION_ATTEMPTS, le=MAX_ATTEMPTS, strict=True)
     ] = MIN_COMPENSATION_ATTEMPTS
     backoff_seconds: Seconds = 1.0
-    backoff_factor: Annotated[float, Field(ge=1, le=10, allow_inf_nan=False)] = 2.0
+    backoff_factor: Annotated[float, Field(ge=1, le=10, allow_inf_nan=False, strict=True)] = 2.0
     backoff_max_seconds: Seconds = 60.0
+    undo_patience_seconds: Seconds = 60.0
 
     def wait_after(self, attempt: int) -> timedelta:
         """Return how long to wait after the given attempt (from 1) before the next."""
@@ -101,5 +106,5 @@ class Capabilities(BaseModel):
     cancel: bool = True
     tombstone: bool = False
     visibility_seconds: Seconds = 5.0
-    call_timeout_seconds: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 10.0
-    poll_seconds: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 1.0
+    call_timeout_seconds: _CallSeconds = 10.0
+    poll_seconds: _CallSeconds = 1.0

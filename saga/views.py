@@ -4,10 +4,20 @@ The six states of the machine are the truth; `outcome` and `status` are what peo
 them, and are worked out here from the state, never stored on their own account.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import Final
+
+from pydantic import TypeAdapter
+
+from saga.events import CancelRequested, DeadlinePassed, Event, Paused, Started, StepStuck, Unpaused
+from saga.fold import AttemptEvent
+from saga.ledger import AttemptState, Saga, Step
+from saga.machine import SAGA_AT_REST, SAGA_ENDS, SagaState, StepState
+from saga.outcome import Exposure, Fill
 
 
 class SagaOutcome(StrEnum):
@@ -138,3 +148,163 @@ class TradeRow:
     attempts: int
     result: str | None
     error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TradeResult:
+    """What the column `result` of a trade holds, as JSON.
+
+    Attributes:
+        fills: what took effect.
+        undo_fills: what undid it.
+        references: the participant's own ids of the attempts.
+    """
+
+    fills: tuple[Fill, ...]
+    undo_fills: tuple[Fill, ...] = ()
+    references: tuple[str, ...] = ()
+
+
+def batch_row(saga: Saga) -> BatchRow:
+    """Return the batch's view of a saga."""
+    outcome = saga_outcome(saga)
+    processed = failed = undone = 0
+    for step in saga.steps:
+        processed += step.state in _PROCESSED
+        failed += step.state in _PROCESSED and not step.is_whole
+        undone += step.state is StepState.COMPENSATED
+    at_rest = saga.state in SAGA_AT_REST
+    return BatchRow(
+        batch_id=saga.batch_id,
+        state=saga.state.value,
+        outcome=outcome.value if outcome else None,
+        status=_status(saga, outcome).value,
+        mode=saga.batch.execution_mode.value,
+        priority=saga.batch.priority.value,
+        exclusion_key=saga.batch.exclusion_key,
+        parent_id=saga.batch.parent_id,
+        total_trades=len(saga.steps),
+        processed_trades=processed,
+        failed_trades=failed,
+        undone_trades=undone,
+        created_at=saga.submitted_at,
+        started_at=saga.started_at,
+        updated_at=saga.updated_at,
+        completed_at=saga.rested_at,
+        deadline=saga.submitted.deadline,
+        paused=saga.paused,
+        program=saga.submitted.program,
+        reason=saga.reason,
+        waits_for=None if at_rest else waits_for(saga),
+        undo_cost=saga.undo_cost if any(step.undo for step in saga.steps) else None,
+        residual=_RESIDUAL.dump_json(saga.residual).decode() if saga.residual else None,
+    )
+
+
+def trade_row(saga: Saga, step: Step) -> TradeRow:
+    """Return the trade's view of one step."""
+    references = [a.reference for a in (*step.forward, *step.undo) if a.reference]
+    fills = [fill for attempt in step.forward for fill in attempt.fills]
+    undo_fills = [fill for attempt in step.undo for fill in attempt.fills]
+    result = TradeResult(tuple(fills), tuple(undo_fills), tuple(references))
+    return TradeRow(
+        position=step.position,
+        directive_id=step.directive.directive_id,
+        kind=step.directive.kind,
+        symbol=step.directive.subject,
+        direction=step.directive.direction,
+        status=_trade_status(saga, step).value,
+        state=step.state.value,
+        rollback=bool(step.undo),
+        amount=step.directive.amount,
+        done=step.done,
+        undone=step.undone,
+        value=step.value,
+        attempts=len(step.forward) + len(step.undo),
+        result=_RESULT.dump_json(result, exclude_defaults=True).decode() if fills else None,
+        error=step.reason,
+    )
+
+
+def changed_steps(saga: Saga, events: Iterable[Event]) -> Iterable[Step]:
+    """Return the steps whose view may differ after these events were applied."""
+    positions: dict[int, None] = {}
+    for event in events:
+        if isinstance(event, AttemptEvent | StepStuck):
+            positions[event.step] = None
+        elif not isinstance(event, _LEAVES_STEPS_ALONE):
+            return saga.steps
+    return [saga.steps[position] for position in positions]
+
+
+def saga_outcome(saga: Saga) -> SagaOutcome | None:
+    """Return how a finished saga came out; None while it is not over."""
+    if saga.state not in SAGA_ENDS:
+        return None
+    if saga.state is SagaState.ROLLED_BACK:
+        return SagaOutcome.CANCELLED if saga.cancel else SagaOutcome.FAILED
+    if all(step.is_whole for step in saga.steps):
+        return SagaOutcome.SUCCESS
+    if any(step.done for step in saga.steps):
+        return SagaOutcome.PARTIAL_SUCCESS
+    return SagaOutcome.CANCELLED if saga.cancel else SagaOutcome.FAILED
+
+
+def waits_for(saga: Saga) -> str | None:
+    """Return, in words, what keeps a saga from going on; None if it goes on by itself."""
+    if saga.state is SagaState.PENDING:
+        return "to be unpaused" if saga.paused else "admission"
+    for attempt in saga.live.values():
+        what = saga.steps[attempt.step].directive.describe()
+        if attempt.state is AttemptState.UNKNOWN:
+            told = f"; {attempt.silences} questions without an answer" if attempt.silences else ""
+            return f"the fate of {what} ({attempt.key}): {attempt.reason}{told}"
+        if attempt.silences:
+            return f"an answer about {what} ({attempt.key}): {attempt.reason}"
+    if saga.paused:
+        return "to be unpaused"
+    working = [a for a in saga.live.values() if a.state is AttemptState.WORKING]
+    if working:
+        first = saga.steps[working[0].step].directive.describe()
+        more = f" and {len(working) - 1} more" if len(working) > 1 else ""
+        return f"{first} to fill ({working[0].key}){more}"
+    if saga.unconfirmed:
+        return "the confirmation that nothing arrived late"
+    return None
+
+
+def _status(saga: Saga, outcome: SagaOutcome | None) -> BatchStatus:
+    if outcome is not None:
+        return BatchStatus(outcome.value.lower())
+    if saga.state is SagaState.STALE:
+        return BatchStatus.STALE
+    return BatchStatus.PENDING if saga.state is SagaState.PENDING else BatchStatus.RUNNING
+
+
+def _trade_status(saga: Saga, step: Step) -> TradeStatus:
+    if step.state is StepState.PENDING:
+        over = saga.state in SAGA_AT_REST or saga.state is SagaState.COMPENSATING
+        return TradeStatus.NOT_SENT if over else TradeStatus.PENDING
+    return _TRADE_STATUS[step.state]
+
+
+_TRADE_STATUS: Final = {
+    StepState.SENDING: TradeStatus.RUNNING,
+    StepState.WORKING: TradeStatus.RUNNING,
+    StepState.DONE: TradeStatus.SUCCESS,
+    StepState.PARTIAL: TradeStatus.PARTIAL,
+    StepState.REFUSED: TradeStatus.ERROR,
+    StepState.UNKNOWN: TradeStatus.UNKNOWN,
+    StepState.COMPENSATING: TradeStatus.UNDOING,
+    StepState.COMPENSATED: TradeStatus.UNDONE,
+    StepState.STUCK: TradeStatus.STUCK,
+}
+_PROCESSED: Final = frozenset(StepState) - {
+    StepState.PENDING,
+    StepState.SENDING,
+    StepState.WORKING,
+    StepState.UNKNOWN,
+}
+_LEAVES_STEPS_ALONE: Final = (Started, Paused, Unpaused, CancelRequested, DeadlinePassed)
+_RESIDUAL: Final = TypeAdapter(tuple[Exposure, ...])
+_RESULT: Final = TypeAdapter(TradeResult)

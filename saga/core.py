@@ -1,0 +1,374 @@
+"""The core: what is to be done next. The rest of the engine serves it.
+
+The law
+-------
+Nothing here waits, looks at a clock, draws a random number, logs, or touches the world. Time comes
+in as an argument. The same journal and the same instant always give the same answer.
+
+Theory of operation
+-------------------
+A saga is a list of events. `fold.apply` adds one more event to what is known. `decide` looks at
+what is known and at the time, and answers with the events that are to be recorded next, or with the
+questions that are to be asked of the participants. `observe` turns an answer into events. That is
+all. The engine's loop is
+
+    decide -> record (durable) -> send what was intended -> observe the answer -> record -> decide
+
+and a crash between any two of these steps loses nothing, because the journal is folded again and
+`decide` is asked again.
+
+An `Intended` event is the only licence to send: the process that made it durable sends it, once. A
+process that finds one whose call it did not make itself (after a crash) knows nothing about it: the
+attempt is *unknown*, and unknown is not failed. It is looked up by its key until it is found, or
+proven absent, or given up, and only then is anything else decided about its step.
+
+Undoing begins when every forward attempt is over. What really took effect is undone, newest first,
+one step at a time, each at least three times. What cannot be undone or found out is left alone,
+written down as residual exposure, and the saga is STALE until a person has dealt with it.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from saga.events import (
+    Abandoned,
+    CompensationStarted,
+    Completed,
+    DeadlinePassed,
+    Event,
+    GaveUp,
+    Intended,
+    LostTrack,
+    ProvenAbsent,
+    Reported,
+    RolledBack,
+    SentAgain,
+    StepStuck,
+    Withdrawn,
+)
+from saga.exact import plain
+from saga.ids import Purpose
+from saga.ledger import MAX_ABSENCES, AttemptRecord, AttemptState, Saga, Step
+from saga.machine import SagaState, StepState
+from saga.model import ExecutionMode
+from saga.outcome import Report
+
+MIN_LOOK_UPS: Final = 3
+"""An attempt is called absent only after at least so many look-ups that did not find it."""
+MIN_LOOK_UP_SPACING: Final = timedelta(milliseconds=50)
+"""Look-ups that follow on one another are at least so far apart."""
+MAX_SILENCES: Final = 120
+"""After so many questions in a row without an answer, the engine gives up and calls a person."""
+FIRST_SILENCE_WAIT: Final = timedelta(milliseconds=500)
+LONGEST_SILENCE_WAIT: Final = timedelta(seconds=30)
+MAX_INTENTS_AT_ONCE: Final = 256
+"""Most attempts that one decision intends; the next decision goes on from there."""
+
+
+class Question(StrEnum):
+    """What is asked of a participant; neither can make an effect."""
+
+    LOOK_UP = "look_up"
+    """What is known of this attempt?"""
+    WITHDRAW = "withdraw"
+    """Cancel what is still open of this attempt; then look it up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One question about one attempt, not to be asked before an instant."""
+
+    question: Question
+    attempt: AttemptRecord
+    not_before: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is to be done next.
+
+    Attributes:
+        events: to be recorded now; each `Intended` and `SentAgain` among them is then to be sent.
+            When there are any, the rest is empty: decide again once they are recorded.
+        asks: questions to be asked when they are due, unless one about the attempt is under way.
+        wake_at: when to decide again even if nothing happens; None is never.
+    """
+
+    events: tuple[Event, ...] = ()
+    asks: tuple[Ask, ...] = ()
+    wake_at: datetime | None = None
+
+
+def decide(saga: Saga, now: datetime) -> Decision:
+    """Return what is to be done next.
+
+    Args:
+        saga: what is known.
+        now: the present instant, UTC.
+    """
+    deadline = saga.submitted.deadline
+    if saga.state is SagaState.PENDING or saga.state is SagaState.RUNNING:
+        if deadline is not None and now >= deadline and not saga.deadline_passed:
+            return Decision((DeadlinePassed(),))
+        decision = (
+            _decide_pending(saga) if saga.state is SagaState.PENDING else _decide_running(saga, now)
+        )
+        if decision.events or saga.deadline_passed or deadline is None:
+            return decision
+        wake_at = deadline if decision.wake_at is None else min(deadline, decision.wake_at)
+        return Decision(asks=decision.asks, wake_at=wake_at)
+    if saga.state is SagaState.COMPENSATING:
+        return _decide_compensating(saga, now)
+    return Decision()
+
+
+def observe(attempt: AttemptRecord, report: Report) -> tuple[Reported, ...]:
+    """Return what a participant's report tells that was not known; empty if nothing.
+
+    A fill that is known already is dropped, however often it is told (S9).
+
+    Raises:
+        ValueError: the report contradicts itself; it is to be treated as no answer.
+    """
+    if attempt.state is AttemptState.LOST:
+        return ()  # given up; an operator's retry asks again
+    new = {fill.fill_id: fill for fill in report.fills if fill.fill_id not in attempt.fill_ids}
+    for fill in new.values():
+        if not (fill.quantity.is_finite() and fill.quantity > 0):
+            raise ValueError(f"fill {fill.fill_id!r} has the quantity {fill.quantity}")
+        if not (fill.price.is_finite() and fill.price >= 0 and fill.fee.is_finite()):
+            raise ValueError(f"fill {fill.fill_id!r} has the price {fill.price}, fee {fill.fee}")
+    was_over = attempt.state is AttemptState.OVER
+    if not new and (
+        (was_over and not attempt.absent)
+        or (attempt.state is AttemptState.WORKING and not report.final)
+    ):
+        return ()
+    return (
+        Reported(
+            step=attempt.step,
+            purpose=attempt.purpose,
+            number=attempt.number,
+            final=report.final,
+            fills=tuple(new.values()),
+            reason=report.reason,
+            reference=report.reference,
+        ),
+    )
+
+
+# --- PENDING and RUNNING -------------------------------------------------------------------------
+
+
+def _decide_pending(saga: Saga) -> Decision:
+    stop = _outer_stop(saga)
+    return Decision((Withdrawn(stop),)) if stop else Decision()
+
+
+def _decide_running(saga: Saga, now: datetime) -> Decision:
+    stop = _stop(saga)
+    if stop and saga.undoes:
+        return Decision((CompensationStarted(stop),))
+    retry_at: datetime | None = None
+    if not stop and not saga.paused:
+        intents, retry_at = _intents(saga, now)
+        if intents:
+            return Decision(intents)
+    if saga.live:
+        return _ask_all(saga, now, withdraw=stop is not None, wake_at=retry_at)
+    if not stop and (saga.retrying or saga.next_unsent < len(saga.steps)):
+        return Decision(wake_at=retry_at)  # a backoff, or a pause
+    return _finish_running(saga)
+
+
+def _finish_running(saga: Saga) -> Decision:
+    """Every step that will be sent has been, and nothing more is heard of any of them."""
+    if saga.undoes and (saga.failed or saga.lost):
+        return Decision((CompensationStarted(_failure(saga)),))
+    if saga.lost:
+        return Decision((LostTrack(_failure(saga), saga.exposures(unproven_only=True)),))
+    if saga.unconfirmed:
+        return _confirm_absence(saga)
+    return Decision((Completed(),))
+
+
+def _outer_stop(saga: Saga) -> str | None:
+    """Why somebody or something outside the batch stops it; None if nothing does."""
+    if saga.cancel is not None:
+        return f"cancelled by {saga.cancel.by}: {saga.cancel.reason}"
+    if saga.deadline_passed:
+        return f"the deadline {saga.submitted.deadline:%Y-%m-%d %H:%M:%S} UTC passed"
+    return None
+
+
+def _stop(saga: Saga) -> str | None:
+    """Why nothing more is sent forward; None if the batch goes on."""
+    outer = _outer_stop(saga)
+    if outer is not None:
+        return outer
+    if saga.batch.execution_mode is not ExecutionMode.PARALLEL and (saga.failed or saga.lost):
+        return _failure(saga)
+    return None
+
+
+def _failure(saga: Saga) -> str:
+    """The first failure, in words."""
+    step = next(iter(saga.failed.values()), None)
+    if step is None:
+        step = saga.steps[next(iter(saga.lost.values())).step]
+    what = "is unknown" if step.state is StepState.UNKNOWN else step.state.value.lower()
+    return f"{step.directive.describe()} {what}: {step.reason or 'no reason given'}"
+
+
+def _intents(saga: Saga, now: datetime) -> tuple[tuple[Intended, ...], datetime | None]:
+    """Return the forward attempts that are due, and when the next retry is."""
+    intents: list[Intended] = []
+    retry_at: datetime | None = None
+    for position, due in saga.retrying.items():
+        if due > now:
+            retry_at = due if retry_at is None else min(retry_at, due)
+        elif len(intents) < MAX_INTENTS_AT_ONCE:
+            step = saga.steps[position]
+            intents.append(Intended(position, Purpose.FORWARD, len(step.forward) + 1, step.rest))
+    # A step that waits for its next try keeps its place in the width: list order stays list order.
+    free = saga.batch.width - len(saga.live) - len(saga.retrying)
+    free = min(free, MAX_INTENTS_AT_ONCE - len(intents), len(saga.steps) - saga.next_unsent)
+    for position in range(saga.next_unsent, saga.next_unsent + max(0, free)):
+        amount = saga.steps[position].directive.amount
+        intents.append(Intended(position, Purpose.FORWARD, 1, amount))
+    return tuple(intents), retry_at
+
+
+# --- COMPENSATING --------------------------------------------------------------------------------
+
+
+def _decide_compensating(saga: Saga, now: datetime) -> Decision:
+    if saga.live:  # rule 4: open orders are cancelled first, and their final quantity awaited
+        return _ask_all(saga, now, withdraw=True, wake_at=None)
+    newest = next(reversed(saga.to_undo), None)
+    if newest is not None:
+        return _undo(saga, saga.steps[newest], now)
+    if saga.stuck or saga.lost:
+        return Decision((Abandoned(_residue(saga), saga.exposures()),))
+    if saga.unconfirmed:
+        return _confirm_absence(saga)
+    return Decision((RolledBack(saga.undo_cost),))
+
+
+def _undo(saga: Saga, step: Step, now: datetime) -> Decision:
+    """Undo what is left of one step, or say why that is not tried (again)."""
+    if saga.paused:
+        return Decision()
+    if not step.directive.can_be_undone:
+        reason = f"nothing undoes a directive of kind {step.directive.kind!r}"
+        return Decision((StepStuck(step.position, reason),))
+    if step.left_to_undo < 0:
+        over = plain(-step.left_to_undo)
+        return Decision((StepStuck(step.position, f"{over} more were undone than took effect"),))
+    tries = step.undo_tries()
+    if tries >= step.retry.compensation_attempts or (
+        step.absences(Purpose.COMPENSATION) >= MAX_ABSENCES
+    ):
+        reason = f"{tries} tries to undo it failed; the last: {step.undo[-1].reason}"
+        return Decision((StepStuck(step.position, reason),))
+    if saga.undo_budget is not None and saga.undo_cost > saga.undo_budget:
+        spent, budget = plain(saga.undo_cost), plain(saga.undo_budget)
+        reason = f"the undo has cost {spent}, which is past its budget of {budget}"
+        return Decision((Abandoned(reason, saga.exposures()),))
+    if tries and not step.undo[-1].absent:
+        due = step.undo[-1].since + step.retry.wait_after(tries)
+        if due > now:
+            return Decision(wake_at=due)
+    number = len(step.undo) + 1
+    return Decision((Intended(step.position, Purpose.COMPENSATION, number, step.left_to_undo),))
+
+
+def _residue(saga: Saga) -> str:
+    """Why a rollback could not be finished, in words."""
+    steps = [saga.steps[attempt.step] for attempt in saga.lost.values()]
+    steps.extend(saga.stuck.values())
+    first = steps[0]
+    more = f" (and {len(steps) - 1} more)" if len(steps) > 1 else ""
+    return f"{first.directive.describe()} could not be undone: {first.reason}{more}"
+
+
+# --- questions -----------------------------------------------------------------------------------
+
+
+def _ask_all(saga: Saga, now: datetime, *, withdraw: bool, wake_at: datetime | None) -> Decision:
+    """Decide about every attempt in flight: what has been proven of it, or what is asked next."""
+    asks: list[Ask] = []
+    for attempt in saga.live.values():
+        if attempt.state is AttemptState.SENDING:
+            continue  # its call is under way
+        ruling = _rule_on(saga, attempt)
+        if ruling is not None:
+            return Decision((ruling,))
+        asks.append(_question(saga, attempt, now, withdraw=withdraw))
+    return Decision(asks=tuple(asks), wake_at=wake_at)
+
+
+def _rule_on(saga: Saga, attempt: AttemptRecord) -> Event | None:
+    """Return what follows from all that was (not) heard of an attempt; None if not enough is."""
+    capabilities = saga.capabilities(attempt)
+    where = (attempt.step, attempt.purpose, attempt.number)
+    if not capabilities.look_up:
+        return GaveUp(*where, "its participant cannot be asked about it")
+    if attempt.silences >= MAX_SILENCES:
+        return GaveUp(*where, f"no answer to {attempt.silences} questions: {attempt.reason}")
+    asked_at = attempt.asked_at
+    visible_from = attempt.since + timedelta(seconds=capabilities.visibility_seconds)
+    if attempt.not_found < MIN_LOOK_UPS or asked_at is None or asked_at < visible_from:
+        return None
+    if attempt.acknowledged:
+        return GaveUp(*where, "the participant had it, and no longer knows it")
+    if capabilities.tombstone and not attempt.tombstone:
+        return None
+    # Not found over the whole window, asked directly and often enough: it never arrived.
+    no_longer_wanted = attempt.purpose is Purpose.FORWARD and (
+        saga.state is SagaState.COMPENSATING or _stop(saga) is not None
+    )
+    if no_longer_wanted or attempt.tombstone or attempt.sends >= MAX_ABSENCES:
+        return ProvenAbsent(*where)
+    return None if saga.paused else SentAgain(*where)
+
+
+def _question(saga: Saga, attempt: AttemptRecord, now: datetime, *, withdraw: bool) -> Ask:
+    """Return the next question about an attempt that is WORKING or UNKNOWN."""
+    capabilities = saga.capabilities(attempt)
+    if attempt.state is AttemptState.WORKING:
+        if attempt.purpose is Purpose.COMPENSATION:
+            patience = saga.steps[attempt.step].retry.undo_patience_seconds
+            withdraw = now >= attempt.since + timedelta(seconds=patience)
+        wait = timedelta(seconds=capabilities.poll_seconds)
+        question = Question.WITHDRAW if withdraw and capabilities.cancel else Question.LOOK_UP
+        if question is Question.WITHDRAW:
+            wait = timedelta(0)
+    else:
+        window = timedelta(seconds=capabilities.visibility_seconds)
+        wait = max(window / (MIN_LOOK_UPS - 1), MIN_LOOK_UP_SPACING)
+        bury = capabilities.tombstone and attempt.not_found >= MIN_LOOK_UPS - 1
+        question = Question.WITHDRAW if bury else Question.LOOK_UP
+    return Ask(question, attempt, _due(attempt, wait))
+
+
+def _confirm_absence(saga: Saga) -> Decision:
+    """Ask once more for every attempt that was proven absent: late truth is still truth."""
+    return Decision(
+        asks=tuple(
+            Ask(Question.LOOK_UP, attempt, _due(attempt, timedelta(0)))
+            for attempt in saga.unconfirmed.values()
+        )
+    )
+
+
+def _due(attempt: AttemptRecord, wait: timedelta) -> datetime:
+    """Return when to ask again: after `wait`, or later and later while there is no answer."""
+    if attempt.asked_at is None:
+        return attempt.since
+    if attempt.silences:
+        doubled = FIRST_SILENCE_WAIT * 2 ** min(attempt.silences - 1, 10)
+        wait = max(wait, min(doubled, LONGEST_SILENCE_WAIT))
+    return attempt.asked_at + wait

@@ -1,0 +1,529 @@
+"""What a journal means: folds events, one after the other, into a `Saga`.
+
+An event that may not follow on what is known is refused with an error, and nothing has changed:
+every check stands before the first write. Nothing here decides anything; that is `core`'s work.
+Like `core`, this file is pure: no waiting, no clock, no randomness, no logging.
+"""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from saga.errors import NotAllowed
+from saga.events import (
+    Abandoned,
+    AnswerLost,
+    CancelRequested,
+    CompensationStarted,
+    Completed,
+    DeadlinePassed,
+    Event,
+    GaveUp,
+    Intended,
+    LostTrack,
+    NoAnswer,
+    NotFound,
+    Paused,
+    ProvenAbsent,
+    Reported,
+    Resolved,
+    Resumed,
+    Retried,
+    RolledBack,
+    SentAgain,
+    Started,
+    StepStuck,
+    Submitted,
+    Unpaused,
+    Withdrawn,
+)
+from saga.exact import minus, plus
+from saga.ids import Purpose
+from saga.ledger import MAX_ABSENCES, AttemptRecord, AttemptState, Saga, Step
+from saga.machine import SAGA_AT_REST, SagaState, SagaTrigger, StepState, StepTrigger
+
+AttemptEvent = (
+    Intended | SentAgain | Reported | AnswerLost | NotFound | NoAnswer | ProvenAbsent | GaveUp
+)
+"""The events that concern one attempt."""
+
+
+def begin(event: Submitted, at: datetime) -> Saga:
+    """Return the saga that its first record makes."""
+    batch = event.batch
+    return Saga(
+        submitted=event,
+        submitted_at=at,
+        steps=tuple(
+            Step(position, directive, batch.is_rolled_back(directive))
+            for position, directive in enumerate(batch.directives)
+        ),
+        undo_budget=event.policy.undo_budget,
+    )
+
+
+def fold(records: Iterable[tuple[int, datetime, Event]]) -> Saga:
+    """Return the saga that a whole journal tells: (number, instant, event) for each record.
+
+    Raises:
+        NotAllowed: a record may not follow on those before it.
+    """
+    saga: Saga | None = None
+    for number, at, event in records:
+        if saga is None:
+            if not isinstance(event, Submitted) or number != 1:
+                raise NotAllowed(
+                    f"a journal begins with record 1, 'submitted', not {number}, {event.kind!r}"
+                )
+            saga = begin(event, at)
+        else:
+            apply(saga, number, at, event)
+    if saga is None:
+        raise NotAllowed("a journal without records tells of no saga")
+    return saga
+
+
+def apply(saga: Saga, number: int, at: datetime, event: Event) -> None:
+    """Fold one more event into what is known.
+
+    Args:
+        saga: what is known so far; changed in place.
+        number: the record's place in the journal; one more than the last.
+        at: when it was decided, UTC.
+        event: what happened.
+
+    Raises:
+        NotAllowed: the event may not follow; nothing has changed.
+    """
+    _require(
+        number == saga.number + 1,
+        f"record {number} does not follow on record {saga.number} of {saga.batch_id}",
+    )
+    handler = _HANDLERS.get(type(event))
+    if handler is None:
+        raise NotAllowed(
+            f"a record {event.kind!r} may not follow in the journal of {saga.batch_id}"
+        )
+    handler(saga, at, event)
+    saga.number = number
+    saga.updated_at = at
+
+
+def _require(condition: bool, text: str) -> None:
+    if not condition:
+        raise NotAllowed(text)
+
+
+def _require_under_way(saga: Saga, event: Event) -> None:
+    _require(
+        saga.state in (SagaState.RUNNING, SagaState.COMPENSATING),
+        f"{event.kind!r} needs a saga under way; {saga.batch_id} is {saga.state}",
+    )
+
+
+def _rest(saga: Saga, at: datetime, trigger: SagaTrigger) -> None:
+    saga.life.fire(trigger)
+    saga.rested_at = at
+
+
+# --- requests ----------------------------------------------------------------------------------
+
+
+def _started(saga: Saga, at: datetime, _: Started) -> None:
+    saga.life.fire(SagaTrigger.START)
+    saga.started_at = at
+
+
+def _paused(saga: Saga, _: datetime, event: Paused) -> None:
+    _require(
+        saga.state not in SAGA_AT_REST and not saga.paused,
+        f"{saga.batch_id} cannot be paused: it is {_standing(saga)}",
+    )
+    del event
+    saga.paused = True
+
+
+def _unpaused(saga: Saga, _: datetime, event: Unpaused) -> None:
+    _require(
+        saga.state not in SAGA_AT_REST and saga.paused,
+        f"{saga.batch_id} cannot be unpaused: it is {_standing(saga)}",
+    )
+    del event
+    saga.paused = False
+
+
+def _standing(saga: Saga) -> str:
+    return f"{saga.state} and {'paused' if saga.paused else 'not paused'}"
+
+
+def _cancel_requested(saga: Saga, _: datetime, event: CancelRequested) -> None:
+    _require(
+        saga.state in (SagaState.PENDING, SagaState.RUNNING) and saga.cancel is None,
+        f"{saga.batch_id} cannot be cancelled: it is {saga.state}"
+        + (" and being cancelled" if saga.cancel else ""),
+    )
+    saga.cancel = event
+
+
+def _retried(saga: Saga, at: datetime, event: Retried) -> None:
+    saga.life.fire(SagaTrigger.RETRY)
+    saga.rested_at = None
+    saga.residual = ()
+    saga.undo_budget = event.undo_budget
+    for attempt in saga.lost.values():
+        attempt.state = AttemptState.UNKNOWN
+        attempt.since = at
+        attempt.not_found = attempt.silences = 0
+        attempt.asked_at = None
+        saga.live[attempt.key] = attempt
+        step = saga.steps[attempt.step]
+        if step.rolls_back and step.left_to_undo > 0:
+            saga.to_undo[step.position] = None
+    saga.lost.clear()
+    for step in saga.stuck.values():
+        step.life.fire(StepTrigger.UNSTICK)
+        step.undo_base = len(step.undo)
+        saga.to_undo[step.position] = None
+    saga.stuck.clear()
+
+
+def _resolved(saga: Saga, at: datetime, event: Resolved) -> None:
+    _rest(saga, at, SagaTrigger.RESOLVE)
+    saga.resolved = event
+
+
+# --- observations ------------------------------------------------------------------------------
+
+
+def _resumed(saga: Saga, at: datetime, _: Resumed) -> None:
+    _require(saga.state not in SAGA_AT_REST, f"{saga.batch_id} is {saga.state}, and not resumed")
+    for attempt in saga.live.values():
+        if attempt.state is AttemptState.SENDING:
+            _lose(saga, attempt, at, "the engine stopped while it was being sent")
+
+
+def _answer_lost(saga: Saga, at: datetime, event: AnswerLost) -> None:
+    attempt = _attempt_of(saga, event)
+    _require(
+        attempt.state in (AttemptState.SENDING, AttemptState.WORKING),
+        f"attempt {attempt.key} is {attempt.state}, so no answer of it can be lost",
+    )
+    _lose(saga, attempt, at, event.reason)
+
+
+def _lose(saga: Saga, attempt: AttemptRecord, at: datetime, reason: str) -> None:
+    """The fate of an attempt in flight is unknown from here on (rule 3)."""
+    if attempt.purpose is Purpose.FORWARD:
+        saga.steps[attempt.step].life.fire(StepTrigger.LOSE)
+    attempt.state = AttemptState.UNKNOWN
+    attempt.since = at
+    attempt.not_found = attempt.silences = 0
+    attempt.asked_at = None
+    attempt.reason = reason
+
+
+def _not_found(saga: Saga, at: datetime, event: NotFound) -> None:
+    attempt = _attempt_of(saga, event)
+    if attempt.state is AttemptState.OVER:
+        _require(attempt.absent, f"attempt {attempt.key} is over, and was not looked for")
+        attempt.confirmed_absent = True
+        saga.unconfirmed.pop(attempt.key, None)
+        return
+    _require(
+        attempt.state in (AttemptState.WORKING, AttemptState.UNKNOWN),
+        f"attempt {attempt.key} is {attempt.state}, and was not looked for",
+    )
+    if attempt.state is AttemptState.WORKING:
+        _lose(saga, attempt, at, "the participant no longer knows it")
+    attempt.not_found += 1
+    attempt.silences = 0
+    attempt.tombstone = attempt.tombstone or event.tombstone
+    attempt.asked_at = at
+
+
+def _no_answer(saga: Saga, at: datetime, event: NoAnswer) -> None:
+    attempt = _attempt_of(saga, event)
+    attempt.silences += 1
+    attempt.asked_at = at
+    attempt.reason = event.reason
+
+
+def _reported(saga: Saga, at: datetime, event: Reported) -> None:
+    attempt = _attempt_of(saga, event)
+    _require(
+        attempt.state is not AttemptState.LOST,
+        f"attempt {attempt.key} was given up; retry the saga to look it up again",
+    )
+    known = [fill.fill_id for fill in event.fills if fill.fill_id in attempt.fill_ids]
+    _require(not known, f"fill {known[:1]} of attempt {attempt.key} is already known")  # S9
+    _require(
+        all(fill.quantity > 0 for fill in event.fills),
+        f"every fill of attempt {attempt.key} must have a quantity above zero",
+    )
+    was_over = attempt.state is AttemptState.OVER
+    attempt.acknowledged = True
+    attempt.absent = attempt.absent and not event.fills and event.final
+    attempt.silences = attempt.not_found = 0
+    attempt.asked_at = at
+    attempt.reason = event.reason or (None if event.final else attempt.reason)
+    attempt.reference = event.reference or attempt.reference
+    attempt.state = AttemptState.OVER if event.final else AttemptState.WORKING
+    attempt.fills.extend(event.fills)
+    for fill in event.fills:
+        attempt.fill_ids.add(fill.fill_id)
+        attempt.done = plus(attempt.done, fill.quantity)
+    saga.unconfirmed.pop(attempt.key, None)
+    if event.final:
+        attempt.since = at
+        saga.live.pop(attempt.key, None)
+    else:
+        saga.live[attempt.key] = attempt
+    if attempt.purpose is Purpose.FORWARD:
+        _report_forward(saga, at, attempt, event, was_over=was_over)
+    else:
+        _report_undo(saga, event)
+
+
+def _report_forward(
+    saga: Saga, at: datetime, attempt: AttemptRecord, event: Reported, *, was_over: bool
+) -> None:
+    step = saga.steps[attempt.step]
+    if was_over and event.final and not event.fills:
+        return  # the participant confirms what was proven: nothing took effect
+    for fill in event.fills:
+        step.take_effect(fill)
+    if event.fills and step.rolls_back:
+        saga.to_undo.pop(step.position, None)  # its last effect is now the newest
+        saga.to_undo[step.position] = None
+    if was_over and step.state in (StepState.REFUSED, StepState.PARTIAL):
+        step.life.fire(StepTrigger.ADOPT)
+        saga.failed.pop(step.position, None)
+        saga.retrying.pop(step.position, None)
+    if step.state in (StepState.SENDING, StepState.WORKING, StepState.UNKNOWN):
+        if event.final:
+            _end_forward(saga, at, step, event.reason)
+        elif step.state is not StepState.WORKING:
+            step.life.fire(StepTrigger.ACCEPT)
+    elif step.state is StepState.COMPENSATED:
+        step.life.fire(StepTrigger.REOPEN)
+
+
+def _end_forward(saga: Saga, at: datetime, step: Step, reason: str | None) -> None:
+    """A step's last forward attempt is over: what came of the step, and is it tried again?"""
+    if step.rest <= 0:
+        step.life.fire(StepTrigger.FINISH)
+    elif step.done > 0:
+        step.life.fire(StepTrigger.FINISH_PARTLY)
+    else:
+        step.life.fire(StepTrigger.REFUSE)
+    step.reason = None if step.is_whole else reason or f"ended with {step.done} done"
+    if step.is_whole:
+        return
+    tries = step.charged_attempts()
+    absences = step.absences(Purpose.FORWARD)
+    if saga.state is not SagaState.RUNNING:
+        return
+    if step.rest > 0 and tries < saga.max_attempts(step) and absences < MAX_ABSENCES:
+        wait = timedelta(0) if absences else step.retry.wait_after(tries)
+        saga.retrying[step.position] = at + wait
+    elif saga.is_atomic or step.state is StepState.REFUSED:
+        saga.failed[step.position] = step
+
+
+def _report_undo(saga: Saga, event: Reported) -> None:
+    step = saga.steps[event.step]
+    before = step.undo_cost
+    for fill in event.fills:
+        step.take_back(fill)
+    saga.undo_cost = plus(saga.undo_cost, minus(step.undo_cost, before))
+    if event.final and step.state is StepState.COMPENSATING and step.left_to_undo == 0:
+        step.life.fire(StepTrigger.CONFIRM)
+        saga.to_undo.pop(step.position, None)
+
+
+# --- decisions ---------------------------------------------------------------------------------
+
+
+def _deadline_passed(saga: Saga, _: datetime, event: DeadlinePassed) -> None:
+    _require(
+        saga.state not in SAGA_AT_REST and not saga.deadline_passed,
+        f"the deadline of {saga.batch_id} cannot pass: it is {saga.state}",
+    )
+    del event
+    saga.deadline_passed = True
+
+
+def _intended(saga: Saga, at: datetime, event: Intended) -> None:
+    _require(0 <= event.step < len(saga.steps), f"{saga.batch_id} has no step {event.step}")
+    step = saga.steps[event.step]
+    attempts = step.attempts(event.purpose)
+    forward = event.purpose is Purpose.FORWARD
+    key = saga.key(event.step, event.purpose, event.number)
+    _require(
+        saga.state is (SagaState.RUNNING if forward else SagaState.COMPENSATING),
+        f"attempt {key} cannot be intended while {saga.batch_id} is {saga.state}",
+    )
+    _require(event.number == len(attempts) + 1, f"attempt {key} is out of order")
+    _require(  # S4: attempt k+1 exists only if attempt k is proven to be over
+        all(attempt.state is AttemptState.OVER for attempt in step.forward + step.undo),
+        f"attempt {key} cannot be intended: one before it is not over",
+    )
+    left = step.rest if forward else step.left_to_undo
+    _require(
+        event.amount == left > 0,  # S4 and S5: never more than what is left
+        f"attempt {key} is for {event.amount}, but {left} is left",
+    )
+    if forward:
+        first = step.state is StepState.PENDING
+        step.life.fire(StepTrigger.SEND if first else StepTrigger.SEND_AGAIN)
+        saga.next_unsent = max(saga.next_unsent, event.step + 1)
+        saga.retrying.pop(event.step, None)
+    elif step.state is not StepState.COMPENSATING:
+        step.life.fire(StepTrigger.COMPENSATE)
+    attempt = AttemptRecord(
+        key=key,
+        step=event.step,
+        purpose=event.purpose,
+        number=event.number,
+        amount=event.amount,
+        since=at,
+        undone_before=step.undone,
+    )
+    attempts.append(attempt)
+    saga.live[key] = attempt
+
+
+def _sent_again(saga: Saga, at: datetime, event: SentAgain) -> None:
+    attempt = _attempt_of(saga, event)
+    _require(
+        attempt.state is AttemptState.UNKNOWN and not attempt.acknowledged,
+        f"attempt {attempt.key} is {attempt.state}, and may not be sent again",
+    )
+    if attempt.purpose is Purpose.FORWARD:
+        saga.steps[attempt.step].life.fire(StepTrigger.SEND_AGAIN)
+    attempt.state = AttemptState.SENDING
+    attempt.sends += 1
+    attempt.since = at
+    attempt.not_found = 0
+
+
+def _proven_absent(saga: Saga, at: datetime, event: ProvenAbsent) -> None:
+    attempt = _attempt_of(saga, event)
+    _require(
+        attempt.state is AttemptState.UNKNOWN and not attempt.acknowledged,
+        f"attempt {attempt.key} is {attempt.state}, and may not be called absent",
+    )
+    attempt.state = AttemptState.OVER
+    attempt.absent = True
+    attempt.since = at
+    attempt.reason = "it never reached the participant"
+    saga.live.pop(attempt.key)
+    saga.unconfirmed[attempt.key] = attempt
+    if attempt.purpose is Purpose.FORWARD:
+        _end_forward(saga, at, saga.steps[attempt.step], attempt.reason)
+
+
+def _gave_up(saga: Saga, at: datetime, event: GaveUp) -> None:
+    attempt = _attempt_of(saga, event)
+    _require(attempt.key in saga.live, f"attempt {attempt.key} is {attempt.state}, not in flight")
+    step = saga.steps[attempt.step]
+    if attempt.purpose is Purpose.COMPENSATION:
+        _stick(saga, step, event.reason)
+    elif attempt.state is not AttemptState.UNKNOWN:
+        _lose(saga, attempt, at, event.reason)
+    attempt.state = AttemptState.LOST
+    attempt.reason = step.reason = event.reason
+    saga.lost[attempt.key] = saga.live.pop(attempt.key)
+    saga.to_undo.pop(step.position, None)
+
+
+def _step_stuck(saga: Saga, _: datetime, event: StepStuck) -> None:
+    _require(
+        saga.state is SagaState.COMPENSATING,
+        f"step {event.step} cannot be stuck while {saga.batch_id} is {saga.state}",
+    )
+    step = saga.steps[event.step]
+    if step.state is not StepState.COMPENSATING:
+        step.life.fire(StepTrigger.COMPENSATE)
+    _stick(saga, step, event.reason)
+
+
+def _stick(saga: Saga, step: Step, reason: str) -> None:
+    step.life.fire(StepTrigger.STICK)
+    step.reason = reason
+    saga.to_undo.pop(step.position, None)
+    saga.stuck[step.position] = step
+
+
+def _completed(saga: Saga, at: datetime, _: Completed) -> None:
+    _require(not saga.live and not saga.lost, f"{saga.batch_id} has attempts that are not over")
+    _rest(saga, at, SagaTrigger.COMPLETE)
+
+
+def _withdrawn(saga: Saga, at: datetime, event: Withdrawn) -> None:
+    _rest(saga, at, SagaTrigger.WITHDRAW)
+    saga.reason = event.reason
+
+
+def _compensation_started(saga: Saga, _: datetime, event: CompensationStarted) -> None:
+    saga.life.fire(SagaTrigger.COMPENSATE)
+    saga.reason = event.reason
+    saga.retrying.clear()
+
+
+def _rolled_back(saga: Saga, at: datetime, _: RolledBack) -> None:
+    _require(
+        not (saga.live or saga.lost or saga.stuck or saga.to_undo),
+        f"{saga.batch_id} is not undone, and cannot be called rolled back",
+    )
+    _rest(saga, at, SagaTrigger.ROLL_BACK)
+
+
+def _abandoned(saga: Saga, at: datetime, event: Abandoned) -> None:
+    _rest(saga, at, SagaTrigger.ABANDON)
+    saga.reason = event.reason
+    saga.residual = event.residual
+
+
+def _lost_track(saga: Saga, at: datetime, event: LostTrack) -> None:
+    _rest(saga, at, SagaTrigger.LOSE_TRACK)
+    saga.reason = event.reason
+    saga.residual = event.residual
+
+
+def _attempt_of(saga: Saga, event: AttemptEvent) -> AttemptRecord:
+    _require_under_way(saga, event)
+    _require(0 <= event.step < len(saga.steps), f"{saga.batch_id} has no step {event.step}")
+    attempts = saga.steps[event.step].attempts(event.purpose)
+    key = saga.key(event.step, event.purpose, event.number)
+    _require(1 <= event.number <= len(attempts), f"attempt {key} was never intended")
+    return attempts[event.number - 1]
+
+
+_Handler = Callable[[Saga, datetime, Any], None]
+
+_HANDLERS: Final[dict[type[Event], _Handler]] = {
+    Started: _started,
+    Resumed: _resumed,
+    Paused: _paused,
+    Unpaused: _unpaused,
+    CancelRequested: _cancel_requested,
+    DeadlinePassed: _deadline_passed,
+    Intended: _intended,
+    SentAgain: _sent_again,
+    Reported: _reported,
+    AnswerLost: _answer_lost,
+    NotFound: _not_found,
+    NoAnswer: _no_answer,
+    ProvenAbsent: _proven_absent,
+    GaveUp: _gave_up,
+    StepStuck: _step_stuck,
+    Completed: _completed,
+    Withdrawn: _withdrawn,
+    CompensationStarted: _compensation_started,
+    RolledBack: _rolled_back,
+    Abandoned: _abandoned,
+    LostTrack: _lost_track,
+    Retried: _retried,
+    Resolved: _resolved,
+}

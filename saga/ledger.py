@@ -1,0 +1,358 @@
+"""What is known of one saga: its steps, its attempts, and what each of them did.
+
+A `Saga` is the fold of its journal. Only `core.apply` writes to it; everybody else reads. All facts
+that decisions need often (what is in flight, what failed, what is still to be undone) are kept as
+small indexes beside the steps, so that neither folding an event nor deciding the next command
+takes longer in a long batch.
+"""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from saga.directive import Directive
+from saga.events import CancelRequested, Resolved, Submitted
+from saga.exact import ZERO, minus, plus, times
+from saga.ids import Purpose, attempt_key
+from saga.machine import SagaLife, SagaState, StepLife, StepState
+from saga.model import Batch, ExecutionMode
+from saga.outcome import Exposure, Fill, Outcome
+from saga.participant import Attempt
+from saga.policy import MAX_ATTEMPTS, Capabilities, OnFailure, RetryPolicy
+
+MAX_ABSENCES = 3
+"""A step whose attempts were proven absent so often is refused: it never gets through."""
+
+
+class AttemptState(StrEnum):
+    """What is known of one attempt."""
+
+    SENDING = "SENDING"
+    """Its intent is durable; the call may be under way."""
+    WORKING = "WORKING"
+    """The participant has it, and it is not over."""
+    UNKNOWN = "UNKNOWN"
+    """What became of it is being looked up."""
+    OVER = "OVER"
+    """Its final effect is known."""
+    LOST = "LOST"
+    """What became of it cannot be found out without an operator."""
+
+
+UNPROVEN = frozenset(AttemptState) - {AttemptState.OVER}
+"""More may have taken effect than is known."""
+
+
+@dataclass(slots=True, eq=False)
+class AttemptRecord:
+    """What is known of one attempt.
+
+    Attributes:
+        amount: how much was asked, in the directive's unit.
+        done: how much of it took effect so far.
+        undone_before: how much of the step was undone when this compensation was decided.
+        sends: how often it was handed over; more than once only after proof of absence.
+        acknowledged: the participant has told of it at least once.
+        absent: proven never to have been accepted.
+        tombstone: its key was withdrawn, and can never be accepted any more.
+        confirmed_absent: still not found when asked once more before the saga's end.
+        not_found: how many look-ups in a row did not find it.
+        silences: how many questions in a row got no usable answer.
+        since: when its fate became unknown; when it ended, once it is over.
+        asked_at: when the last look-up was answered, or failed.
+    """
+
+    key: str
+    step: int
+    purpose: Purpose
+    number: int
+    amount: Decimal
+    since: datetime
+    state: AttemptState = AttemptState.SENDING
+    undone_before: Decimal = ZERO
+    done: Decimal = ZERO
+    fills: list[Fill] = field(default_factory=list)
+    fill_ids: set[str] = field(default_factory=set)
+    sends: int = 1
+    acknowledged: bool = False
+    absent: bool = False
+    tombstone: bool = False
+    confirmed_absent: bool = False
+    not_found: int = 0
+    silences: int = 0
+    asked_at: datetime | None = None
+    reason: str | None = None
+    reference: str | None = None
+
+    @property
+    def open_amount(self) -> Decimal:
+        """How much of what was asked has not (yet) taken effect; never below zero."""
+        return max(ZERO, minus(self.amount, self.done))
+
+
+@dataclass(slots=True, eq=False)
+class Step:
+    """One directive inside a saga.
+
+    Attributes:
+        done: how much took effect, over all forward attempts.
+        undone: how much was undone, over all compensations.
+        undo_cost: what undoing has cost so far: the difference in price, and the fees both ways.
+        effects: the fills of all forward attempts, in the order in which they became known.
+        undo_base: how many compensations were made before the present round of tries.
+        value: sum of price times quantity of what took effect.
+    """
+
+    position: int
+    directive: Directive
+    rolls_back: bool
+    life: StepLife = field(default_factory=StepLife)
+    forward: list[AttemptRecord] = field(default_factory=list)
+    undo: list[AttemptRecord] = field(default_factory=list)
+    done: Decimal = ZERO
+    undone: Decimal = ZERO
+    value: Decimal = ZERO
+    undo_cost: Decimal = ZERO
+    undo_base: int = 0
+    last_price: Decimal | None = None
+    reason: str | None = None
+    effects: list[Fill] = field(default_factory=list)
+
+    @property
+    def state(self) -> StepState:
+        """The step's state."""
+        return self.life.state
+
+    @property
+    def retry(self) -> RetryPolicy:
+        """How often it is tried."""
+        return self.directive.retry or RetryPolicy()
+
+    @property
+    def rest(self) -> Decimal:
+        """How much of the directive has not taken effect; below zero if more did than was asked."""
+        return minus(self.directive.amount, self.done)
+
+    @property
+    def left_to_undo(self) -> Decimal:
+        """How much took effect and is not undone; below zero if too much was undone."""
+        return minus(self.done, self.undone)
+
+    @property
+    def is_whole(self) -> bool:
+        """Exactly what was asked took effect."""
+        return self.done == self.directive.amount
+
+    def attempts(self, purpose: Purpose) -> list[AttemptRecord]:
+        """Return the attempts made for a purpose, oldest first."""
+        return self.forward if purpose is Purpose.FORWARD else self.undo
+
+    def charged_attempts(self) -> int:
+        """Return how many forward attempts count against the retry policy."""
+        return sum(not attempt.absent for attempt in self.forward)
+
+    def absences(self, purpose: Purpose) -> int:
+        """Return how many attempts in a row, the last one included, never arrived."""
+        count = 0
+        for attempt in reversed(self.attempts(purpose)):
+            if not attempt.absent:
+                break
+            count += 1
+        return count
+
+    def undo_tries(self) -> int:
+        """Return how many compensations of this round count against the retry policy."""
+        return sum(not attempt.absent for attempt in self.undo[self.undo_base :])
+
+    def inverse_for(self, record: AttemptRecord) -> Directive:
+        """Return the directive that a compensation carries out: the inverse of what it undoes."""
+        return self.directive.inverse(
+            Outcome(_slice(self.effects, record.undone_before, record.amount))
+        )
+
+    def take_effect(self, fill: Fill) -> None:
+        """Add a fill of a forward attempt."""
+        self.effects.append(fill)
+        self.done = plus(self.done, fill.quantity)
+        self.value = plus(self.value, times(fill.quantity, fill.price))
+        self.last_price = fill.price
+
+    def take_back(self, fill: Fill) -> None:
+        """Add a fill of a compensation, matched against the forward fills, oldest first.
+
+        Matching fill by fill keeps the cost exact: no average price, hence no division. A forward
+        fill's fee is charged whole as soon as its first part is undone.
+        """
+        direction = Decimal(self.directive.direction)
+        cost = fill.fee
+        for effect in _slice(self.effects, self.undone, fill.quantity):
+            loss = times(direction, minus(effect.price, fill.price))
+            cost = plus(cost, plus(times(effect.quantity, loss), effect.fee))
+        self.undo_cost = plus(self.undo_cost, cost)
+        self.undone = plus(self.undone, fill.quantity)
+        self.last_price = fill.price
+
+    def possible_rest(self) -> tuple[Decimal, Decimal]:
+        """Return least and most of the effect that may be in place, in the directive's unit."""
+        low = high = self.left_to_undo
+        for attempt in self.forward:
+            if attempt.state in UNPROVEN:
+                high = plus(high, attempt.open_amount)
+        for attempt in self.undo:
+            if attempt.state in UNPROVEN:
+                low = minus(low, attempt.open_amount)
+        return low, high
+
+
+def _slice(fills: list[Fill], skip: Decimal, length: Decimal) -> tuple[Fill, ...]:
+    """Return the stretch of fills that begins behind `skip` units and is at most `length` long.
+
+    A fill that is cut keeps its fee only in the part that holds its beginning.
+    """
+    stretch = []
+    for fill in fills:
+        if length <= 0:
+            break
+        if skip >= fill.quantity:
+            skip = minus(skip, fill.quantity)
+            continue
+        taken = min(minus(fill.quantity, skip), length)
+        if taken != fill.quantity:
+            fill = replace(fill, quantity=taken, fee=ZERO if skip else fill.fee)
+        stretch.append(fill)
+        skip, length = ZERO, minus(length, taken)
+    return tuple(stretch)
+
+
+@dataclass(slots=True, eq=False)
+class Saga:
+    """The life of one batch, as far as its journal tells.
+
+    Attributes:
+        number: how many records of the journal are folded in.
+        undo_budget: the bound on the undo's cost; None is no bound.
+        next_unsent: position of the first step that was never sent.
+        live: attempts in flight, by key.
+        lost: attempts whose fate cannot be found out, by key.
+        retrying: steps that wait for another forward attempt, and when it is due.
+        failed: steps whose forward attempts are spent without the whole effect, where that counts
+            as a failure.
+        to_undo: steps with an effect that is not undone, in the order of their last effect.
+        stuck: steps whose undo has failed for good.
+        unconfirmed: attempts proven absent that are to be asked for once more before the end.
+        residual: what was left when the saga became STALE.
+    """
+
+    submitted: Submitted
+    submitted_at: datetime
+    steps: tuple[Step, ...]
+    undo_budget: Decimal | None
+    life: SagaLife = field(default_factory=SagaLife)
+    number: int = 1
+    updated_at: datetime = field(init=False)
+    started_at: datetime | None = None
+    rested_at: datetime | None = None
+    paused: bool = False
+    deadline_passed: bool = False
+    cancel: CancelRequested | None = None
+    resolved: Resolved | None = None
+    reason: str | None = None
+    next_unsent: int = 0
+    live: dict[str, AttemptRecord] = field(default_factory=dict)
+    lost: dict[str, AttemptRecord] = field(default_factory=dict)
+    retrying: dict[int, datetime] = field(default_factory=dict)
+    failed: dict[int, Step] = field(default_factory=dict)
+    to_undo: dict[int, None] = field(default_factory=dict)
+    unconfirmed: dict[str, AttemptRecord] = field(default_factory=dict)
+    stuck: dict[int, Step] = field(default_factory=dict)
+    undo_cost: Decimal = ZERO
+    residual: tuple[Exposure, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.updated_at = self.submitted_at
+
+    @property
+    def batch(self) -> Batch:
+        """What is to be done."""
+        return self.submitted.batch
+
+    @property
+    def batch_id(self) -> str:
+        """The batch's id, which is the saga's id."""
+        return self.submitted.batch.batch_id
+
+    @property
+    def state(self) -> SagaState:
+        """The saga's state."""
+        return self.life.state
+
+    @property
+    def undoes(self) -> bool:
+        """Tell whether what took effect is undone when the batch fails."""
+        return self.submitted.policy.on_failure is not OnFailure.KEEP
+
+    @property
+    def completes_forward(self) -> bool:
+        """Tell whether refused steps are sent again until the deadline."""
+        return self.submitted.policy.on_failure is OnFailure.COMPLETE_FORWARD
+
+    @property
+    def is_atomic(self) -> bool:
+        """Tell whether nothing short of the whole batch counts as done."""
+        return self.batch.execution_mode is ExecutionMode.ATOMIC
+
+    def max_attempts(self, step: Step) -> int:
+        """Return how many forward attempts the step may have."""
+        if step.directive.retry is None and self.completes_forward:
+            return MAX_ATTEMPTS
+        return step.retry.attempts
+
+    def capabilities(self, attempt: AttemptRecord) -> Capabilities:
+        """Return what the participant of an attempt can do."""
+        return self.submitted.capabilities[self.steps[attempt.step].directive.kind]
+
+    def key(self, step: int, purpose: Purpose, number: int) -> str:
+        """Return the key of an attempt."""
+        return attempt_key(self.batch_id, step, purpose, number)
+
+    def attempt(self, record: AttemptRecord) -> Attempt:
+        """Return what is handed to the participant for an attempt that is in flight."""
+        step = self.steps[record.step]
+        if record.purpose is Purpose.FORWARD:
+            directive = step.directive.for_amount(record.amount)
+        else:
+            directive = step.inverse_for(record)
+        return Attempt(
+            record.key, self.batch_id, record.step, record.purpose, record.number, directive
+        )
+
+    def exposures(self, *, unproven_only: bool = False) -> tuple[Exposure, ...]:
+        """Return what is or may be left of the steps that were to be undone, by subject.
+
+        Args:
+            unproven_only: count only steps whose fate is not known; for a saga that keeps what
+                it did, where a known effect is no exposure but what was wanted.
+        """
+        low: dict[str, Decimal] = {}
+        high: dict[str, Decimal] = {}
+        price: dict[str, Decimal | None] = {}
+        unproven: dict[str, list[str]] = {}
+        for step in self.steps:
+            keys = [a.key for a in (*step.forward, *step.undo) if a.state in UNPROVEN]
+            if (unproven_only and not keys) or not step.rolls_back:
+                continue
+            least, most = step.possible_rest()
+            if least == most == 0:
+                continue
+            if step.directive.direction < 0:
+                least, most = minus(ZERO, most), minus(ZERO, least)
+            subject = step.directive.subject or step.directive.directive_id
+            low[subject] = plus(low.get(subject, ZERO), least)
+            high[subject] = plus(high.get(subject, ZERO), most)
+            price[subject] = step.last_price if step.last_price is not None else price.get(subject)
+            unproven.setdefault(subject, []).extend(keys)
+        return tuple(
+            Exposure(subject, low[subject], high[subject], price[subject], tuple(unproven[subject]))
+            for subject in low
+        )
