@@ -1,28 +1,31 @@
 """The types of quantities, prices and money at the door: `Decimal`, exact, and of bounded size.
 
 A float is refused rather than converted: by the time a float arrives, the number that somebody
-meant is gone. The text form is plain ASCII digits, so that ` 1`, `1_000` or full-width digits, which
-`Decimal` would accept, do not pass for numbers.
+meant is gone. The text form is plain ASCII digits, so that ` 1`, `1_000` or full-width digits,
+which `Decimal` would accept, do not pass for numbers.
 """
 
 import re
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, PlainSerializer
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from saga.exact import MAX_DECIMAL_PLACES, MAX_DIGITS, plain
+from saga.wording import shown
 
-_NUMBER = re.compile(r"^[+-]?(\d+(\.\d*)?|\.\d+)$", re.ASCII)
-_MAX_SHOWN = 40
+_NUMBER_PATTERN = r"^[+-]?(\d+(\.\d*)?|\.\d+)$"
+_NUMBER = re.compile(_NUMBER_PATTERN, re.ASCII)
+
+MAX_NUMBER_LENGTH = 64
+"""Most characters of a number as text: the digits, a sign, a point, and some leading zeros."""
+MAX_NUMBER_BITS = 94
+"""Integers of more bits than this have more than `MAX_DIGITS` digits."""
 
 
 def _refuse(value: object, rule: str) -> PydanticCustomError:
-    shown = repr(value)
-    if len(shown) > _MAX_SHOWN:
-        shown = shown[:_MAX_SHOWN] + "..."
-    return PydanticCustomError("amount", "{shown} {rule}", {"shown": shown, "rule": rule})
+    return PydanticCustomError("amount", "{text}", {"text": f"{shown(value)} {rule}"})
 
 
 def to_decimal(value: object) -> Decimal:
@@ -38,7 +41,14 @@ def to_decimal(value: object) -> Decimal:
         if isinstance(value, float):
             raise _refuse(value, "is a float, which is not exact; write it as a string, like '0.1'")
         raise _refuse(value, "is not a number; write it as a string of digits, like '0.1'")
-    if isinstance(value, str) and not _NUMBER.match(value):
+    too_long = f"has more than {MAX_DIGITS} digits; round it to the instrument's step"
+    # Asked before anything is converted: converting a number of a million digits takes minutes.
+    if isinstance(value, str) and len(value) > MAX_NUMBER_LENGTH:
+        raise _refuse(value, too_long)
+    if isinstance(value, int) and value.bit_length() > MAX_NUMBER_BITS:
+        raise _refuse(value, too_long)
+    # fullmatch, because `$` would let a trailing newline through.
+    if isinstance(value, str) and not _NUMBER.fullmatch(value):
         raise _refuse(value, "is not a plain number; use ASCII digits and one point, like '1250.5'")
     amount = Decimal(value)
     if not amount.is_finite():
@@ -46,7 +56,7 @@ def to_decimal(value: object) -> Decimal:
     _, digits, exponent = amount.as_tuple()
     assert isinstance(exponent, int)
     if len(digits) + max(exponent, 0) > MAX_DIGITS:
-        raise _refuse(value, f"has more than {MAX_DIGITS} digits; round it to the instrument's step")
+        raise _refuse(value, too_long)
     if -exponent > MAX_DECIMAL_PLACES:
         raise _refuse(
             value,
@@ -56,13 +66,30 @@ def to_decimal(value: object) -> Decimal:
     return amount
 
 
+def _above_zero(value: Decimal) -> Decimal:
+    if value > 0:
+        return value
+    raise _refuse(value, "is not positive; give a number above 0")
+
+
+def _not_below_zero(value: Decimal) -> Decimal:
+    if value >= 0:
+        return value
+    raise _refuse(value, "is negative; give 0 or a number above it")
+
+
 Amount = Annotated[
-    Decimal, BeforeValidator(to_decimal), PlainSerializer(plain, return_type=str, when_used="json")
+    Decimal,
+    BeforeValidator(to_decimal),
+    PlainSerializer(plain, return_type=str, when_used="json"),
+    WithJsonSchema(
+        {"anyOf": [{"type": "integer"}, {"type": "string", "pattern": _NUMBER_PATTERN}]}
+    ),
 ]
 """Any exact decimal of permitted size."""
 
-PositiveAmount = Annotated[Amount, Field(gt=0)]
+PositiveAmount = Annotated[Amount, AfterValidator(_above_zero)]
 """An exact decimal above zero: a quantity, a price, a step."""
 
-NonNegativeAmount = Annotated[Amount, Field(ge=0)]
+NonNegativeAmount = Annotated[Amount, AfterValidator(_not_below_zero)]
 """An exact decimal of zero or more: a fee, a budget."""

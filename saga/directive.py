@@ -16,14 +16,24 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, SerializeAsAny, ValidationError
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    SerializeAsAny,
+    ValidationError,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from saga.errors import UnknownKind
 from saga.exact import ONE
 from saga.ids import BatchId, DirectiveId
 from saga.outcome import Outcome
 from saga.policy import RetryPolicy
+from saga.wording import broken_rule, explain, shown
 
 
 class Directive(BaseModel):
@@ -43,7 +53,7 @@ class Directive(BaseModel):
     directive_id: DirectiveId
     kind: str
     batch_id: BatchId | None = None
-    rollback: bool = False
+    rollback: bool = Field(default=False, strict=True)
     retry: RetryPolicy | None = None
 
     @property
@@ -75,7 +85,7 @@ class Directive(BaseModel):
         raise NotImplementedError(f"nothing undoes a directive of kind {self.kind!r}")
 
     def for_amount(self, amount: Decimal) -> Self:
-        """Return the same instruction for another amount: what is left of it after a part was done."""
+        """Return the same instruction for another amount: what is left after a part was done."""
         if amount != self.amount:
             raise NotImplementedError(f"a directive of kind {self.kind!r} cannot be divided")
         return self
@@ -85,19 +95,21 @@ class Directive(BaseModel):
         return f"{self.kind} {self.subject or self.directive_id}"
 
 
-_D = TypeVar("_D", bound=type[Directive])
+_D = TypeVar("_D", bound=Directive)
 _REGISTERED: dict[str, type[Directive]] = {}
 
 
-def directive_kind(directive_type: _D) -> _D:
+def directive_kind(directive_type: type[_D]) -> type[_D]:
     """Register a directive type under the default of its `kind` field; a class decorator.
 
     Raises:
-        ValueError: the kind is missing, or already taken by another type.
+        ValueError: the kind is missing or already taken by another type, or the type can change.
     """
     kind = directive_type.model_fields["kind"].default
     if not isinstance(kind, str) or not kind:
         raise ValueError(f"{directive_type.__name__} must give its `kind` field a default name")
+    if not directive_type.model_config.get("frozen"):
+        raise ValueError(f"{directive_type.__name__} must stay frozen; a directive never changes")
     holder = _REGISTERED.setdefault(kind, directive_type)
     if holder is not directive_type:
         raise ValueError(f"kind {kind!r} is already registered by {holder.__qualname__}")
@@ -120,54 +132,47 @@ def directive_type_of(kind: str) -> type[Directive]:
     except KeyError:
         known = ", ".join(sorted(_REGISTERED)) or "none"
         raise UnknownKind(
-            f"kind {kind!r} is not registered (registered: {known}); "
+            f"kind {shown(kind)} is not registered (registered: {known}); "
             "import the package that brings it before the batch is read"
         ) from None
-
-
-def explain(error: ValidationError) -> str:
-    """Return the first complaint of a validation error as one sentence: field, rule and value."""
-    complaints = error.errors(include_url=False)
-    first = complaints[0]
-    field = ".".join(str(part) for part in first["loc"])
-    value = "" if first["type"] in _SPEAKS_FOR_ITSELF else f", not {_shown(first['input'])}"
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        message = "is not a known field; check its spelling"
-    more = f" (and {len(complaints) - 1} more)" if len(complaints) > 1 else ""
-    return f"{field}: {message}{value}{more}" if field else f"{message}{value}{more}"
-
-
-_SPEAKS_FOR_ITSELF = frozenset({"amount", "directive", "batch", "id", "missing", "extra_forbidden"})
-_MAX_SHOWN = 60
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "..."
 
 
 def _of_registered_kind(value: object) -> Directive:
     if isinstance(value, Directive):
         if _REGISTERED.get(value.kind) is not type(value):
-            raise PydanticCustomError(
-                "directive",
-                "{type} is not the type registered for kind {kind}; register it with directive_kind",
-                {"type": type(value).__name__, "kind": repr(value.kind)},
+            raise broken_rule(
+                f"{type(value).__name__} is not the type registered for kind {shown(value.kind)}; "
+                "register it with directive_kind"
             )
         return value
     if not isinstance(value, Mapping):
-        raise PydanticCustomError(
-            "directive", "{shown} is not a directive; give an object", {"shown": _shown(value)}
-        )
+        raise broken_rule(f"{shown(value)} is not a directive; give an object with its fields")
     kind = value.get("kind")
+    if not isinstance(kind, str):
+        said = f"is {shown(kind)}" if "kind" in value else "is missing"
+        known = ", ".join(sorted(_REGISTERED)) or "none"
+        raise broken_rule(f"kind {said}; it must be the name of a registered kind ({known})")
     try:
-        return directive_type_of(kind if isinstance(kind, str) else "").model_validate(dict(value))
+        return directive_type_of(kind).model_validate(dict(value))
     except UnknownKind as error:
-        raise PydanticCustomError("directive", "{text}", {"text": f"kind: {error}"}) from None
+        raise broken_rule(str(error)) from None
     except ValidationError as error:
-        raise PydanticCustomError("directive", "{text}", {"text": explain(error)}) from None
+        raise broken_rule(explain(error)) from None
 
 
-AnyDirective = SerializeAsAny[Annotated[Directive, BeforeValidator(_of_registered_kind)]]
+class _SchemaOfRegisteredKinds:
+    """Makes the JSON schema show every kind that is registered when the schema is asked for."""
+
+    def __get_pydantic_json_schema__(
+        self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        kinds = [_REGISTERED[kind] for kind in sorted(_REGISTERED)]
+        if not kinds:
+            return handler(core_schema)
+        return {"oneOf": [handler(kind.__pydantic_core_schema__) for kind in kinds]}
+
+
+AnyDirective = Annotated[
+    SerializeAsAny[Directive], BeforeValidator(_of_registered_kind), _SchemaOfRegisteredKinds()
+]
 """A field that holds a directive of any registered kind, read and written by its `kind`."""

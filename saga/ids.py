@@ -16,13 +16,13 @@ from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from saga.clock import utc_now
+from saga.errors import InvalidInput
+from saga.wording import shown
 
 BATCH_ID_PATTERN = r"^BAT_\d{8}_\d{6}_[0-9a-z]{5,8}$"
 DIRECTIVE_ID_PATTERN = r"^EXE_[0-9A-Za-z_-]{1,60}$"
 MAX_KEY_LENGTH = 36
 """Longest client order id that an attempt can get; the shortest limit among common venues."""
-
-_MAX_SHOWN = 80
 
 
 def _matching(field: str, pattern: str, example: str) -> BeforeValidator:
@@ -32,11 +32,7 @@ def _matching(field: str, pattern: str, example: str) -> BeforeValidator:
         # fullmatch, because `$` would let a trailing newline through.
         if isinstance(value, str) and compiled.fullmatch(value):
             return value
-        shown = repr(value)
-        text = (
-            f"{field} must match pattern {pattern}, not {shown[:_MAX_SHOWN]}; "
-            f"for example {example}"
-        )
+        text = f"{field} must match pattern {pattern}, not {shown(value)}; for example {example}"
         raise PydanticCustomError("id", "{text}", {"text": text})
 
     return BeforeValidator(check)
@@ -68,8 +64,17 @@ class Purpose(StrEnum):
 
 
 def generate_batch_id(now: datetime | None = None) -> str:
-    """Return a new id `BAT_YYYYMMDD_HHMMSS_xxxxxxxx`, in UTC, with a random suffix."""
-    instant = (now or utc_now()).astimezone(UTC)
+    """Return a new id `BAT_YYYYMMDD_HHMMSS_xxxxxxxx`, in UTC, with a random suffix.
+
+    Raises:
+        InvalidInput: `now` is naive.
+    """
+    instant = now or utc_now()
+    if instant.utcoffset() is None:
+        raise InvalidInput(
+            f"now must be timezone-aware, not the naive {instant.isoformat()}; give it a timezone"
+        )
+    instant = instant.astimezone(UTC)
     suffix = "".join(secrets.choice(_SUFFIX_ALPHABET) for _ in range(_SUFFIX_LENGTH))
     return f"BAT_{instant:%Y%m%d_%H%M%S}_{suffix}"
 
@@ -83,10 +88,13 @@ def attempt_key(batch_id: str, step: int, purpose: Purpose, number: int) -> str:
         purpose: forward or compensation.
         number: the attempt's number for that purpose, from 1.
     """
-    return f"{batch_id.removeprefix('BAT_')}-{step}{purpose.value[0].upper()}{number}"
+    key = f"{batch_id.removeprefix('BAT_')}-{step}{purpose.value[0].upper()}{number}"
+    assert len(key) <= MAX_KEY_LENGTH, f"key {key} is longer than {MAX_KEY_LENGTH}"
+    return key
 
 
 def batch_of_key(key: str) -> str | None:
-    """Return the batch id that a client order id was derived from; None if it is not one of ours."""
-    match = _KEY.match(key)
+    """Return the batch id that a client order id was derived from; None if it is not ours."""
+    # fullmatch, because `$` would let a trailing newline through.
+    match = _KEY.fullmatch(key)
     return f"BAT_{match.group(1)}" if match else None

@@ -4,33 +4,44 @@ A batch says what is wanted; it coordinates nothing itself. Executing, placing o
 and recovering are other modules' work. To change a batch, make a new one.
 """
 
-import json
 from collections import Counter
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Annotated, Any, Self
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    FailFast,
     Field,
     PlainSerializer,
+    PlainValidator,
     ValidationError,
     WithJsonSchema,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
 from saga.clock import utc_now
-from saga.directive import AnyDirective, Directive, explain
+from saga.directive import AnyDirective, Directive
 from saga.errors import InvalidInput
+from saga.frozen_json import freeze, thaw
 from saga.ids import BatchId, DirectiveId, generate_batch_id
+from saga.schema_examples import EXAMPLES
+from saga.strict_json import read_object
+from saga.wording import broken_rule, explain, shown
 
-MAX_METADATA_BYTES = 64 * 1024
-MAX_METADATA_DEPTH = 32
+MAX_BATCH_BYTES = 32 * 1024 * 1024
+"""Most bytes of a batch as JSON text: room for 100,000 directives of 335 bytes each."""
+MAX_BATCH_DEPTH = 40
+"""Most levels of nesting in a batch as JSON text; the metadata has its own, lower bound."""
+MAX_BATCH_NESTED = 1_000_000
+"""Most objects and arrays in a batch as JSON text."""
+MAX_TIMEOUT_SECONDS = 366 * 86_400
+"""The longest time that a batch may be given: about a year."""
+MAX_WIDTH = 100_000
+"""Most directives that a batch may ask to have in the air at once."""
 MAX_EXCLUSION_KEY_LENGTH = 128
 
 
@@ -53,90 +64,64 @@ class Priority(StrEnum):
     LOW = "LOW"
 
 
-def _wrong(text: str) -> PydanticCustomError:
-    # The text goes in as a value: braces in it would be read as placeholders.
-    return PydanticCustomError("batch", "{text}", {"text": text})
-
-
-def _in_utc(value: object) -> object:
-    if isinstance(value, datetime) and value.utcoffset() is None:
-        raise _wrong(f"created_at must be timezone-aware UTC, not the naive {value.isoformat()}")
-    if isinstance(value, datetime) and value.utcoffset() != timedelta(0):
-        raise _wrong(f"created_at must be in UTC, not {value.isoformat()}; convert it first")
+def _in_utc(value: object) -> datetime:
+    instant = value
     if isinstance(value, str):
         try:
-            return _in_utc(datetime.fromisoformat(value))
+            instant = datetime.fromisoformat(value)
         except ValueError:
-            raise _wrong(
-                f"created_at must be an ISO 8601 instant in UTC, not {value[:40]!r}"
-            ) from None
-    if not isinstance(value, datetime):
-        raise _wrong(f"created_at must be an ISO 8601 instant in UTC, not {value!r}")
-    return value
+            instant = None
+    if not isinstance(instant, datetime):
+        raise broken_rule(
+            f"created_at must be an ISO 8601 instant in UTC, not {shown(value)}; "
+            "write it like 2026-11-21T09:30:00Z"
+        )
+    if instant.utcoffset() is None:
+        raise broken_rule(
+            f"created_at must be timezone-aware UTC, not the naive {instant.isoformat()}; "
+            "give it the timezone UTC"
+        )
+    if instant.utcoffset() != timedelta(0):
+        raise broken_rule(f"created_at must be in UTC, not {instant.isoformat()}; convert it first")
+    # Other timezones have this offset too, for a part of the year.
+    return instant.astimezone(UTC)
 
 
 def _in_seconds(value: object) -> object:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise _wrong(f"timeout must be positive, a number of seconds, not {value!r}")
+        raise broken_rule(
+            f"timeout must be positive, a number of seconds, not {shown(value)}; "
+            "write it like 30 or 0.5"
+        )
     if not 0 < value < float("inf"):
-        raise _wrong(f"timeout must be positive and finite, not {value!r} seconds")
+        raise broken_rule(
+            f"timeout must be positive and finite, not {shown(value)} seconds; "
+            "leave it out for no bound"
+        )
     if value > MAX_TIMEOUT_SECONDS:
-        raise _wrong(f"timeout must be at most {MAX_TIMEOUT_SECONDS} seconds, not {value!r}")
+        raise broken_rule(
+            f"timeout must be at most {MAX_TIMEOUT_SECONDS} seconds, not {shown(value)}; "
+            "leave it out for no bound"
+        )
     return value
 
 
-MAX_TIMEOUT_SECONDS = 366 * 86_400
-
-
-def _frozen_json(value: object, depth: int = 0) -> object:
-    """Return the JSON value with objects and arrays that cannot be changed."""
-    if depth > MAX_METADATA_DEPTH:
-        raise _wrong(f"metadata must not be nested deeper than {MAX_METADATA_DEPTH} levels")
-    if isinstance(value, Mapping):
-        for key in value:
-            if not isinstance(key, str):
-                raise _wrong(f"metadata must be JSON: keys are strings, not {key!r}")
-        return MappingProxyType({k: _frozen_json(v, depth + 1) for k, v in value.items()})
+def _in_order(value: object) -> object:
+    # A set has no order and a generator no end.
     if isinstance(value, (list, tuple)):
-        return tuple(_frozen_json(item, depth + 1) for item in value)
-    if value is None or isinstance(value, (str, bool, int)):
         return value
-    if isinstance(value, float) and value - value == 0:
-        return value
-    raise _wrong(f"metadata must be JSON, which {value!r} is not; convert it to a string or number")
-
-
-def _thawed_json(value: object) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _thawed_json(item) for key, item in value.items()}
-    if isinstance(value, tuple):
-        return [_thawed_json(item) for item in value]
-    return value
-
-
-def _as_metadata(value: object) -> object:
-    if value is None:
-        return None
-    if not isinstance(value, Mapping):
-        raise _wrong(f"metadata must be a JSON object, not {type(value).__name__}")
-    frozen = _frozen_json(value)
-    try:
-        size = len(json.dumps(_thawed_json(frozen), ensure_ascii=False).encode())
-    except UnicodeEncodeError:
-        raise _wrong("metadata must be JSON: it holds text that is not valid Unicode") from None
-    if size > MAX_METADATA_BYTES:
-        raise _wrong(f"metadata must be at most {MAX_METADATA_BYTES} bytes as JSON, not {size}")
-    return frozen
+    raise broken_rule(f"directives must be a list, not {shown(value)}; give them in their order")
 
 
 Metadata = Annotated[
     Mapping[str, Any],
-    BeforeValidator(_as_metadata),
-    PlainSerializer(_thawed_json),
+    PlainValidator(freeze),
+    PlainSerializer(thaw),
     WithJsonSchema({"type": "object"}),
 ]
+"""A JSON object that cannot be changed (`saga.frozen_json`)."""
 
 
 class Batch(BaseModel):
@@ -147,29 +132,39 @@ class Batch(BaseModel):
         directives: what is to be done; at least one, ids unique.
         execution_mode: SEQUENTIAL, PARALLEL or ATOMIC.
         created_at: when it was made, UTC; now by default.
-        rollback_on_failure: undo what took effect when the batch fails. True for ATOMIC, and nothing
-            else is allowed there; False by default for the others.
+        rollback_on_failure: undo what took effect when the batch fails. True for ATOMIC, where
+            nothing else is allowed; False by default for the others.
         timeout_seconds: the whole batch must be over so long after it was accepted.
         metadata: JSON that travels with the batch, at most 64 kB.
         priority: which batches are admitted first.
         max_parallel: most directives in the air at once. None is 1 for ATOMIC and no bound for
             PARALLEL; SEQUENTIAL is always 1.
-        exclusion_key: at most one batch with this key runs at a time, for example a portfolio's name.
+        exclusion_key: at most one batch with this key runs at a time; a portfolio's name.
         rollback_only: ids of the directives that are undone on failure; None undoes all.
         parent_id: the batch whose failed directives this one tries again.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", title="ExecutionDirectiveBatch")
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        title="ExecutionDirectiveBatch",
+        json_schema_extra={"examples": list(EXAMPLES)},
+    )
 
     batch_id: BatchId = Field(default_factory=generate_batch_id)
-    directives: tuple[AnyDirective, ...]
+    directives: Annotated[
+        tuple[AnyDirective, ...],
+        FailFast(),
+        BeforeValidator(_in_order),
+        Field(json_schema_extra={"minItems": 1}),
+    ]
     execution_mode: ExecutionMode
     created_at: Annotated[datetime, BeforeValidator(_in_utc)] = Field(default_factory=utc_now)
     rollback_on_failure: bool = Field(default=False, strict=True)
     timeout_seconds: Annotated[float, BeforeValidator(_in_seconds)] | None = None
     metadata: Metadata | None = None
     priority: Priority = Priority.NORMAL
-    max_parallel: Annotated[int, Field(ge=1, strict=True)] | None = None
+    max_parallel: Annotated[int, Field(ge=1, le=MAX_WIDTH, strict=True)] | None = None
     exclusion_key: (
         Annotated[str, Field(min_length=1, max_length=MAX_EXCLUSION_KEY_LENGTH)] | None
     ) = None
@@ -188,24 +183,29 @@ class Batch(BaseModel):
     @model_validator(mode="after")
     def _check_rules(self) -> Self:
         if not self.directives:
-            raise _wrong("directives list cannot be empty; give at least one directive")
+            raise broken_rule("directives list cannot be empty; give at least one directive")
         counts = Counter(directive.directive_id for directive in self.directives)
         doubled = [directive_id for directive_id, count in counts.items() if count > 1]
         if doubled:
-            raise _wrong(f"all directive ids must be unique; {doubled[0]!r} stands there twice")
+            raise broken_rule(
+                f"all directive ids must be unique; {doubled[0]!r} stands there "
+                f"{counts[doubled[0]]} times; give each directive an id of its own"
+            )
         if self.execution_mode is ExecutionMode.ATOMIC and not self.rollback_on_failure:
-            raise _wrong(
+            raise broken_rule(
                 "rollback must be True for ATOMIC, not False; leave rollback_on_failure out, "
                 "or use SEQUENTIAL or PARALLEL"
             )
         for directive in self.directives:
             if directive.batch_id not in (None, self.batch_id):
-                raise _wrong(
+                raise broken_rule(
                     f"directive {directive.directive_id} says batch_id {directive.batch_id!r}, "
-                    f"but stands in batch {self.batch_id!r}"
+                    f"but stands in batch {self.batch_id!r}; name that one or leave it out"
                 )
         if self.execution_mode is ExecutionMode.SEQUENTIAL and self.max_parallel not in (None, 1):
-            raise _wrong(f"max_parallel must be 1 for SEQUENTIAL, not {self.max_parallel}")
+            raise broken_rule(
+                f"max_parallel must be 1 for SEQUENTIAL, not {self.max_parallel}; leave it out"
+            )
         self._check_rollback_scope(counts)
         return self
 
@@ -213,12 +213,20 @@ class Batch(BaseModel):
         if self.rollback_only is None:
             return
         if self.execution_mode is ExecutionMode.ATOMIC:
-            raise _wrong("rollback_only must be left out for ATOMIC, which rolls back everything")
+            raise broken_rule(
+                "rollback_only must be left out for ATOMIC, which rolls back everything; "
+                "use SEQUENTIAL or PARALLEL"
+            )
         if not self.rollback_on_failure:
-            raise _wrong("rollback_only must be left out when rollback_on_failure is False")
+            raise broken_rule(
+                "rollback_only must be left out when rollback_on_failure is False; set that to True"
+            )
         for directive_id in self.rollback_only:
             if directive_id not in known:
-                raise _wrong(f"rollback_only names {directive_id!r}, which is not in directives")
+                raise broken_rule(
+                    f"rollback_only names {directive_id!r}, which is not in directives; "
+                    "name only directives of this batch"
+                )
 
     def is_rolled_back(self, directive: Directive) -> bool:
         """Tell whether the directive's effect is undone when the batch rolls back."""
@@ -237,12 +245,22 @@ class Batch(BaseModel):
 def parse_batch(data: str | bytes | Mapping[str, Any]) -> Batch:
     """Return the batch that a JSON text or a mapping describes.
 
+    A text is read strictly: a field that stands twice, or a text beyond the named bounds, is
+    refused. `Batch.model_validate_json` is not so strict; it is for what we wrote ourselves.
+
     Raises:
-        InvalidInput: it breaks a rule; the sentence names field, value and rule.
+        InvalidInput: it breaks a rule; the sentence names field, value, rule and what to do.
     """
+    if isinstance(data, (str, bytes)):
+        data = read_object(
+            data,
+            max_bytes=MAX_BATCH_BYTES,
+            max_depth=MAX_BATCH_DEPTH,
+            max_nested=MAX_BATCH_NESTED,
+        )
+    if not isinstance(data, Mapping):
+        raise InvalidInput(f"a batch must be an object with fields, not {shown(data)}; give one")
     try:
-        if isinstance(data, (str, bytes)):
-            return Batch.model_validate_json(data)
-        return Batch.model_validate(data)
+        return Batch.model_validate(dict(data))
     except ValidationError as error:
         raise InvalidInput(explain(error)) from None
