@@ -28,7 +28,7 @@ def main() -> int:
             f"(missing: {', '.join(missing)}). Install it with: pip install 'trade-saga[desk]'\n"
         )
         return EXIT_USAGE
-    from desk.command import run  # noqa: PLC0415  (only now is it known to be importable)
+    from desk.command import run
 
     return run()
 
