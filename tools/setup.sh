@@ -14,7 +14,7 @@ exec 1>&2
 EXTRAS='desk,dev'
 OLDEST='3.11'
 NAMES='python3.13 python3.12 python3.11 python3.14 python3 python' # the tested ones first
-LOG_LINES=8 # of a failed installer, shown to the user
+LOG_LINES=6 # of a failed installer, shown to the user
 LOG_COLUMNS=200
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -34,6 +34,7 @@ done
 cd "$(dirname "$0")/.." || exit 1
 # A pip or Python steered elsewhere by the caller's environment would install elsewhere.
 unset PYTHONPATH PYTHONHOME PIP_USER PIP_TARGET PIP_PREFIX PIP_PYTHON UV_SYSTEM_PYTHON
+export PIP_RETRIES="${PIP_RETRIES:-2}" # without a network, say so soon
 
 checkout=$(pwd -P)
 venv_python=.venv/bin/python
@@ -107,7 +108,11 @@ add_installer() {
     stop "$python has no way to install packages (no pip 22.3 or newer, no ensurepip, no uv). Debian: sudo $line"
 }
 
-show_log() { tail -n "$LOG_LINES" "$log" | cut -c "1-$LOG_COLUMNS" | sed 's/^/  | /'; }
+# The end of the log, without the frame that pip draws around a failed build.
+show_log() {
+    grep -vE '^[[:space:]]*$|^ *[×│╰]|note: This error|subprocess-exited-with-error|\[end of output\]' "$log" |
+        tail -n "$LOG_LINES" | cut -c "1-$LOG_COLUMNS" | sed 's/^ */  | /'
+}
 
 make_venv() {
     rm -rf .venv || stop "cannot remove the old $checkout/.venv; remove it by hand (is it another user's?)."
@@ -128,13 +133,13 @@ make_venv() {
 
 explain_failure() { # $1: what failed
     if grep -qiE 'no space left|quota exceeded' "$log"; then
-        reason='the disk is full'
+        reason='the disk is full.'
     elif grep -qiE 'permission denied|read-only file system' "$log"; then
-        reason="a file cannot be written by $(id -un)"
+        reason="a file cannot be written by $(id -un)."
     elif grep -qiE 'connection (error|refused|reset|aborted)|NewConnectionError|ConnectTimeout|ReadTimeout|timed out|name resolution|dns error|unreachable|error sending request|proxyerror|SSLError|CERTIFICATE_VERIFY_FAILED|from versions: none|offline|network connectivity' "$log"; then
         reason='the package index cannot be reached: is there a network, or a proxy or mirror to set (PIP_INDEX_URL)?'
     else
-        reason='the installer stopped'
+        reason='the installer stopped.'
     fi
     say "$1 failed: $reason The last lines of $checkout/$log:"
     show_log
