@@ -115,9 +115,8 @@ show_log() {
 }
 
 make_venv() {
-    rm -rf .venv || stop "cannot remove the old $checkout/.venv; remove it by hand (is it another user's?)."
-    mkdir .venv 2>/dev/null || stop "cannot make $checkout/.venv: the folder cannot be written to by $(id -un), or the disk is full."
-    : >"$unfinished_mark"
+    rm -rf .venv 2>/dev/null || stop "cannot remove the old $checkout/.venv; remove it by hand."
+    mkdir .venv && touch "$unfinished_mark" || stop "cannot make $checkout/.venv."
     if [ -n "$python" ]; then
         say "[1/3] Python $(version_of "$python") ($python)"
         can_install "$python" || add_installer
@@ -126,7 +125,7 @@ make_venv() {
     else
         say "[1/3] no Python $OLDEST here (${seen:-none found}); uv brings one"
         say "[2/3] making .venv"
-        uv venv --quiet --allow-existing --python ">=$OLDEST" .venv >"$log" 2>&1 </dev/null && : >"$unfinished_mark" && return
+        uv venv --quiet --allow-existing --python ">=$OLDEST" .venv >"$log" 2>&1 </dev/null && touch "$unfinished_mark" && return
     fi
     explain_failure "making .venv"
 }
@@ -182,6 +181,9 @@ if command -v flock >/dev/null; then
 fi
 trap 'say "interrupted; the next run starts afresh"; exit 130' INT TERM HUP
 
+for folder in . .venv .venv/lib; do
+    [ ! -e "$folder" ] || [ -w "$folder" ] || stop "$(id -un) may not write to $checkout/$folder; use a checkout of your own, or run this as its owner ($(stat -c %U "$folder" 2>/dev/null || echo root))."
+done
 find_python
 venv_version=$(minor_version_of "$venv_python")
 moved=no
@@ -192,7 +194,7 @@ if [ "$force" = yes ] || [ "$moved" = yes ] || [ -e "$unfinished_mark" ] ||
     make_venv
 else
     say "pyproject.toml changed, or .venv was made by hand: bringing it up to date"
-    : >"$unfinished_mark" || stop "cannot write to $checkout/.venv (is it another user's?)."
+    touch "$unfinished_mark" || stop "cannot write to $checkout/.venv."
 fi
 install_packages
 stamp_now >"$done_stamp.new" && mv "$done_stamp.new" "$done_stamp" && rm -f "$unfinished_mark"

@@ -33,7 +33,9 @@ SYSTEM_COMMANDS = [
     "rm",
     "sed",
     "sh",
+    "stat",
     "tail",
+    "touch",
 ]
 
 CLOSED_PORT = "http://127.0.0.1:9/simple"  # nothing listens on the discard port
