@@ -169,7 +169,11 @@ class _SchemaOfRegisteredKinds:
         kinds = [_REGISTERED[kind] for kind in sorted(_REGISTERED)]
         if not kinds:
             return handler(core_schema)
-        return {"oneOf": [handler(kind.__pydantic_core_schema__) for kind in kinds]}
+        shapes = [handler.resolve_ref_schema(handler(k.__pydantic_core_schema__)) for k in kinds]
+        for shape in shapes:
+            # In Python a class gives its own kind; in a document somebody has to.
+            shape["required"] = sorted({*shape.get("required", ()), "kind"})
+        return {"oneOf": shapes}
 
 
 AnyDirective = Annotated[
