@@ -1,0 +1,275 @@
+"""Writes records and views, and reads records back: plain functions over a plain connection.
+
+The same SQL runs on aiosqlite's thread in the product and in the caller in a simulation. Who calls
+a writing function here is inside a transaction already, but for `commit_appends`, which is one.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from saga.errors import BatchConflict, Quarantined, StoreError
+from saga.events import encode
+from saga.store.chain import Head, StoredRecord, beginning, digest_of, verified
+from saga.store.ownership import check_epoch
+from saga.store.protocol import Append, JournalRecord, Projection
+from saga.store.rows import (
+    BATCH_COLUMNS,
+    TRADE_COLUMNS,
+    Stored,
+    batch_values,
+    microseconds,
+    trade_values,
+)
+from saga.store.transaction import is_failure, writing
+from saga.views import BatchRow, TradeRow
+
+RECORDS_PER_PAGE: Final = 500
+"""Records that are read at once; a reader never holds a snapshot longer than one page takes."""
+
+# Every statement below is put together from column names of this package, never from values.
+# ruff: noqa: S608
+
+# What never changes after the first record is not written again, which spares its indexes.
+_FIXED_OF_BATCH: Final = frozenset(
+    (
+        *("batch_uid", "mode", "priority", "exclusion_key", "parent_id"),
+        *("total_trades", "created_at", "program"),
+    )
+)
+_FIXED_OF_TRADE: Final = frozenset(
+    ("position", "directive_id", "kind", "symbol", "direction", "amount")
+)
+
+
+def _assignments(columns: Iterable[str]) -> str:
+    return ", ".join(f"{column} = :{column}" for column in columns)
+
+
+def _insertion(table: str, columns: Sequence[str]) -> str:
+    values = ", ".join(f":{column}" for column in columns)
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({values})"
+
+
+_HEAD: Final = ("head_number", "head_digest")
+_INSERT_BATCH: Final = _insertion("batches", (*BATCH_COLUMNS, *_HEAD))
+_UPDATE_BATCH: Final = (
+    f"UPDATE batches SET {_assignments(c for c in BATCH_COLUMNS if c not in _FIXED_OF_BATCH)}, "
+    f"{_assignments(_HEAD)} WHERE id = :id"
+)
+_REPLACE_BATCH: Final = (
+    f"UPDATE batches SET {_assignments(BATCH_COLUMNS)} WHERE batch_uid = :batch_uid RETURNING id"
+)
+_INSERT_TRADE: Final = _insertion("trades", ("batch_id", *TRADE_COLUMNS))
+_WRITE_TRADE: Final = (
+    f"{_INSERT_TRADE} ON CONFLICT (batch_id, position) DO UPDATE SET "
+    f"{_assignments(c for c in TRADE_COLUMNS if c not in _FIXED_OF_TRADE)}"
+)
+_REPLACE_TRADE: Final = (
+    f"{_INSERT_TRADE} ON CONFLICT (batch_id, position) DO UPDATE SET {_assignments(TRADE_COLUMNS)}"
+)
+_INSERT_RECORD: Final = (
+    "INSERT INTO journal (sequence, batch_id, number, at, kind, data, digest)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+
+
+def last_sequence(connection: sqlite3.Connection) -> int:
+    """Return the global sequence number of the last record; 0 if there is none."""
+    (sequence,) = connection.execute("SELECT coalesce(max(sequence), 0) FROM journal").fetchone()
+    return int(sequence)
+
+
+def commit_appends(
+    connection: sqlite3.Connection,
+    epoch: int | None,
+    appends: Sequence[Append],
+    projections: Sequence[Projection],
+) -> list[int | Exception]:
+    """Write several appends in one transaction, and return what became of each.
+
+    A refused append is undone alone; its place holds the error, and not a sequence number.
+
+    Raises:
+        OwnershipLost: another owner has the store; nothing was written.
+        StorePoisoned: the disk or the file failed.
+    """
+    with writing(connection):
+        check_epoch(connection, epoch)
+        return [_append_alone(connection, append, projections) for append in appends]
+
+
+def _append_alone(
+    connection: sqlite3.Connection, append: Append, projections: Sequence[Projection]
+) -> int | Exception:
+    connection.execute("SAVEPOINT append")
+    try:
+        sequence = _append(connection, append)
+        for change in append.changes:
+            for projection in projections:
+                projection.project(connection, append.batch, change)
+    except Exception as error:
+        if isinstance(error, sqlite3.Error) and is_failure(error):
+            raise
+        # If this fails, a projection has ended the transaction, and everything is undone.
+        connection.execute("ROLLBACK TO append")
+        connection.execute("RELEASE append")
+        return _refusal(append, error)
+    connection.execute("RELEASE append")
+    return sequence
+
+
+def _refusal(append: Append, error: Exception) -> Exception:
+    if not isinstance(error, sqlite3.Error):
+        return error
+    refusal = StoreError(
+        f"the tables refuse what was to be written for batch {append.batch.batch_id}: {error}; "
+        "nothing was written for it"
+    )
+    refusal.__cause__ = error
+    return refusal
+
+
+def _append(connection: sqlite3.Connection, append: Append) -> int:
+    uid = append.batch.batch_id
+    row = connection.execute(
+        "SELECT id, head_number, head_digest FROM batches WHERE batch_uid = ?", (uid,)
+    ).fetchone()
+    number, head = (None, beginning(uid)) if row is None else (row[0], Head(row[1], row[2]))
+    _check_numbers(append, head)
+    first = last_sequence(connection) + 1
+    records: list[StoredRecord] = []
+    for sequence, change in enumerate(append.changes, start=first):
+        kind, data, at = change.event.kind, encode(change.event), microseconds(change.at)
+        digest = digest_of(head.digest, change.number, at, kind, data)
+        records.append(StoredRecord(sequence, change.number, at, kind, data, digest))
+        head = Head(change.number, digest)
+    number = _write_batch(connection, number, append.batch_row, head)
+    connection.executemany(
+        _INSERT_RECORD,
+        ((r.sequence, number, r.number, r.at, r.kind, r.data, r.digest) for r in records),
+    )
+    _write_trades(connection, _WRITE_TRADE, number, append.trade_rows)
+    return records[-1].sequence
+
+
+def _check_numbers(append: Append, head: Head) -> None:
+    uid = append.batch.batch_id
+    numbers = [change.number for change in append.changes]
+    if not numbers:
+        raise StoreError(f"an append for batch {uid} holds no record; nothing was written")
+    if append.batch_row.batch_id != uid:
+        raise StoreError(f"an append for batch {uid} holds the row of {append.batch_row.batch_id}")
+    if head.number and numbers[0] == 1:
+        raise BatchConflict(
+            f"batch_id {uid!r} is taken: a batch with this id was accepted before; "
+            "give the new batch another id"
+        )
+    if numbers != list(range(head.number + 1, head.number + 1 + len(numbers))):
+        raise StoreError(
+            f"the records of batch {uid} must follow on record {head.number} without a gap, "
+            f"but are numbered {numbers[0]} to {numbers[-1]}; nothing was written"
+        )
+
+
+def _write_batch(
+    connection: sqlite3.Connection, number: int | None, row: BatchRow, head: Head
+) -> int:
+    values: dict[str, Stored | bytes] = {
+        **batch_values(row),
+        "head_number": head.number,
+        "head_digest": head.digest,
+    }
+    if number is not None:
+        connection.execute(_UPDATE_BATCH, {**values, "id": number})
+        return number
+    ((inserted,),) = connection.execute(f"{_INSERT_BATCH} RETURNING id", values).fetchall()
+    return int(inserted)
+
+
+def _write_trades(
+    connection: sqlite3.Connection, statement: str, number: int, rows: Iterable[TradeRow]
+) -> None:
+    connection.executemany(statement, ({**trade_values(row), "batch_id": number} for row in rows))
+
+
+def replace_views(
+    connection: sqlite3.Connection, batch_row: BatchRow, trade_rows: Sequence[TradeRow]
+) -> None:
+    """Write a saga's views anew, as they follow from its journal; inside a transaction.
+
+    Args:
+        connection: the connection that writes.
+        batch_row: the batch's row, as folded from the whole journal.
+        trade_rows: the rows of all steps.
+
+    Raises:
+        StoreError: there is no such batch.
+    """
+    found = connection.execute(_REPLACE_BATCH, batch_values(batch_row)).fetchall()
+    if not found:
+        raise StoreError(f"batch {batch_row.batch_id} is not in the store; nothing was written")
+    ((number,),) = found
+    _write_trades(connection, _REPLACE_TRADE, number, trade_rows)
+    positions = [row.position for row in trade_rows]
+    beyond = max(positions, default=-1)
+    connection.execute("DELETE FROM trades WHERE batch_id = ? AND position > ?", (number, beyond))
+
+
+def read_journal(connection: sqlite3.Connection, batch_uid: str) -> tuple[JournalRecord, ...]:
+    """Return a saga's whole journal, verified; empty if there is none.
+
+    Raises:
+        Quarantined: a record is missing, altered, or does not decode.
+    """
+    connection.execute("BEGIN")  # One snapshot: the head has to fit the records.
+    try:
+        row = connection.execute(
+            "SELECT id, head_number, head_digest FROM batches WHERE batch_uid = ?", (batch_uid,)
+        ).fetchone()
+        if row is None:
+            return ()
+        stored = connection.execute(
+            "SELECT sequence, number, at, kind, data, digest FROM journal"
+            " WHERE batch_id = ? ORDER BY number",
+            (row[0],),
+        )
+        return verified(batch_uid, Head(row[1], row[2]), (StoredRecord(*r) for r in stored))
+    except sqlite3.DatabaseError as error:
+        raise Quarantined(
+            f"the journal of batch {batch_uid} cannot be read: {error}; "
+            "compare the store with a backup"
+        ) from error
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def read_page(
+    connection: sqlite3.Connection, after: int, batch_uid: str | None
+) -> list[tuple[str, StoredRecord]]:
+    """Return the next records behind a global sequence number, each with its batch's id."""
+    if batch_uid is None:
+        which, order = "j.sequence > :after", "j.sequence"
+    else:
+        # Within one saga the numbers rise with the sequence, and are indexed.
+        which = (
+            "j.batch_id = (SELECT id FROM batches WHERE batch_uid = :uid) AND j.sequence > :after"
+        )
+        order = "j.number"
+    rows = connection.execute(
+        "SELECT b.batch_uid, j.sequence, j.number, j.at, j.kind, j.data, j.digest"
+        f" FROM journal j JOIN batches b ON b.id = j.batch_id WHERE {which}"
+        f" ORDER BY {order} LIMIT :limit",
+        {"after": after, "uid": batch_uid, "limit": RECORDS_PER_PAGE},
+    )
+    return [(uid, StoredRecord(*record)) for uid, *record in rows]
+
+
+def read_unfinished(connection: sqlite3.Connection) -> list[str]:
+    """Return the ids of all sagas that are neither at rest nor set aside, oldest first."""
+    rows = connection.execute(
+        "SELECT batch_uid FROM batches WHERE state IN ('PENDING', 'RUNNING', 'COMPENSATING')"
+        " AND batch_uid NOT IN (SELECT batch_uid FROM quarantine) ORDER BY id"
+    )
+    return [uid for (uid,) in rows]

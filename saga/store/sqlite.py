@@ -1,0 +1,419 @@
+"""The checkpoint store in one SQLite file: the default.
+
+One connection writes and checkpoints, on a thread of its own; a second one reads, and can do
+nothing else. Appends that wait at the same time share one commit: the first of them leads, writes
+for all who wait, and hands the lead to the next.
+
+What is written, and how, is said in `journal` and `ownership`; here is only who waits for whom.
+"""
+
+import asyncio
+import os
+import sqlite3
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self, TypeVar, TypeVarTuple
+
+from saga.clock import Clock, SystemClock
+from saga.errors import SagaError, StoreError, StorePoisoned, StoreUnusable
+from saga.store import database, journal, ownership, schema
+from saga.store.bridge import Bridge, ThreadBridge, outcome_of
+from saga.store.chain import as_record
+from saga.store.migration import migrate, pending
+from saga.store.process import Processes, SystemProcesses
+from saga.store.protocol import Append, JournalRecord, Migration, Owner, Projection
+from saga.store.rows import microseconds
+from saga.store.transaction import poisoned, writing
+from saga.views import BatchRow, TradeRow
+
+MAX_APPENDS_PER_COMMIT: Final = 256
+"""Appends that share one commit at most; the others wait for the next one."""
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+@dataclass(slots=True, eq=False)
+class _Ticket:
+    """One append that waits.
+
+    Attributes:
+        turn: done as soon as the append is written or refused, or has to lead.
+        outcome: the last sequence number or the error; None until it is known.
+    """
+
+    append: Append
+    turn: asyncio.Future[None]
+    outcome: int | BaseException | None = None
+
+    def settle(self, outcome: int | BaseException) -> None:
+        """Say what became of it."""
+        self.outcome = outcome
+        self.wake()
+
+    def result(self) -> int:
+        """Return the last sequence number, or raise the error."""
+        if isinstance(self.outcome, int):
+            return self.outcome
+        raise self.outcome or StoreError("the append was left before it was settled")
+
+    def wake(self) -> None:
+        """Let its caller go on."""
+        if not self.turn.done():
+            self.turn.set_result(None)
+
+
+@dataclass(slots=True)
+class _Opened:
+    """What is held only while the store is open."""
+
+    place: Path
+    file: database.FileId
+    pid: int
+    writer: Bridge
+    reader: Bridge
+    waiting: deque[_Ticket] = field(default_factory=deque)
+    """Bounded by the callers: each waits for the one append that it has here."""
+    led: bool = False
+
+
+class SqliteStore:
+    """A `CheckpointStore` in one file on a local disk.
+
+    Args:
+        path: the file; made, for its user alone, if it is not there.
+        clock: tells the times of ownership and of quarantine.
+        projections: tables of other packages that are kept in step with the journal.
+        bridge: makes the place where transactions run: a thread, or (in a simulation) the caller.
+        processes: tells whether another owner lives.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        clock: Clock | None = None,
+        projections: Sequence[Projection] = (),
+        bridge: Callable[[], Bridge] = ThreadBridge,
+        processes: Processes | None = None,
+    ) -> None:
+        self._path = path
+        self._clock = clock or SystemClock()
+        self._projections = tuple(projections)
+        self._bridge = bridge
+        self._processes = processes or SystemProcesses()
+        self._opened: _Opened | None = None
+        self._opening = False
+        self._epoch: int | None = None
+        self._poison: str | None = None
+
+    @property
+    def path(self) -> Path:
+        """The store's file."""
+        return Path(self._path)
+
+    async def __aenter__(self) -> Self:
+        """Open the file, making or migrating it where that is needed.
+
+        Raises:
+            StoreUnusable: it cannot be opened safely; the sentence says why and what to do.
+            StoreHeld: this process has it open already, or it is to be migrated under a living
+                owner.
+        """
+        if self._opened is not None or self._opening:
+            raise StoreError(f"the store {self._path} is open already; use one `async with`")
+        self._opening = True
+        try:
+            place = database.located(self._path)
+            database.create_if_missing(place)
+            file = database.claim(place)
+            try:
+                self._opened = await self._connect(place, file)
+            except BaseException:
+                database.unclaim(file)
+                raise
+        finally:
+            self._opening = False
+        self._epoch, self._poison = None, None
+        return self
+
+    async def _connect(self, place: Path, file: database.FileId) -> _Opened:
+        writer, reader = self._bridge(), self._bridge()
+        try:
+            await writer.open(partial(database.connect_writer, place))
+            await writer.run(self._prepare, place)
+            await reader.open(partial(database.connect_reader, place))
+        except BaseException:
+            await reader.close()
+            await writer.close()
+            raise
+        return _Opened(place, file, os.getpid(), writer, reader)
+
+    def _prepare(self, connection: sqlite3.Connection, place: Path) -> None:
+        database.check_pages(connection, place)
+        components: dict[str, Sequence[Migration]] = {schema.COMPONENT: schema.MIGRATIONS}
+        components |= {each.name: each.migrations for each in self._projections}
+        now = self._clock.now()
+        try:
+            # All are looked at before any is taken: a newer one refuses the store as it is.
+            if sum(len(pending(connection, *each)) for each in components.items()):
+                _refuse_migration_while_held(connection, self._processes, self._clock)
+            for name, migrations in components.items():
+                migrate(connection, name, migrations, now=now)
+        except StorePoisoned as error:
+            raise StoreUnusable(f"the store {place} cannot be migrated: {error}") from error
+        except SagaError as error:
+            raise type(error)(f"the store {place} cannot be opened: {error}") from error
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the file. Ownership that was not released is left as after a crash."""
+        if self._opened is None:
+            return
+        opened, self._opened = self._opened, None
+        try:
+            # The writer last: the last connection to leave checkpoints, and may only be this one.
+            await opened.reader.close()
+        finally:
+            try:
+                await opened.writer.close()
+            finally:
+                database.unclaim(opened.file)
+
+    async def acquire(self, *, take_over: bool = False) -> Owner:
+        """Become the owner, with a new epoch.
+
+        Raises:
+            StoreHeld: another owner lives, and `take_over` is not set.
+        """
+        become = partial(ownership.acquire, take_over=take_over)
+        owner = await self._write(become, self._processes, self._clock.now())
+        self._epoch = owner.epoch
+        return owner
+
+    async def heartbeat(self) -> None:
+        """Say that the owner lives.
+
+        Raises:
+            OwnershipLost: another owner has taken the store over.
+        """
+        await self._write(ownership.heartbeat, self._epoch, self._clock.now())
+
+    async def verify_owner(self) -> None:
+        """Make sure, by reading, that this process is still the owner.
+
+        Raises:
+            OwnershipLost: another owner has taken the store over.
+            StorePoisoned: nothing can be written any more, so nothing may be sent.
+        """
+        await self._write(ownership.check_epoch, self._epoch)
+
+    async def release(self) -> None:
+        """Give the store up in good order; harmless when it is not held or cannot be written."""
+        epoch, self._epoch = self._epoch, None
+        if epoch is not None and self._poison is None:
+            await self._write(ownership.release, epoch)
+
+    async def owner(self) -> Owner | None:
+        """Return who owns the store, or owned it last; None if nobody ever did."""
+        return await self.read(ownership.read_owner)
+
+    async def append(self, append: Append) -> int:
+        """Write the records and views of one saga, and return the last global sequence number.
+
+        Raises:
+            OwnershipLost: another owner has taken the store over.
+            BatchConflict: the first record of a saga whose id is taken.
+            StoreError: the numbers do not follow on what is stored.
+            StorePoisoned: the disk or the database failed; nothing more can be written.
+            SagaError: a projection refused the change.
+        """
+        opened = self._usable()
+        ticket = _Ticket(append, asyncio.get_running_loop().create_future())
+        opened.waiting.append(ticket)
+        if opened.led:
+            await outcome_of(ticket.turn)
+        else:
+            opened.led = True
+        if ticket.outcome is None:
+            await self._lead(opened)
+        return ticket.result()
+
+    async def _lead(self, opened: _Opened) -> None:
+        """Write for everybody who waits, oneself first, then hand the lead on."""
+        await _one_turn()
+        count = min(len(opened.waiting), MAX_APPENDS_PER_COMMIT)
+        tickets = [opened.waiting.popleft() for _ in range(count)]
+        appends = [ticket.append for ticket in tickets]
+        try:
+            outcomes: Sequence[int | BaseException] = await self._write(
+                journal.commit_appends, self._epoch, appends, self._projections
+            )
+        except BaseException as error:
+            outcomes = [_own_copy(error) for _ in tickets]
+        for ticket, outcome in zip(tickets, outcomes, strict=True):
+            ticket.settle(outcome)
+        if opened.waiting:
+            opened.waiting[0].wake()
+        else:
+            opened.led = False
+
+    async def quarantine(self, batch_id: str, reason: str) -> None:
+        """Set a saga aside: it is not resumed, and is listed with this reason."""
+        await self._write(
+            _set_aside, self._epoch, batch_id, reason, microseconds(self._clock.now())
+        )
+
+    async def quarantined(self) -> dict[str, str]:
+        """Return the reason for each saga that is set aside."""
+        return await self.read(_read_quarantined)
+
+    async def replace_views(self, batch_row: BatchRow, trade_rows: Sequence[TradeRow]) -> None:
+        """Write a saga's views anew, as they follow from its journal.
+
+        Raises:
+            OwnershipLost: another owner has taken the store over.
+            StoreError: there is no such batch.
+        """
+        await self._write(_replace_views, self._epoch, batch_row, trade_rows)
+
+    async def unfinished(self) -> list[str]:
+        """Return the ids of all sagas not at rest and not set aside, in order of submission."""
+        return await self.read(journal.read_unfinished)
+
+    async def journal(self, batch_id: str) -> tuple[JournalRecord, ...]:
+        """Return a saga's whole journal, in order; empty if there is none.
+
+        Raises:
+            Quarantined: a record is missing, altered, or does not decode.
+        """
+        return await self.read(journal.read_journal, batch_id)
+
+    async def records(
+        self, *, after: int = 0, batch_id: str | None = None
+    ) -> AsyncIterator[JournalRecord]:
+        """Yield the durable records behind a global sequence number, in order, then end.
+
+        Raises:
+            Quarantined: a record does not decode.
+        """
+        while page := await self.read(journal.read_page, after, batch_id):
+            for uid, stored in page:
+                yield as_record(uid, stored)
+                after = stored.sequence
+
+    async def last_sequence(self) -> int:
+        """Return the global sequence number of the last durable record; 0 if there is none."""
+        return await self.read(journal.last_sequence)
+
+    async def read(self, function: Callable[[sqlite3.Connection, *Ts], T], *arguments: *Ts) -> T:
+        """Run a function on the connection that can only read.
+
+        Raises:
+            StoreError: the store is not open, or cannot be read.
+        """
+        opened = self._held_open()
+        try:
+            return await opened.reader.run(function, *arguments)
+        except sqlite3.Error as error:
+            raise StoreError(f"the store {opened.place} cannot be read: {error}") from error
+
+    async def _write(self, function: Callable[[sqlite3.Connection, *Ts], T], *arguments: *Ts) -> T:
+        """Run one transaction on the connection that writes; a failure poisons the store."""
+        opened = self._usable()
+        try:
+            return await opened.writer.run(function, *arguments)
+        except StorePoisoned as error:
+            raise self._poisoned(opened, error) from error
+        except SagaError:
+            raise
+        except Exception as error:
+            # What was not foreseen has been rolled back, yet nobody knows what it means.
+            raise self._poisoned(opened, poisoned(error)) from error
+
+    def _poisoned(self, opened: _Opened, error: StorePoisoned) -> StorePoisoned:
+        self._poison = f"{opened.place}: {error}"
+        return StorePoisoned(self._poison)
+
+    def _held_open(self) -> _Opened:
+        opened = self._opened
+        if opened is None:
+            raise StoreError(f"the store {self._path} is not open; use it in its `async with`")
+        if os.getpid() != opened.pid:
+            raise StoreError(
+                f"the store {opened.place} was opened by process {opened.pid}, and process "
+                f"{os.getpid()} is a fork of it; open a store after forking, never before"
+            )
+        return opened
+
+    def _usable(self) -> _Opened:
+        opened = self._held_open()
+        if self._poison is None and database.file_id(opened.place) != opened.file:
+            self._poison = (
+                f"the store {opened.place} was moved, removed or replaced while it was open; "
+                "nothing more is written: put the file back and start again"
+            )
+        if self._poison is not None:
+            raise StorePoisoned(self._poison)
+        return opened
+
+
+async def _one_turn() -> None:
+    """Let every task that is ready go first, so that what they append shares the commit."""
+    loop = asyncio.get_running_loop()
+    turn: asyncio.Future[None] = loop.create_future()
+    loop.call_soon(turn.set_result, None)
+    await outcome_of(turn)
+
+
+def _own_copy(error: BaseException) -> BaseException:
+    """Return an error that one caller can raise without sharing its traceback with the others."""
+    if not isinstance(error, SagaError):
+        return error
+    copy = type(error)(*error.args)
+    copy.__cause__ = error
+    return copy
+
+
+def _refuse_migration_while_held(
+    connection: sqlite3.Connection, processes: Processes, clock: Clock
+) -> None:
+    has_owner = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'owner'").fetchone()
+    if has_owner is not None:
+        ownership.refuse_while_held(connection, processes, clock.now())
+
+
+def _set_aside(
+    connection: sqlite3.Connection, epoch: int | None, batch_uid: str, reason: str, at: int
+) -> None:
+    with writing(connection):
+        ownership.check_epoch(connection, epoch)
+        connection.execute(
+            "INSERT INTO quarantine (batch_uid, reason, at) VALUES (?, ?, ?)"
+            " ON CONFLICT (batch_uid) DO UPDATE SET reason = excluded.reason, at = excluded.at",
+            (batch_uid, reason, at),
+        )
+
+
+def _read_quarantined(connection: sqlite3.Connection) -> dict[str, str]:
+    rows = connection.execute("SELECT batch_uid, reason FROM quarantine ORDER BY at, batch_uid")
+    return dict(rows.fetchall())
+
+
+def _replace_views(
+    connection: sqlite3.Connection,
+    epoch: int | None,
+    batch_row: BatchRow,
+    trade_rows: Sequence[TradeRow],
+) -> None:
+    with writing(connection):
+        ownership.check_epoch(connection, epoch)
+        journal.replace_views(connection, batch_row, trade_rows)
