@@ -11,7 +11,7 @@ from typing import Protocol
 import anyio
 
 LONGEST_NAP_SECONDS = 5.0
-"""A waiting system clock looks at the wall at least this often, so that a jump of the wall is seen."""
+"""A waiting clock looks at the wall at least this often, so that a jump of the wall is seen."""
 
 
 class Clock(Protocol):
@@ -48,5 +48,5 @@ class SystemClock:
 
     async def sleep_until(self, instant: datetime) -> None:
         """Return once the wall clock is not before `instant`."""
-        while (left := (instant - utc_now()).total_seconds()) > 0:
+        while (left := (instant - utc_now()).total_seconds()) > 0:  # noqa: ASYNC110 - it is time itself that is waited for
             await anyio.sleep(min(left, LONGEST_NAP_SECONDS))

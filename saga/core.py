@@ -143,7 +143,7 @@ def observe(attempt: AttemptRecord, report: Report) -> tuple[Reported, ...]:
     was_over = attempt.state is AttemptState.OVER
     if not new and (
         (was_over and not attempt.absent)
-        or (attempt.state is AttemptState.WORKING and not report.final)
+        or (attempt.state is AttemptState.WORKING and not report.final and not attempt.silences)
     ):
         return ()
     return (

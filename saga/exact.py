@@ -1,4 +1,4 @@
-"""Exact arithmetic on `Decimal`: a result that would have to be rounded is an error, never a surprise.
+"""Exact arithmetic on `Decimal`: what would have to be rounded is an error, never a surprise.
 
 Python's default context rounds every sum and product to 28 digits in silence. Quantities, prices
 and amounts are added and multiplied only through the functions here, whose context holds any
@@ -24,9 +24,7 @@ MAX_DIGITS = 28
 MAX_DECIMAL_PLACES = 12
 """Most digits behind the point of a quantity, price or amount that comes from outside."""
 
-EXACT = Context(
-    prec=200, traps=[Clamped, DivisionByZero, Inexact, InvalidOperation, Overflow]
-)
+EXACT = Context(prec=200, traps=[Clamped, DivisionByZero, Inexact, InvalidOperation, Overflow])
 
 ZERO = Decimal(0)
 ONE = Decimal(1)
@@ -84,5 +82,7 @@ def plain(amount: Decimal) -> str:
 
 
 def floor_to_places(amount: Decimal, places: int) -> Decimal:
-    """Return the amount rounded down (towards minus infinity) to so many places behind the point."""
-    return amount.quantize(Decimal(1).scaleb(-places), rounding=ROUND_FLOOR, context=Context(prec=200))
+    """Return the amount rounded towards minus infinity to so many places behind the point."""
+    return amount.quantize(
+        Decimal(1).scaleb(-places), rounding=ROUND_FLOOR, context=Context(prec=200)
+    )

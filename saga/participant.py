@@ -27,7 +27,7 @@ from saga.policy import Capabilities
 
 
 class KeyTaken(Exception):
-    """The participant knows the key, but for an order with other parameters; raised by participants."""
+    """The participant knows the key, but for an order with other parameters."""
 
 
 @dataclass(frozen=True, slots=True)

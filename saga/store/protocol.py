@@ -218,12 +218,19 @@ class CheckpointStore(Protocol):
         """Set a saga aside: it is not resumed, and is listed with this reason."""
         ...
 
+    async def lift_quarantine(self, batch_id: str) -> None:
+        """Take a saga back that was set aside; harmless if it was not."""
+        ...
+
     async def quarantined(self) -> dict[str, str]:
         """Return the reason for each saga that is set aside."""
         ...
 
     async def unfinished(self) -> list[str]:
-        """Return the ids of all sagas that are not at rest, in the order of their submission."""
+        """Return the ids of all sagas that are not over, in the order of their submission.
+
+        STALE ones are among them: they wait for an operator, and keep their exclusion key.
+        """
         ...
 
     async def journal(self, batch_id: str) -> tuple[JournalRecord, ...]:

@@ -1,0 +1,94 @@
+"""The door: whether a batch may come in at all. Pure; asks nobody and changes nothing.
+
+What passes here can be carried out and, where it is to be undone on failure, undone. What does not
+is refused whole, with a sentence that names the field, the value, the rule, and what to do.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from saga.directive import Directive
+from saga.errors import AdmissionRefused, InvalidInput, NotServed
+from saga.limits import Limits
+from saga.model import Batch, ExecutionMode
+from saga.outcome import Fill, Outcome
+from saga.participant import Participant
+from saga.policy import FailurePolicy, OnFailure
+
+
+def check_submission(
+    batch: Batch,
+    policy: FailurePolicy,
+    participants: Mapping[str, Participant],
+    limits: Limits,
+) -> FailurePolicy:
+    """Return the failure policy with its default filled in, if the batch may come in.
+
+    Args:
+        batch: what is handed in.
+        policy: what the submitter wants when it fails.
+        participants: who carries out which kind of directive.
+        limits: the engine's bounds.
+
+    Raises:
+        AdmissionRefused: it has too many directives.
+        InvalidInput: it could never be carried out, or not be undone as it must be.
+    """
+    if len(batch.directives) > limits.max_directives:
+        raise AdmissionRefused(
+            f"directives: {len(batch.directives)} are more than the bound max_directives "
+            f"{limits.max_directives}; split the batch"
+        )
+    resolved = _resolve(batch, policy)
+    for directive in batch.directives:
+        participant = _served(directive, participants)
+        participant.check(directive)
+        if resolved.on_failure is not OnFailure.KEEP and batch.is_rolled_back(directive):
+            _check_undo(directive, participants)
+    return resolved
+
+
+def _resolve(batch: Batch, policy: FailurePolicy) -> FailurePolicy:
+    default = OnFailure.UNDO if batch.rollback_on_failure else OnFailure.KEEP
+    on_failure = policy.on_failure or default
+    if on_failure is OnFailure.KEEP and batch.execution_mode is ExecutionMode.ATOMIC:
+        raise InvalidInput(
+            "on_failure: 'keep' is not allowed for ATOMIC, which rolls back what took effect; "
+            "use SEQUENTIAL or PARALLEL"
+        )
+    if on_failure is not OnFailure.KEEP and not batch.rollback_on_failure:
+        raise InvalidInput(
+            f"on_failure: {on_failure.value!r} needs rollback_on_failure to be True, not False; "
+            "set it in the batch"
+        )
+    if on_failure is OnFailure.COMPLETE_FORWARD and batch.timeout_seconds is None:
+        raise InvalidInput(
+            "on_failure: 'complete_forward' needs timeout_seconds, which is not given; "
+            "say until when refused directives are sent again"
+        )
+    if policy.undo_budget is not None and on_failure is OnFailure.KEEP:
+        raise InvalidInput(
+            f"undo_budget: {policy.undo_budget} has no meaning when nothing is undone; leave it out"
+        )
+    return policy.model_copy(update={"on_failure": on_failure})
+
+
+def _served(directive: Directive, participants: Mapping[str, Participant]) -> Participant:
+    participant = participants.get(directive.kind)
+    if participant is None:
+        served = ", ".join(sorted(participants)) or "none"
+        raise NotServed(
+            f"directive {directive.directive_id}: no participant carries out kind "
+            f"{directive.kind!r} (served: {served}); hand one to the Orchestrator"
+        )
+    return participant
+
+
+def _check_undo(directive: Directive, participants: Mapping[str, Participant]) -> None:
+    if not directive.can_be_undone:
+        raise InvalidInput(
+            f"directive {directive.directive_id}: kind {directive.kind!r} cannot be undone, but "
+            "the batch rolls back on failure; leave it out of rollback_only, or do not roll back"
+        )
+    whole = Fill("-", directive.amount, Decimal(1))
+    _served(directive.inverse(Outcome((whole,))), participants)

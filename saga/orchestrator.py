@@ -1,0 +1,629 @@
+"""The orchestrator: takes batches in, runs them as sagas, and answers for them after a crash.
+
+    async with Orchestrator(SqliteStore("desk.db"), [broker]) as engine:
+        batch_id = await engine.submit(batch)
+        row = await engine.wait(batch_id)
+
+Entering opens the store, becomes its one owner, and takes up everything that is unfinished. Leaving
+stops at a point from which the next owner can take it up again; no task outlives it. Enter and
+leave it in the same task.
+
+This module admits, starts, supervises and finds runners. What a saga does is `runner`'s business,
+what it means is `core`'s.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Container, Iterable
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from decimal import Decimal
+from enum import Enum
+from types import TracebackType
+from typing import Final, Self
+
+import anyio
+import anyio.lowlevel
+from anyio.abc import TaskGroup
+
+from saga import __version__
+from saga.admission import Admission
+from saga.alarms import Alarms
+from saga.clock import Clock, SystemClock
+from saga.errors import (
+    AdmissionRefused,
+    BatchConflict,
+    InvalidInput,
+    NoSuchBatch,
+    NotAllowed,
+    OwnershipLost,
+    Quarantined,
+    SagaError,
+    StoreError,
+    StorePoisoned,
+)
+from saga.events import (
+    Adjustment,
+    CancelRequested,
+    Event,
+    Paused,
+    Resolved,
+    Retried,
+    Submitted,
+    Unpaused,
+)
+from saga.fold import begin, fold
+from saga.hooks import Hook, Hooks
+from saga.ids import batch_of_key
+from saga.intake import check_submission
+from saga.ledger import Saga
+from saga.limits import Limits
+from saga.machine import SAGA_AT_REST, SagaState
+from saga.model import Batch
+from saga.participant import Participant
+from saga.policy import FailurePolicy
+from saga.remedy import failed_trades_again
+from saga.runner import SagaRunner, Surroundings
+from saga.store.protocol import Append, Change, CheckpointStore, JournalRecord
+from saga.views import BatchRow, BatchStatus, TradeRow, batch_row, trade_row
+
+_LOG = logging.getLogger("saga.orchestrator")
+
+PROGRAM: Final = f"trade-saga {__version__}"
+"""Kept with every saga, so that one can tell which version started it."""
+FIRST_RESUME_WAIT: Final = timedelta(milliseconds=200)
+LONGEST_RESUME_WAIT: Final = timedelta(seconds=30)
+
+
+class _Keep(Enum):
+    KEEP = "keep"
+
+
+KEEP: Final = _Keep.KEEP
+"""The undo's budget stays what it was."""
+
+
+class Orchestrator:
+    """Runs batches as sagas over one checkpoint store.
+
+    Args:
+        store: where everything is kept; opened on entering, closed on leaving.
+        participants: who carries out which kinds of directive.
+        limits: the engine's bounds.
+        clock: where time comes from.
+        take_over: become the store's owner even if another one seems to live; it is fenced.
+
+    Raises:
+        InvalidInput: two participants carry out the same kind.
+    """
+
+    def __init__(
+        self,
+        store: CheckpointStore,
+        participants: Iterable[Participant],
+        *,
+        limits: Limits | None = None,
+        clock: Clock | None = None,
+        take_over: bool = False,
+    ) -> None:
+        self.store = store
+        self._participants = _by_kind(participants)
+        self._limits = limits or Limits()
+        self._clock = clock or SystemClock()
+        self._take_over = take_over
+        self._alarms = Alarms(self._clock)
+        self._hooks = Hooks(seconds=self._limits.hook_seconds, at_once=self._limits.max_hooks)
+        self._admission = Admission(
+            max_running=self._limits.max_running,
+            ageing=timedelta(seconds=self._limits.ageing_seconds),
+        )
+        self._around = Surroundings(
+            store=store,
+            participants=self._participants,
+            clock=self._clock,
+            alarms=self._alarms,
+            program=PROGRAM,
+            on_commit=self._on_commit,
+        )
+        self._runners: dict[str, SagaRunner] = {}
+        self._to_resume: dict[str, anyio.Event] = {}
+        self._entering = 0
+        self._pulse = anyio.Event()
+        self._open = False
+        self._stack = AsyncExitStack()
+        self._tasks: TaskGroup
+
+    # --- life -------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        """Open the store, own it, and begin to take up what is unfinished.
+
+        Raises:
+            StoreUnusable: the store cannot be opened safely.
+            StoreHeld: another living owner holds it.
+        """
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self.store)
+            await self.store.acquire(take_over=self._take_over)
+            stack.push_async_callback(self._release)
+            self._to_resume = {i: anyio.Event() for i in await self.store.unfinished()}
+            self._tasks = await stack.enter_async_context(anyio.create_task_group())
+            self._tasks.start_soon(self._alarms.run)
+            self._tasks.start_soon(self._beat)
+            self._tasks.start_soon(self._resume_all)
+            self._open = True
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop every saga where it can be taken up again, give the store up, and close it."""
+        self._open = False
+        runners = list(self._runners.values())
+        for runner in runners:
+            runner.stop()
+        with anyio.move_on_after(self._limits.grace_seconds, shield=True):
+            for runner in runners:
+                await runner.ended.wait()
+        self._pulse.set()
+        self._tasks.cancel_scope.cancel()
+        try:
+            with anyio.CancelScope(shield=True):
+                await self._stack.__aexit__(kind, error, trace)
+        except BaseExceptionGroup as group:
+            raise _first_of(group) from None
+
+    async def _release(self) -> None:
+        try:
+            await self.store.release()
+        except (OwnershipLost, StorePoisoned):
+            _LOG.warning("the store could not be given up in good order; the next owner will see")
+
+    async def _beat(self) -> None:
+        while True:
+            pause = timedelta(seconds=self._limits.heartbeat_seconds)
+            await self._clock.sleep_until(self._clock.now() + pause)
+            await self.store.heartbeat()
+
+    def _require_open(self) -> None:
+        if not self._open:
+            raise NotAllowed("the orchestrator is not running; use it inside its `async with`")
+
+    # --- intake -----------------------------------------------------------------------------------
+
+    async def submit(
+        self, batch: Batch, *, policy: FailurePolicy | None = None, by: str = "owner"
+    ) -> str:
+        """Take a batch in; it is durable when this returns, and runs in the background.
+
+        The same id with the same content (whatever its `created_at`) gives the same saga.
+
+        Args:
+            batch: what is to be done.
+            policy: what is to happen when it fails; by default what its mode says.
+            by: who hands it in.
+
+        Returns:
+            The batch's id.
+
+        Raises:
+            InvalidInput: it breaks a rule; nothing was stored or sent.
+            BatchConflict: its id is taken by a batch with other content.
+            AdmissionRefused: a bound of the engine is reached.
+        """
+        self._require_open()
+        resolved = check_submission(
+            batch, policy or FailurePolicy(), self._participants, self._limits
+        )
+        known = self._runners.get(batch.batch_id)
+        if known is not None:
+            return _same_or_conflict(known.saga.submitted, batch, resolved)
+        if self._admission.queued + self._entering >= self._limits.max_queued:
+            raise AdmissionRefused(
+                f"{self._admission.queued} batches wait already, which is the bound max_queued "
+                f"{self._limits.max_queued}; submit it again later"
+            )
+        now = self._clock.now()
+        timeout = batch.timeout_seconds
+        event = Submitted(
+            batch=batch,
+            policy=resolved,
+            capabilities={
+                kind: self._participants[kind].capabilities
+                for kind in sorted({directive.kind for directive in batch.directives})
+            },
+            deadline=None if timeout is None else now + timedelta(seconds=timeout),
+            program=PROGRAM,
+            by=by,
+        )
+        self._entering += 1
+        try:
+            saga = begin(event, now)
+            await self.store.append(
+                Append(
+                    batch=batch,
+                    changes=(Change(1, now, event),),
+                    batch_row=batch_row(saga),
+                    trade_rows=tuple(trade_row(saga, step) for step in saga.steps),
+                )
+            )
+        except BatchConflict:
+            stored = await self._load(batch.batch_id)
+            return _same_or_conflict(stored.submitted, batch, resolved)
+        finally:
+            self._entering -= 1
+        self._pulse_now()
+        self._start(SagaRunner(saga, self._around, resumed=False))
+        return batch.batch_id
+
+    async def run(
+        self,
+        batch: Batch,
+        *,
+        policy: FailurePolicy | None = None,
+        by: str = "owner",
+        timeout: float | None = None,
+    ) -> BatchRow:
+        """Take a batch in and wait until it comes to rest; see `submit` and `wait`."""
+        return await self.wait(await self.submit(batch, policy=policy, by=by), timeout=timeout)
+
+    async def wait(self, batch_id: str, *, timeout: float | None = None) -> BatchRow:
+        """Return the batch's view once it is COMPLETED, ROLLED_BACK or STALE.
+
+        Args:
+            batch_id: the batch.
+            timeout: most seconds to wait; None waits for ever. The saga goes on either way.
+
+        Raises:
+            TimeoutError: it did not come to rest in time.
+            NoSuchBatch: there is no such batch.
+            Quarantined: it was set aside.
+        """
+        with anyio.fail_after(timeout):
+            while True:
+                runner = self._runners.get(batch_id)
+                loading = self._to_resume.get(batch_id)
+                if runner is not None:
+                    await runner.ended.wait()
+                elif loading is not None:
+                    await loading.wait()
+                row = await self.batch(batch_id)
+                if row.state in SAGA_AT_REST:
+                    return row
+                self._require_open()
+                aside = await self.store.quarantined()
+                if batch_id in aside:
+                    raise Quarantined(aside[batch_id])
+                await anyio.lowlevel.checkpoint()
+
+    # --- what operators do ------------------------------------------------------------------------
+
+    async def cancel(self, batch_id: str, *, by: str, reason: str) -> BatchRow:
+        """Stop a batch and undo it as its mode says; the wish is durable when this returns.
+
+        Cancelling twice is the same as once.
+
+        Raises:
+            NotAllowed: it is already being undone, or over.
+            NoSuchBatch: there is no such batch.
+        """
+        runner = await self._runner_of(batch_id)
+        if runner.saga.cancel is None:
+            await self._change(runner, CancelRequested(by, _said(reason, "reason")))
+        return runner.view()
+
+    async def pause(self, batch_id: str, *, by: str, reason: str) -> BatchRow:
+        """Send nothing new for a batch; its deadline goes on, and what is open stays watched.
+
+        Raises:
+            NotAllowed: it is paused already, or at rest.
+            NoSuchBatch: there is no such batch.
+        """
+        runner = await self._runner_of(batch_id)
+        return await self._change(runner, Paused(by, _said(reason, "reason")))
+
+    async def unpause(self, batch_id: str, *, by: str, reason: str) -> BatchRow:
+        """Let a paused batch go on.
+
+        Raises:
+            NotAllowed: it is not paused.
+            NoSuchBatch: there is no such batch.
+        """
+        runner = await self._runner_of(batch_id)
+        return await self._change(runner, Unpaused(by, _said(reason, "reason")))
+
+    async def retry(
+        self,
+        batch_id: str,
+        *,
+        by: str,
+        reason: str,
+        undo_budget: Decimal | _Keep | None = KEEP,
+    ) -> BatchRow:
+        """Try the rollback of a STALE batch again, with a fresh count of attempts.
+
+        Args:
+            batch_id: the batch.
+            by: who wants it.
+            reason: why it may succeed now.
+            undo_budget: a new bound on the undo's whole cost; None is no bound.
+
+        Raises:
+            NotAllowed: it is not STALE, or its budget is spent and no new one is given.
+            NoSuchBatch: there is no such batch.
+        """
+        runner = await self._runner_of(batch_id)
+        budget = runner.saga.undo_budget if isinstance(undo_budget, _Keep) else undo_budget
+        if budget is not None and runner.saga.undo_cost > budget:
+            raise NotAllowed(
+                f"the undo of {batch_id} has cost {runner.saga.undo_cost}, past its undo_budget of "
+                f"{budget}; give a higher one, or resolve it by hand"
+            )
+        return await self._change(runner, Retried(by, _said(reason, "reason"), budget))
+
+    async def retry_failed(self, batch_id: str, *, by: str, reason: str) -> str:
+        """Submit what a finished batch left undone as a new batch that names it as its parent.
+
+        The new id is derived from the parent's, so that asking twice gives one batch.
+
+        Returns:
+            The new batch's id.
+
+        Raises:
+            NotAllowed: the batch is not over, or left nothing undone.
+            NoSuchBatch: there is no such batch.
+        """
+        self._require_open()
+        saga = await self._load(batch_id)
+        batch = failed_trades_again(saga, _said(reason, "reason"), self._clock.now())
+        policy = saga.submitted.policy
+        try:
+            return await self.submit(batch, policy=policy, by=by)
+        except BatchConflict:
+            return batch.batch_id
+
+    async def resolve(
+        self,
+        batch_id: str,
+        *,
+        by: str,
+        reason: str,
+        action: str,
+        evidence: str,
+        adjustments: tuple[Adjustment, ...] = (),
+    ) -> BatchRow:
+        """Close a STALE batch whose residual exposure an operator has dealt with by hand.
+
+        Args:
+            batch_id: the batch.
+            by: who did it.
+            reason: why it is right to close it.
+            action: what was done.
+            evidence: where that can be seen.
+            adjustments: how holdings and cash changed by it.
+
+        Raises:
+            NotAllowed: it is not STALE.
+            NoSuchBatch: there is no such batch.
+        """
+        runner = await self._runner_of(batch_id)
+        event = Resolved(
+            by=_said(by, "by"),
+            reason=_said(reason, "reason"),
+            action=_said(action, "action"),
+            evidence=_said(evidence, "evidence"),
+            adjustments=adjustments,
+        )
+        return await self._change(runner, event)
+
+    def notify(self, key: str) -> None:
+        """Hear that there may be news about an attempt, by its key: it is looked up now."""
+        runner = self._runners.get(batch_of_key(key) or "")
+        if runner is not None:
+            runner.notify(key)
+
+    async def _change(self, runner: SagaRunner, event: Event) -> BatchRow:
+        await runner.request(event)
+        return runner.view()
+
+    # --- looking ----------------------------------------------------------------------------------
+
+    async def batch(self, batch_id: str) -> BatchRow:
+        """Return a batch's view as of its last durable record.
+
+        Raises:
+            NoSuchBatch: there is no such batch.
+            Quarantined: its journal cannot be read.
+        """
+        runner = self._runners.get(batch_id)
+        return runner.view() if runner else batch_row(await self._load(batch_id))
+
+    async def trades(self, batch_id: str) -> tuple[TradeRow, ...]:
+        """Return the views of a batch's trades, in list order; see `batch`."""
+        saga = await self._load(batch_id)
+        return tuple(trade_row(saga, step) for step in saga.steps)
+
+    def active(self) -> tuple[BatchRow, ...]:
+        """Return the view of every saga that this engine drives, and what each waits for."""
+        return tuple(runner.view() for runner in self._runners.values())
+
+    async def events(
+        self, *, after: int = 0, batch_id: str | None = None
+    ) -> AsyncIterator[JournalRecord]:
+        """Yield every durable record behind a sequence number, without gaps, as they come.
+
+        Ends when the engine is left. Take it up again with the last sequence number that was seen.
+        """
+        while True:
+            pulse = self._pulse
+            async for record in self.store.records(after=after, batch_id=batch_id):
+                after = record.sequence
+                yield record
+            if not self._open:
+                return
+            await pulse.wait()
+
+    def on_outcome(self, hook: Hook, *, statuses: Container[BatchStatus] | None = None) -> None:
+        """Call `hook` with the batch's view whenever one comes to rest with one of the statuses."""
+        self._hooks.add(hook, statuses)
+
+    # --- runners ----------------------------------------------------------------------------------
+
+    def _start(self, runner: SagaRunner) -> None:
+        saga = runner.saga
+        key = saga.batch.exclusion_key
+        self._runners[saga.batch_id] = runner
+        if saga.state is SagaState.PENDING:
+            self._admission.enter(saga.batch_id, saga.batch.priority, key, saga.submitted_at)
+            if saga.paused:
+                self._admission.hold(saga.batch_id)
+        else:
+            self._admission.occupy(saga.batch_id, key)
+        self._tasks.start_soon(self._supervise, runner)
+        self._admit()
+
+    def _admit(self) -> None:
+        if self._open:
+            for batch_id in self._admission.admit():
+                self._runners[batch_id].admit()
+
+    async def _supervise(self, runner: SagaRunner) -> None:
+        try:
+            await runner.run()
+        except (OwnershipLost, StorePoisoned):
+            raise
+        except Exception as error:
+            fatal = _fatal_in(error)
+            if fatal is not None:
+                raise fatal from None
+            # S18: whatever is wrong with this saga is not allowed to touch another.
+            _LOG.exception("saga %s is set aside", runner.batch_id)
+            await self.store.quarantine(runner.batch_id, f"{type(error).__name__}: {error}")
+        finally:
+            if self._runners.get(runner.batch_id) is runner:
+                del self._runners[runner.batch_id]
+            self._admission.leave(
+                runner.batch_id,
+                runner.saga.batch.exclusion_key,
+                keep_key=runner.saga.state is SagaState.STALE,
+            )
+            self._admit()
+
+    def _on_commit(self, runner: SagaRunner, _: int) -> None:
+        self._pulse_now()
+        if runner.row.state in SAGA_AT_REST:
+            self._hooks.call(runner.row, self._tasks)
+        elif runner.row.state == SagaState.PENDING:
+            if runner.row.paused:
+                self._admission.hold(runner.batch_id)
+            else:
+                self._admission.let_go(runner.batch_id)
+                self._admit()
+
+    def _pulse_now(self) -> None:
+        self._pulse.set()
+        self._pulse = anyio.Event()
+
+    async def _runner_of(self, batch_id: str) -> SagaRunner:
+        """Return the saga's runner; a saga at rest gets one, to hear what is wanted of it."""
+        self._require_open()
+        loading = self._to_resume.get(batch_id)
+        if loading is not None:
+            await loading.wait()
+        runner = self._runners.get(batch_id)
+        if runner is None or runner.ended.is_set():
+            saga = await self._load(batch_id)
+            runner = self._runners.get(batch_id)
+            if runner is None or runner.ended.is_set():
+                runner = SagaRunner(saga, self._around, resumed=False)
+                self._start(runner)
+        return runner
+
+    async def _load(self, batch_id: str) -> Saga:
+        records = await self.store.journal(batch_id)
+        if not records:
+            raise NoSuchBatch(f"batch_id: there is no batch {batch_id!r}; list the batches to see")
+        return fold((record.number, record.at, record.event) for record in records)
+
+    # --- resume -----------------------------------------------------------------------------------
+
+    async def _resume_all(self) -> None:
+        """Take up what is unfinished. A loop, not an event: a store that is away is tried again."""
+        wait = FIRST_RESUME_WAIT
+        while self._to_resume:
+            try:
+                for batch_id in list(self._to_resume):
+                    await self._resume(batch_id)
+                    self._to_resume.pop(batch_id).set()
+            except (OwnershipLost, StorePoisoned):
+                raise
+            except StoreError as error:
+                _LOG.warning("resuming goes on in %s s: %s", wait.total_seconds(), error)
+                await self._clock.sleep_until(self._clock.now() + wait)
+                wait = min(wait * 2, LONGEST_RESUME_WAIT)
+
+    async def _resume(self, batch_id: str) -> None:
+        try:
+            saga = await self._load(batch_id)
+        except StoreError:
+            raise
+        except SagaError as error:
+            _LOG.error("saga %s is set aside: %s", batch_id, error)
+            await self.store.quarantine(batch_id, str(error))
+            return
+        await self.store.lift_quarantine(batch_id)
+        if saga.state is SagaState.STALE:
+            self._admission.block(batch_id, saga.batch.exclusion_key)
+        elif saga.state not in SAGA_AT_REST:
+            self._start(SagaRunner(saga, self._around, resumed=True))
+
+
+def _by_kind(participants: Iterable[Participant]) -> dict[str, Participant]:
+    served: dict[str, Participant] = {}
+    for participant in participants:
+        for kind in participant.kinds:
+            other = served.setdefault(kind, participant)
+            if other is not participant:
+                raise InvalidInput(
+                    f"participants: both {other.name!r} and {participant.name!r} carry out kind "
+                    f"{kind!r}; hand in one of them"
+                )
+    return served
+
+
+def _same_or_conflict(stored: Submitted, batch: Batch, policy: FailurePolicy) -> str:
+    same_age = batch.model_copy(update={"created_at": stored.batch.created_at})
+    if same_age == stored.batch and policy == stored.policy:
+        return batch.batch_id
+    raise BatchConflict(
+        f"batch_id: {batch.batch_id!r} is taken by a batch with other content; nothing was "
+        "changed; make a new id with generate_batch_id()"
+    )
+
+
+def _said(text: str, field: str) -> str:
+    if not text.strip():
+        raise InvalidInput(f"{field}: must say something, not {text!r}; it is kept in the journal")
+    return text
+
+
+def _fatal_in(error: BaseException) -> SagaError | None:
+    """Return the error in a group that ends the whole engine; None if there is none."""
+    if isinstance(error, OwnershipLost | StorePoisoned):
+        return error
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            fatal = _fatal_in(inner)
+            if fatal is not None:
+                return fatal
+    return None
+
+
+def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    fatal = _fatal_in(group)
+    if fatal is not None:
+        return fatal
+    return group.exceptions[0] if len(group.exceptions) == 1 else group

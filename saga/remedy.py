@@ -1,0 +1,80 @@
+"""What a finished batch left undone, as a new batch that names it as its parent.
+
+The new id is derived from the parent's, so that asking for it twice gives one batch, not two:
+sending the legs of a basket again is how the dearest accidents of this trade happened.
+"""
+
+import hashlib
+from datetime import datetime
+
+from saga.errors import NotAllowed
+from saga.ledger import Saga
+from saga.machine import SAGA_ENDS, SagaState
+from saga.model import Batch
+
+_BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
+_SUFFIX_LENGTH = 8
+
+
+def failed_trades_again(saga: Saga, reason: str, now: datetime) -> Batch:
+    """Return a batch of what did not take effect; of everything, if it was rolled back.
+
+    Args:
+        saga: a finished saga.
+        reason: why it is tried again; kept in the new batch's metadata.
+        now: when, UTC.
+
+    Raises:
+        NotAllowed: the saga is not over, or left nothing undone.
+    """
+    if saga.state not in SAGA_ENDS:
+        raise NotAllowed(
+            f"the failed trades of {saga.batch_id} cannot be tried again while it is {saga.state}; "
+            "wait until it is over, or resolve it first"
+        )
+    rolled_back = saga.state is SagaState.ROLLED_BACK
+    directives = []
+    for step in saga.steps:
+        kept = step.rolls_back is False
+        left = step.directive.amount if rolled_back and not kept else step.rest
+        if left > 0:
+            again = step.directive.for_amount(left).model_copy(update={"batch_id": None})
+            directives.append(again)
+    if not directives:
+        raise NotAllowed(f"{saga.batch_id} left nothing undone; there is nothing to try again")
+    return Batch.model_validate(
+        {
+            **{name: getattr(saga.batch, name) for name in _CARRIED_OVER},
+            "batch_id": child_id(saga.batch_id),
+            "directives": tuple(directives),
+            "created_at": now,
+            "metadata": {**(saga.batch.metadata or {}), "retry_reason": reason},
+            "rollback_only": _still_there(saga, {d.directive_id for d in directives}),
+            "parent_id": saga.batch_id,
+        }
+    )
+
+
+_CARRIED_OVER = (
+    "execution_mode",
+    "rollback_on_failure",
+    "timeout_seconds",
+    "priority",
+    "max_parallel",
+    "exclusion_key",
+)
+
+
+def child_id(batch_id: str) -> str:
+    """Return the id of the batch that tries a batch's failed trades again."""
+    number = int.from_bytes(hashlib.sha256(f"again:{batch_id}".encode()).digest()[:8])
+    suffix = ""
+    for _ in range(_SUFFIX_LENGTH):
+        number, digit = divmod(number, len(_BASE36))
+        suffix += _BASE36[digit]
+    return batch_id[: batch_id.rindex("_") + 1] + suffix
+
+
+def _still_there(saga: Saga, directive_ids: set[str]) -> tuple[str, ...] | None:
+    scope = saga.batch.rollback_only
+    return None if scope is None else tuple(i for i in scope if i in directive_ids)

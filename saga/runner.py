@@ -1,0 +1,379 @@
+"""Runs one saga: decide, record, send, observe, until it comes to rest.
+
+One task drives one saga, and is the only writer of its journal. Whatever wants to change the saga,
+an operator as much as a participant's answer, puts a message into the runner's inbox. The runner
+folds messages and the decisions that follow on them into one commit, and acts only once that is
+durable (rule 1): the outcome of one step and the intent of the next share it.
+
+The runner decides nothing itself; `core` does. It knows nothing of other sagas.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+import anyio
+from anyio.abc import TaskGroup
+
+from saga.alarms import Alarms
+from saga.clock import Clock
+from saga.core import Ask, Decision, Question, decide, observe
+from saga.errors import NotAllowed, SagaError, StoreError
+from saga.events import (
+    AnswerLost,
+    Event,
+    GaveUp,
+    Intended,
+    NoAnswer,
+    NotFound,
+    Resumed,
+    SentAgain,
+    Started,
+)
+from saga.fold import AttemptEvent, apply
+from saga.ledger import AttemptRecord, AttemptState, Saga
+from saga.machine import SAGA_AT_REST, SagaState
+from saga.outcome import Report
+from saga.participant import Attempt, KeyTaken, Participant
+from saga.store.protocol import Append, Change, CheckpointStore
+from saga.views import BatchRow, TradeRow, batch_row, changed_steps, trade_row
+
+_LOG = logging.getLogger("saga.runner")
+
+MAX_EVENTS_PER_COMMIT: Final = 512
+"""Decisions are gathered into one commit up to about this many events."""
+FENCE_CHECK_SECONDS: Final = 1.0
+"""A send that comes later than this after its intent was durable first reads who owns the store."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What every runner of an orchestrator shares."""
+
+    store: CheckpointStore
+    participants: Mapping[str, Participant]
+    clock: Clock
+    alarms: Alarms
+    program: str
+    on_commit: Callable[["SagaRunner", int], None]
+    """Called after each commit, with the last global sequence number."""
+
+
+@dataclass(slots=True, eq=False)
+class _Request:
+    """An operator's wish, and the place where its maker waits for the answer."""
+
+    event: Event
+    answered: anyio.Event = field(default_factory=anyio.Event)
+    error: SagaError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What came back from a participant about one attempt."""
+
+    attempt: AttemptRecord
+    question: Question | None
+    """None for a send."""
+    result: Report | Exception | None
+    buried: bool = False
+    """The key was withdrawn before it was looked up."""
+
+
+class SagaRunner:
+    """One saga's life in this process.
+
+    Args:
+        saga: what its journal tells.
+        surroundings: what all runners share.
+        resumed: the saga was taken up from a journal that another process may have written.
+    """
+
+    def __init__(self, saga: Saga, surroundings: Surroundings, *, resumed: bool) -> None:
+        self._saga = saga
+        self._around = surroundings
+        self._inbox: deque[_Request | _Answer] = deque()
+        self._wake = anyio.Event()
+        self._admitted = False
+        self._stopping = False
+        self._calls = 0
+        self._busy: set[str] = set()
+        self._quiet: dict[tuple[str, Question], datetime] = {}
+        self._news: set[str] = set()
+        self._missing: str | None = None
+        self._is_resumed = resumed and saga.state not in (SagaState.PENDING, *SAGA_AT_REST)
+        self.row: BatchRow = batch_row(saga)
+        """The batch's view as of the last commit; nothing that is not durable shows in it."""
+        self.ended = anyio.Event()
+        """Set when the runner does nothing more: at rest, stopped, or failed."""
+
+    @property
+    def batch_id(self) -> str:
+        """The saga's id."""
+        return self._saga.batch_id
+
+    @property
+    def saga(self) -> Saga:
+        """What is known of the saga; read-only for everybody else."""
+        return self._saga
+
+    def admit(self) -> None:
+        """Let a waiting saga run."""
+        self._admitted = True
+        self.wake()
+
+    def stop(self) -> None:
+        """Begin nothing new; record what comes of the calls under way, then end."""
+        self._stopping = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Look at the inbox and the clock again."""
+        self._wake.set()
+
+    def notify(self, key: str) -> None:
+        """Hear that there may be news about an attempt: it is looked up now."""
+        self._news.add(key)
+        self.wake()
+
+    async def request(self, event: Event) -> None:
+        """Record an operator's wish; durable when this returns.
+
+        Raises:
+            NotAllowed: the saga's state does not allow it; nothing was changed.
+        """
+        request = _Request(event)
+        self._inbox.append(request)
+        self.wake()
+        with anyio.CancelScope(shield=True):  # a cancelled caller still learns what became of it
+            await request.answered.wait()
+        if request.error is not None:
+            raise request.error
+
+    async def run(self) -> None:
+        """Drive the saga until it comes to rest or the runner is stopped."""
+        try:
+            async with anyio.create_task_group() as calls:
+                await self._drive(calls)
+                calls.cancel_scope.cancel()  # look-ups, at most: nothing is being sent any more
+        finally:
+            self._turn_away([m for m in self._inbox if isinstance(m, _Request)])
+            self._inbox.clear()
+            self.ended.set()
+
+    def _turn_away(self, requests: list[_Request]) -> None:
+        for request in requests:
+            request.error = request.error or StoreError(
+                f"{self.batch_id} is no longer driven by this engine, and whether "
+                f"{request.event.kind!r} was recorded is not known; look at the saga again"
+            )
+            request.answered.set()
+
+    async def _drive(self, calls: TaskGroup) -> None:
+        while True:
+            self._wake = anyio.Event()
+            now = self._around.clock.now()
+            requests, events, decision = self._settle(now)
+            if events:
+                try:
+                    await self._commit(events, now)
+                except BaseException:
+                    self._turn_away(requests)
+                    raise
+            for request in requests:
+                request.answered.set()
+            if events:
+                for event in events:
+                    if isinstance(event, Intended | SentAgain) and not self._stopping:
+                        self._send(event, calls)
+                if self._saga.state in SAGA_AT_REST:
+                    return
+                continue
+            if self._saga.state in SAGA_AT_REST or (self._stopping and not self._calls):
+                return
+            self._ask(decision, now, calls)
+            await self._wake.wait()
+
+    # --- deciding and recording ------------------------------------------------------------------
+
+    def _settle(self, now: datetime) -> tuple[list[_Request], list[Event], Decision]:
+        """Fold in what has come, and decide until nothing more is to be recorded at once."""
+        requests: list[_Request] = []
+        events: list[Event] = []
+        if self._is_resumed:
+            self._is_resumed = False
+            self._apply(Resumed(self._around.program), now, events)
+        while self._inbox:
+            message = self._inbox.popleft()
+            if isinstance(message, _Request):
+                requests.append(message)
+                try:
+                    self._apply(message.event, now, events)
+                except NotAllowed as error:
+                    message.error = error
+            else:
+                self._take_answer(message, now, events)
+        if self._admitted and self._saga.state is SagaState.PENDING and not self._stopping:
+            self._apply(Started(), now, events)
+        decision = Decision()
+        while not self._stopping and len(events) < MAX_EVENTS_PER_COMMIT:
+            decision = decide(self._saga, now)
+            if not decision.events:
+                break
+            for event in decision.events:
+                self._apply(event, now, events)
+        return requests, events, decision
+
+    def _apply(self, event: Event, now: datetime, events: list[Event]) -> None:
+        apply(self._saga, self._saga.number + 1, now, event)
+        events.append(event)
+
+    async def _commit(self, events: list[Event], now: datetime) -> None:
+        saga = self._saga
+        first = saga.number - len(events) + 1
+        row = batch_row(saga)
+        append = Append(
+            batch=saga.batch,
+            changes=tuple(
+                change_of(saga, first + offset, now, event) for offset, event in enumerate(events)
+            ),
+            batch_row=row,
+            trade_rows=tuple(trade_row(saga, step) for step in changed_steps(saga, events)),
+        )
+        sequence = await self._around.store.append(append)
+        self.row = row
+        self._around.on_commit(self, sequence)
+
+    def view(self) -> BatchRow:
+        """Return the batch's view, with what is known only to this process of why it waits."""
+        if self._missing is None or self.row.waits_for is None:
+            return self.row
+        return replace(self.row, waits_for=self._missing)
+
+    def trades(self) -> tuple[TradeRow, ...]:
+        """Return the views of all steps."""
+        return tuple(trade_row(self._saga, step) for step in self._saga.steps)
+
+    # --- calls to participants -------------------------------------------------------------------
+
+    def _send(self, event: Intended | SentAgain, calls: TaskGroup) -> None:
+        key = self._saga.key(event.step, event.purpose, event.number)
+        record = self._saga.live[key]
+        self._begin_call(record)
+        durable_at = self._around.clock.elapsed()
+        calls.start_soon(self._call_send, record, self._saga.attempt(record), durable_at)
+
+    async def _call_send(self, record: AttemptRecord, attempt: Attempt, durable_at: float) -> None:
+        participant = self._around.participants[attempt.directive.kind]
+        result: Report | Exception
+        try:
+            if self._around.clock.elapsed() - durable_at > FENCE_CHECK_SECONDS:
+                await self._around.store.verify_owner()
+            with anyio.fail_after(participant.capabilities.call_timeout_seconds):
+                result = await participant.send(attempt)
+        except StoreError:
+            raise  # no longer the owner, or unable to know: nothing was sent
+        except Exception as error:  # rule 3: whatever it is, it proves nothing
+            result = error
+        self._end_call(_Answer(record, None, result))
+
+    def _ask(self, decision: Decision, now: datetime, calls: TaskGroup) -> None:
+        """Ask what is due, and set an alarm for what is not."""
+        wake_at = decision.wake_at
+        self._missing = None
+        for ask in decision.asks:
+            key = ask.attempt.key
+            if key in self._busy or self._stopping:
+                continue
+            due = self._due(ask)
+            if due <= now or key in self._news:
+                self._news.discard(key)
+                self._start_asking(ask, calls)
+            elif wake_at is None or due < wake_at:
+                wake_at = due
+        if wake_at is not None:
+            self._around.alarms.ring(wake_at, self.wake)
+
+    def _due(self, ask: Ask) -> datetime:
+        """An answer that told nothing new is not journalled, so its time is remembered here."""
+        quiet = self._quiet.get((ask.attempt.key, ask.question))
+        if quiet is None:
+            return ask.not_before
+        poll = self._saga.capabilities(ask.attempt).poll_seconds
+        return max(ask.not_before, quiet + timedelta(seconds=poll))
+
+    def _start_asking(self, ask: Ask, calls: TaskGroup) -> None:
+        attempt = self._saga.attempt(ask.attempt)
+        participant = self._around.participants.get(attempt.directive.kind)
+        if participant is None:
+            self._missing = f"a participant that carries out kind {attempt.directive.kind!r}"
+            return
+        self._begin_call(ask.attempt)
+        calls.start_soon(self._call_ask, ask, attempt, participant)
+
+    async def _call_ask(self, ask: Ask, attempt: Attempt, participant: Participant) -> None:
+        result: Report | Exception | None
+        buried = False
+        try:
+            with anyio.fail_after(participant.capabilities.call_timeout_seconds):
+                if ask.question is Question.WITHDRAW:
+                    await participant.withdraw(attempt)
+                    buried = participant.capabilities.tombstone
+                result = await participant.look_up(attempt)
+        except Exception as error:  # rule 3: whatever it is, it proves nothing
+            result = error
+        self._end_call(_Answer(ask.attempt, ask.question, result, buried))
+
+    def _begin_call(self, attempt: AttemptRecord) -> None:
+        self._busy.add(attempt.key)
+        self._calls += 1
+
+    def _end_call(self, answer: _Answer) -> None:
+        self._busy.discard(answer.attempt.key)
+        self._calls -= 1
+        self._inbox.append(answer)
+        self.wake()
+
+    def _take_answer(self, answer: _Answer, now: datetime, events: list[Event]) -> None:
+        """Turn a participant's answer into events; a lost or senseless one is never a no."""
+        attempt = answer.attempt
+        new = self._events_of(answer)
+        if answer.question is not None:
+            if new:
+                self._quiet.pop((attempt.key, answer.question), None)
+            else:
+                self._quiet[attempt.key, answer.question] = now
+        if attempt.state is AttemptState.LOST:
+            return
+        for event in new:
+            self._apply(event, now, events)
+
+    def _events_of(self, answer: _Answer) -> tuple[AttemptEvent, ...]:
+        attempt = answer.attempt
+        where = (attempt.step, attempt.purpose, attempt.number)
+        result: Exception | Report | None = answer.result
+        if isinstance(result, Report):
+            try:
+                return observe(attempt, result)
+            except ValueError as error:
+                result = error
+        if result is None:
+            return (NotFound(*where, tombstone=answer.buried),)
+        if isinstance(result, KeyTaken) and attempt.state is not AttemptState.OVER:
+            return (GaveUp(*where, f"its key names another order: {result}"),)
+        reason = f"{type(result).__name__}: {result}" if str(result) else type(result).__name__
+        if answer.question is None:
+            return (AnswerLost(*where, reason),)
+        return (NoAnswer(*where, reason),)
+
+
+def change_of(saga: Saga, number: int, at: datetime, event: Event) -> Change:
+    """Return the event with what a projection needs to understand it."""
+    if not isinstance(event, AttemptEvent):
+        return Change(number, at, event)
+    key = saga.key(event.step, event.purpose, event.number)
+    record = saga.steps[event.step].attempts(event.purpose)[event.number - 1]
+    return Change(number, at, event, saga.attempt(record).directive, key)
