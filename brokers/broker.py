@@ -122,10 +122,7 @@ class Broker(ABC):
             InvalidInput: it never can.
         """
         if not isinstance(directive, (Order, CancelOrder)):
-            raise NotServed(
-                f"kind {directive.kind!r} of directive {directive.directive_id} is not one that "
-                f"{self.name} carries out; it carries out {', '.join(sorted(KINDS))}"
-            )
+            raise self._not_served(directive)
 
     async def send(self, attempt: Attempt) -> Report:
         """Place the order, or cancel the one that is named.
@@ -135,7 +132,6 @@ class Broker(ABC):
             KeyTaken: the key names somebody else's order.
         """
         directive = attempt.directive
-        self.check(directive)
         if isinstance(directive, CancelOrder):
             return await self._send_cancel(attempt.key, directive.client_order_id)
         request = self._request(attempt)
@@ -153,7 +149,6 @@ class Broker(ABC):
             KeyTaken: the key names somebody else's order.
         """
         directive = attempt.directive
-        self.check(directive)
         if isinstance(directive, CancelOrder):
             target = await self._find(directive.client_order_id)
             # An order that is open, or not known, does not say whether the cancel ever arrived.
@@ -228,10 +223,16 @@ class Broker(ABC):
             raise OutcomeUnknown(f"order {target_key} is still open after the call to cancel it")
         return report
 
-    @staticmethod
-    def _request(attempt: Attempt) -> OrderRequest:
+    def _not_served(self, directive: Directive) -> NotServed:
+        return NotServed(
+            f"kind {directive.kind!r} of directive {directive.directive_id} is not one that "
+            f"{self.name} carries out; it carries out {', '.join(sorted(KINDS))}"
+        )
+
+    def _request(self, attempt: Attempt) -> OrderRequest:
         order = attempt.directive
-        assert isinstance(order, Order)
+        if not isinstance(order, Order):
+            raise self._not_served(order)
         return OrderRequest(
             client_order_id=attempt.key,
             symbol=order.symbol,
