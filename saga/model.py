@@ -168,7 +168,7 @@ class Batch(BaseModel):
     exclusion_key: (
         Annotated[str, Field(min_length=1, max_length=MAX_EXCLUSION_KEY_LENGTH)] | None
     ) = None
-    rollback_only: Annotated[tuple[DirectiveId, ...], FailFast()] | None = None
+    rollback_only: Annotated[tuple[DirectiveId, ...] | None, FailFast()] = None
     parent_id: BatchId | None = None
 
     @model_validator(mode="before")
