@@ -11,13 +11,13 @@ from enum import StrEnum
 from typing import Literal, Self
 
 from pydantic import model_validator
-from pydantic_core import PydanticCustomError
 
 from brokers.symbols import ClientOrderId, Symbol
 from saga.amounts import PositiveAmount
 from saga.directive import Directive, directive_kind
 from saga.exact import ONE, is_multiple, plain
 from saga.outcome import Outcome
+from saga.wording import broken_rule
 
 _UNDO = "-undo"
 _MAX_ID_LENGTH = 64
@@ -41,12 +41,6 @@ class TimeInForce(StrEnum):
     """Until it is cancelled."""
     IOC = "IOC"
     """What does not fill at once is cancelled."""
-
-
-def _wrong(text: str) -> PydanticCustomError:
-    # The text goes in as a value: braces in it would be read as placeholders. The type "directive"
-    # tells `explain` that the sentence names its value already.
-    return PydanticCustomError("directive", "{text}", {"text": text})
 
 
 def _undo_id(directive_id: str) -> str:
@@ -85,7 +79,7 @@ class Order(Directive):
     def _check_steps(self) -> Self:
         # What really filled is undone even where it is no whole lot; the venue says what it takes.
         if not self.rollback and not is_multiple(self.quantity, self.lot):
-            raise _wrong(
+            raise broken_rule(
                 f"quantity {plain(self.quantity)} of {self.symbol} must be a multiple of "
                 f"lot {plain(self.lot)}; round it down to whole lots"
             )
@@ -94,7 +88,7 @@ class Order(Directive):
             and self.tick is not None
             and not is_multiple(self.limit_price, self.tick)
         ):
-            raise _wrong(
+            raise broken_rule(
                 f"limit_price {plain(self.limit_price)} of {self.symbol} must be a multiple of "
                 f"tick {plain(self.tick)}; round it to whole ticks"
             )

@@ -92,7 +92,7 @@ def order_report(state: OrderState) -> Report:
 
 def refusal_report(reason: str) -> Report:
     """Return the report on an order that the venue provably did not accept."""
-    return Report(final=True, reason=reason[:MAX_TEXT_LENGTH])
+    return Report(final=True, reason=_harmless(reason))
 
 
 def cancel_report(key: str, target: OrderState) -> Report | None:
@@ -125,7 +125,12 @@ def describe(state: OrderState) -> str:
 
 def _reason(state: OrderState) -> str:
     told = f": {state.reason}" if state.reason else ""
-    return f"{state.status}{told}"[:MAX_TEXT_LENGTH]
+    return _harmless(f"{state.status}{told}")
+
+
+def _harmless(text: str) -> str:
+    """Return a venue's words without control characters, broken Unicode or undue length."""
+    return "".join(char if char.isprintable() else "?" for char in text[:MAX_TEXT_LENGTH])
 
 
 def _check_words(key: str, state: OrderState) -> None:

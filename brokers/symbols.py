@@ -4,15 +4,14 @@ import re
 from typing import Annotated
 
 from pydantic import BeforeValidator, WithJsonSchema
-from pydantic_core import PydanticCustomError
+
+from saga.wording import broken_rule, shown
 
 SYMBOL_PATTERN = r"^[A-Z0-9][A-Z0-9.\-]{0,23}$"
 """Long enough for option symbols such as `AAPL-20221216-C150`."""
 
 CLIENT_ORDER_ID_PATTERN = r"^[0-9A-Za-z][0-9A-Za-z_.:\-]{0,35}$"
 """The alphabet and the length that common venues accept (saga.ids.MAX_KEY_LENGTH)."""
-
-_MAX_SHOWN = 80
 
 
 def _matching(field: str, pattern: str, hint: str) -> BeforeValidator:
@@ -22,8 +21,7 @@ def _matching(field: str, pattern: str, hint: str) -> BeforeValidator:
         # fullmatch, because `$` would let a trailing newline through.
         if isinstance(value, str) and compiled.fullmatch(value):
             return value
-        text = f"{field} must match pattern {pattern}, not {repr(value)[:_MAX_SHOWN]}; {hint}"
-        raise PydanticCustomError("id", "{text}", {"text": text})
+        raise broken_rule(f"{field} must match pattern {pattern}, not {shown(value)}; {hint}")
 
     return BeforeValidator(check)
 
