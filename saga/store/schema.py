@@ -135,7 +135,7 @@ MIGRATIONS: Final = (
             "CREATE INDEX trades_by_status ON trades (status)",
             "CREATE INDEX batches_by_status ON batches (status, created_at)",
             "CREATE INDEX batches_unfinished ON batches (state)"
-            " WHERE state IN ('PENDING', 'RUNNING', 'COMPENSATING')",
+            " WHERE state NOT IN ('COMPLETED', 'ROLLED_BACK')",
         ),
         down=("DROP TABLE trades", "DROP TABLE batches"),
     ),
@@ -155,23 +155,43 @@ MIGRATIONS: Final = (
         number=4,
         name="indexes for the history",
         up=(
-            "CREATE INDEX batches_by_created_at ON batches (created_at)",
-            "CREATE INDEX batches_by_updated_at ON batches (updated_at)",
-            "CREATE INDEX batches_by_size ON batches (total_trades)",
-            "CREATE INDEX batches_by_mode ON batches (mode, created_at)",
-            "CREATE INDEX batches_by_key ON batches (exclusion_key, created_at)"
+            # One for each order, led by what has few values: any filter on these is a handful of
+            # ordered walks, merged (see sqlite_history).
+            "CREATE INDEX batches_sorted_by_created_at ON batches"
+            " (status, state, mode, priority, created_at)",
+            "CREATE INDEX batches_sorted_by_updated_at ON batches"
+            " (status, state, mode, priority, updated_at)",
+            "CREATE INDEX batches_sorted_by_total_trades ON batches"
+            " (status, state, mode, priority, total_trades)",
+            "CREATE INDEX batches_of_key_sorted_by_created_at ON batches"
+            " (exclusion_key, status, state, mode, priority, created_at)"
             " WHERE exclusion_key IS NOT NULL",
+            "CREATE INDEX batches_of_key_sorted_by_updated_at ON batches"
+            " (exclusion_key, status, state, mode, priority, updated_at)"
+            " WHERE exclusion_key IS NOT NULL",
+            "CREATE INDEX batches_of_key_sorted_by_total_trades ON batches"
+            " (exclusion_key, status, state, mode, priority, total_trades)"
+            " WHERE exclusion_key IS NOT NULL",
+            # What may be rare, and is then gathered whole.
+            "CREATE INDEX batches_by_created_at ON batches (created_at)",
+            "CREATE INDEX batches_by_completed_at ON batches (completed_at)"
+            " WHERE completed_at IS NOT NULL",
             "CREATE INDEX batches_by_parent ON batches (parent_id) WHERE parent_id IS NOT NULL",
             "CREATE INDEX trades_by_symbol ON trades (symbol, batch_id) WHERE symbol IS NOT NULL",
+            "CREATE INDEX trades_by_directive ON trades (directive_id, batch_id)",
         ),
         down=(
+            "DROP INDEX trades_by_directive",
             "DROP INDEX trades_by_symbol",
             "DROP INDEX batches_by_parent",
-            "DROP INDEX batches_by_key",
-            "DROP INDEX batches_by_mode",
-            "DROP INDEX batches_by_size",
-            "DROP INDEX batches_by_updated_at",
+            "DROP INDEX batches_by_completed_at",
             "DROP INDEX batches_by_created_at",
+            "DROP INDEX batches_of_key_sorted_by_total_trades",
+            "DROP INDEX batches_of_key_sorted_by_updated_at",
+            "DROP INDEX batches_of_key_sorted_by_created_at",
+            "DROP INDEX batches_sorted_by_total_trades",
+            "DROP INDEX batches_sorted_by_updated_at",
+            "DROP INDEX batches_sorted_by_created_at",
         ),
     ),
 )
