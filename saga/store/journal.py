@@ -267,9 +267,8 @@ def read_page(
 
 
 def read_unfinished(connection: sqlite3.Connection) -> list[str]:
-    """Return the ids of all sagas that are neither at rest nor set aside, oldest first."""
+    """Return the ids of all sagas that are not over, oldest first."""
     rows = connection.execute(
-        "SELECT batch_uid FROM batches WHERE state IN ('PENDING', 'RUNNING', 'COMPENSATING')"
-        " AND batch_uid NOT IN (SELECT batch_uid FROM quarantine) ORDER BY id"
+        "SELECT batch_uid FROM batches WHERE state NOT IN ('COMPLETED', 'ROLLED_BACK') ORDER BY id"
     )
     return [uid for (uid,) in rows]

@@ -18,6 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar, TypeVarTuple
 
+import anyio.lowlevel
+
 from saga.clock import Clock, SystemClock
 from saga.errors import SagaError, StoreError, StorePoisoned, StoreUnusable
 from saga.store import database, journal, ownership, schema
@@ -168,6 +170,11 @@ class SqliteStore:
             raise StoreUnusable(f"the store {place} cannot be migrated: {error}") from error
         except SagaError as error:
             raise type(error)(f"the store {place} cannot be opened: {error}") from error
+        except sqlite3.Error as error:
+            raise StoreUnusable(
+                f"the tables of the store {place} are not as this program left them ({error}); "
+                "restore it from a backup"
+            ) from error
 
     async def __aexit__(
         self,
@@ -272,6 +279,10 @@ class SqliteStore:
             _set_aside, self._epoch, batch_id, reason, microseconds(self._clock.now())
         )
 
+    async def lift_quarantine(self, batch_id: str) -> None:
+        """Take a saga back that was set aside; harmless if it was not."""
+        await self._write(_take_back, self._epoch, batch_id)
+
     async def quarantined(self) -> dict[str, str]:
         """Return the reason for each saga that is set aside."""
         return await self.read(_read_quarantined)
@@ -286,7 +297,7 @@ class SqliteStore:
         await self._write(_replace_views, self._epoch, batch_row, trade_rows)
 
     async def unfinished(self) -> list[str]:
-        """Return the ids of all sagas not at rest and not set aside, in order of submission."""
+        """Return the ids of all sagas that are not over, in the order of their submission."""
         return await self.read(journal.read_unfinished)
 
     async def journal(self, batch_id: str) -> tuple[JournalRecord, ...]:
@@ -320,6 +331,8 @@ class SqliteStore:
         Raises:
             StoreError: the store is not open, or cannot be read.
         """
+        # A write waits for its outcome even when cancelled; a read has nothing to lose.
+        await anyio.lowlevel.checkpoint()
         opened = self._held_open()
         try:
             return await opened.reader.run(function, *arguments)
@@ -401,6 +414,12 @@ def _set_aside(
             " ON CONFLICT (batch_uid) DO UPDATE SET reason = excluded.reason, at = excluded.at",
             (batch_uid, reason, at),
         )
+
+
+def _take_back(connection: sqlite3.Connection, epoch: int | None, batch_uid: str) -> None:
+    with writing(connection):
+        ownership.check_epoch(connection, epoch)
+        connection.execute("DELETE FROM quarantine WHERE batch_uid = ?", (batch_uid,))
 
 
 def _read_quarantined(connection: sqlite3.Connection) -> dict[str, str]:

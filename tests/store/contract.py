@@ -258,7 +258,7 @@ class StoreContract:
         async with place.store() as store:
             assert await store.unfinished() == [batch_id(3), batch_id(2)]
 
-    async def test_a_saga_that_is_set_aside_is_listed_with_its_reason_and_not_resumed(
+    async def test_a_saga_that_is_set_aside_is_listed_with_its_reason_until_it_is_taken_back(
         self, place: Place
     ) -> None:
         async with place.store() as store:
@@ -269,7 +269,11 @@ class StoreContract:
             await store.quarantine(batch_id(1), "record 1 does not decode")
         async with place.store() as store:
             assert await store.quarantined() == {batch_id(1): "record 1 does not decode"}
-            assert await store.unfinished() == [batch_id(2)]
+            assert await store.unfinished() == [batch_id(1), batch_id(2)]
+            await store.acquire()
+            await store.lift_quarantine(batch_id(1))
+            await store.lift_quarantine(batch_id(1))
+            assert await store.quarantined() == {}
 
     async def test_records_are_taken_up_behind_a_sequence_number(self, place: Place) -> None:
         async with place.store() as store:

@@ -1,0 +1,117 @@
+"""Reads a whole SQLite store and says what is wrong with it; changes nothing.
+
+It looks at what can be told from the file alone: pages and indexes, the global sequence, each
+saga's chain and its end, and whether each record decodes. Whether a journal obeys the machine, and
+whether it agrees with a broker's books, is for those who know them.
+
+What cannot be seen here: that the whole file is an older copy of itself.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+from saga.errors import Quarantined, StoreUnusable
+from saga.events import Submitted
+from saga.store import schema
+from saga.store.database import connect_reader, located
+from saga.store.journal import read_journal
+from saga.store.migration import pending
+
+MAX_PROBLEMS: Final = 1000
+"""No more problems than this are listed; a store with so many is beyond listing them."""
+
+_GAPS: Final = """
+SELECT previous, sequence FROM (
+    SELECT sequence, lag(sequence, 1, 0) OVER (ORDER BY sequence) AS previous FROM journal
+) WHERE sequence <> previous + 1
+"""
+
+_MISSING_TRADES: Final = """
+SELECT batch_uid, total_trades, (SELECT count(*) FROM trades WHERE batch_id = batches.id) AS found
+FROM batches WHERE found <> total_trades ORDER BY id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with a store.
+
+    Attributes:
+        batch_id: the saga that it concerns; None if it concerns the whole store.
+        sentence: what is wrong, for a person.
+    """
+
+    batch_id: str | None
+    sentence: str
+
+
+def verify(path: str | os.PathLike[str]) -> list[Problem]:
+    """Return everything that is wrong with a store, `MAX_PROBLEMS` at most; empty if all is well.
+
+    It may be in use meanwhile.
+
+    Raises:
+        StoreUnusable: there is no store to read, or it is newer than the program.
+    """
+    place = located(path)
+    if not place.exists():
+        raise StoreUnusable(f"the store {place} does not exist; name the file of a store")
+    connection = connect_reader(place)
+    try:
+        return list(islice(_problems(connection), MAX_PROBLEMS))
+    finally:
+        connection.close()
+
+
+def _problems(connection: sqlite3.Connection) -> Iterator[Problem]:
+    missing = pending(connection, schema.COMPONENT, schema.MIGRATIONS)
+    if missing:
+        version = missing[0].number - 1
+        yield Problem(
+            None, f"its tables have version {version}; open it with this program to migrate them"
+        )
+        return
+    try:
+        yield from _damaged_pages(connection)
+        yield from _gaps(connection)
+        yield from _broken_sagas(connection)
+        yield from _missing_trades(connection)
+    except sqlite3.Error as error:
+        yield Problem(None, f"the file cannot be read any further: {error}")
+
+
+def _damaged_pages(connection: sqlite3.Connection) -> Iterator[Problem]:
+    for (finding,) in connection.execute(f"PRAGMA integrity_check({MAX_PROBLEMS})"):
+        if finding != "ok":
+            yield Problem(None, f"the file is damaged: {finding}")
+    for table, row, parent, _ in connection.execute("PRAGMA foreign_key_check"):
+        yield Problem(None, f"row {row} of {table} points to a row of {parent} that is missing")
+
+
+def _gaps(connection: sqlite3.Connection) -> Iterator[Problem]:
+    for previous, sequence in connection.execute(_GAPS):
+        yield Problem(
+            None,
+            f"the global sequence goes from {previous} to {sequence}: records are missing",
+        )
+
+
+def _broken_sagas(connection: sqlite3.Connection) -> Iterator[Problem]:
+    uids = [uid for (uid,) in connection.execute("SELECT batch_uid FROM batches ORDER BY id")]
+    for uid in uids:
+        try:
+            first, *_ = read_journal(connection, uid)
+        except Quarantined as error:
+            yield Problem(uid, str(error))
+            continue
+        if not isinstance(first.event, Submitted) or first.event.batch.batch_id != uid:
+            yield Problem(uid, f"the journal of batch {uid} does not begin with its submission")
+
+
+def _missing_trades(connection: sqlite3.Connection) -> Iterator[Problem]:
+    for uid, total, found in connection.execute(_MISSING_TRADES):
+        yield Problem(uid, f"batch {uid} has {total} trades, but {found} rows of them")

@@ -1,0 +1,206 @@
+"""The tables go from version to version, up and down, and a newer version is refused."""
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from enum import StrEnum
+from pathlib import Path
+
+import pytest
+
+from saga.errors import StoreHeld, StoreUnusable
+from saga.machine import SagaState, StepState
+from saga.model import ExecutionMode, Priority
+from saga.store import schema
+from saga.store.database import connect_writer, create_if_missing
+from saga.store.migration import migrate, pending, version
+from saga.store.protocol import Migration
+from saga.store.rows import BATCH_COLUMNS, TRADE_COLUMNS
+from saga.store.sqlite import SqliteStore
+from saga.views import BatchStatus, SagaOutcome, TradeStatus
+from tests.store.contract import ME, NEIGHBOUR, FakeProcesses, Refuser
+from tests.store.sample_appends import NOON, batch_id, first, whole_life
+
+NEWEST = len(schema.MIGRATIONS)
+
+
+@pytest.fixture
+def connection(path: Path) -> Iterator[sqlite3.Connection]:
+    create_if_missing(path)
+    with closing(connect_writer(path)) as connection:
+        yield connection
+
+
+def tables(connection: sqlite3.Connection) -> list[tuple[str, str]]:
+    return connection.execute(
+        "SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name"
+    ).fetchall()
+
+
+def columns(connection: sqlite3.Connection, table: str) -> set[str]:
+    return {name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")}
+
+
+@pytest.mark.requirement("T2")
+def test_each_migration_can_be_taken_back_and_taken_again(connection: sqlite3.Connection) -> None:
+    states = []
+    for number in range(NEWEST + 1):
+        migrate(connection, schema.COMPONENT, schema.MIGRATIONS, now=NOON, to=number)
+        states.append(tables(connection))
+        assert connection.execute("PRAGMA user_version").fetchone() == (number,)
+        assert version(connection, schema.COMPONENT) == number
+    for number in reversed(range(NEWEST + 1)):
+        migrate(connection, schema.COMPONENT, schema.MIGRATIONS, now=NOON, to=number)
+        assert tables(connection) == states[number]
+        assert connection.execute("PRAGMA user_version").fetchone() == (number,)
+    migrate(connection, schema.COMPONENT, schema.MIGRATIONS, now=NOON)
+    assert tables(connection) == states[NEWEST]
+
+
+@pytest.mark.requirement("T2")
+async def test_a_store_with_sagas_can_be_taken_all_the_way_down_and_up(path: Path) -> None:
+    async with SqliteStore(path) as store:
+        await store.acquire()
+        for append in whole_life():
+            await store.append(append)
+    with closing(connect_writer(path)) as connection:
+        for number in (NEWEST - 1, NEWEST, 0, NEWEST):
+            migrate(connection, schema.COMPONENT, schema.MIGRATIONS, now=NOON, to=number)
+    async with SqliteStore(path) as store:
+        assert await store.last_sequence() == 0
+
+
+@pytest.mark.requirement("T1")
+def test_the_tables_have_the_columns_that_were_asked_for(connection: sqlite3.Connection) -> None:
+    migrate(connection, schema.COMPONENT, schema.MIGRATIONS, now=NOON)
+    asked = {"id", "batch_uid", "status", "total_trades", "processed_trades", "failed_trades"}
+    assert columns(connection, "batches") >= asked | {"created_at", "updated_at"}
+    assert columns(connection, "batches") >= set(BATCH_COLUMNS)
+    assert columns(connection, "trades") >= {"id", "batch_id", "status"} | set(TRADE_COLUMNS)
+    keys = connection.execute("PRAGMA foreign_key_list(trades)").fetchall()
+    assert [(key[2], key[3], key[4]) for key in keys] == [("batches", "batch_id", "id")]
+
+
+@pytest.mark.requirement("T1")
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        ("SELECT 1 FROM trades WHERE batch_id = 1 ORDER BY position", "(batch_id=?)"),
+        ("SELECT 1 FROM trades WHERE status = 'stuck'", "trades_by_status"),
+        ("SELECT 1 FROM batches WHERE status = 'running'", "batches_by_status"),
+        ("SELECT 1 FROM journal WHERE batch_id = 1 ORDER BY number", "(batch_id=?)"),
+    ],
+)
+def test_batch_id_and_status_are_indexed(
+    connection: sqlite3.Connection, query: str, index: str
+) -> None:
+    migrate(connection, schema.COMPONENT, schema.MIGRATIONS, now=NOON)
+    plan = " ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}"))
+    assert "SEARCH" in plan
+    assert index in plan
+    assert "TEMP B-TREE" not in plan
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ("batches", SagaState),
+        ("batches", SagaOutcome),
+        ("batches", BatchStatus),
+        ("batches", ExecutionMode),
+        ("batches", Priority),
+        ("trades", TradeStatus),
+        ("trades", StepState),
+    ],
+)
+def test_the_tables_know_every_word_of_the_program(
+    connection: sqlite3.Connection, table: str, words: type[StrEnum]
+) -> None:
+    migrate(connection, schema.COMPONENT, schema.MIGRATIONS, now=NOON)
+    ((sql,),) = connection.execute("SELECT sql FROM sqlite_schema WHERE name = ?", (table,))
+    listed = [set(re.findall(r"'(\w+)'", part)) for part in re.findall(r"\bIN\s*\(([^)]*)\)", sql)]
+    assert set(words) in listed
+
+
+@pytest.mark.requirement("S8")
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE journal SET data = '{}' WHERE sequence = 1",
+        "DELETE FROM journal WHERE sequence = 1",
+        "DELETE FROM journal",
+    ],
+)
+async def test_the_journal_takes_no_change_and_no_removal(path: Path, statement: str) -> None:
+    async with SqliteStore(path) as store:
+        await store.acquire()
+        await store.append(first())
+    with (
+        closing(connect_writer(path)) as connection,
+        pytest.raises(sqlite3.IntegrityError, match="append-only"),
+    ):
+        connection.execute(statement)
+
+
+async def test_a_newer_store_is_refused_and_left_alone(path: Path) -> None:
+    async with SqliteStore(path):
+        pass
+    with closing(connect_writer(path)) as connection:
+        newer = Migration(NEWEST + 1, "from the future", ("CREATE TABLE future (a)",), ())
+        migrate(connection, schema.COMPONENT, (*schema.MIGRATIONS, newer), now=NOON)
+        before = tables(connection)
+    with pytest.raises(StoreUnusable, match=f"version {NEWEST + 1}, but this program knows") as it:
+        async with SqliteStore(path):
+            pass
+    assert str(path) in str(it.value)
+    with closing(connect_writer(path)) as connection:
+        assert tables(connection) == before
+
+
+async def test_a_projection_brings_its_own_tables_and_version(path: Path) -> None:
+    projection = Refuser()
+    async with SqliteStore(path, projections=[projection]) as store:
+        await store.acquire()
+        await store.append(first())
+        notes = await store.read(
+            lambda connection: connection.execute("SELECT * FROM refuser_notes").fetchall()
+        )
+    assert notes == [(batch_id(1), 1)]
+    with closing(connect_writer(path)) as connection:
+        assert version(connection, "refuser") == 1
+        migrate(connection, "refuser", projection.migrations, now=NOON, to=0)
+        assert columns(connection, "refuser_notes") == set()
+        assert version(connection, schema.COMPONENT) == NEWEST
+
+
+@pytest.mark.requirement("S8")
+def test_a_migration_that_fails_changes_nothing(connection: sqlite3.Connection) -> None:
+    broken = Migration(1, "half", ("CREATE TABLE half (a)", "CREATE TABLE half (a)"), ())
+    before = tables(connection)
+    with pytest.raises(sqlite3.OperationalError):
+        migrate(connection, "broken", (broken,), now=NOON)
+    assert tables(connection) == before
+    assert not connection.in_transaction
+    assert len(pending(connection, "broken", (broken,))) == 1
+
+
+def test_wrong_numbers_are_refused(connection: sqlite3.Connection) -> None:
+    with pytest.raises(ValueError, match="numbered from 1"):
+        migrate(connection, "odd", (Migration(2, "second", (), ()),), now=NOON)
+    with pytest.raises(ValueError, match="versions 0 to"):
+        migrate(connection, schema.COMPONENT, schema.MIGRATIONS, now=NOON, to=99)
+
+
+async def test_a_store_is_not_migrated_under_a_living_owner(path: Path) -> None:
+    async with SqliteStore(path, processes=FakeProcesses(NEIGHBOUR)) as store:
+        await store.acquire()
+    with closing(connect_writer(path)) as connection:
+        migrate(connection, schema.COMPONENT, schema.MIGRATIONS, now=NOON, to=3)
+    with pytest.raises(StoreHeld, match="process 200 on here"):
+        async with SqliteStore(path, processes=FakeProcesses(ME)):
+            pass
+    with closing(connect_writer(path)) as connection:
+        assert version(connection, schema.COMPONENT) == 3
+    async with SqliteStore(path, processes=FakeProcesses(ME, [NEIGHBOUR])) as store:
+        await store.acquire()

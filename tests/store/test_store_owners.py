@@ -1,0 +1,127 @@
+"""One owner: real processes that live, die, and are taken for one another."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from saga.errors import OwnershipLost, StoreHeld
+from saga.store.process import Process, SystemProcesses
+from saga.store.sqlite import SqliteStore
+from tests.store.sample_appends import batch_id, first, following, intended
+
+_OWNS = """
+import asyncio, sys
+from saga.store.sqlite import SqliteStore
+from tests.store.sample_appends import first, following, intended
+from saga.errors import OwnershipLost
+
+async def main():
+    async with SqliteStore(sys.argv[1]) as store:
+        await store.acquire()
+        await store.append(first(1))
+        print("owner", flush=True)
+        sys.stdin.readline()
+        try:
+            await store.append(following(1, 2, intended(0)))
+        except OwnershipLost as error:
+            print(error, flush=True)
+
+asyncio.run(main())
+"""
+
+
+@contextmanager
+def owning_process(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Start a process that owns the store, has appended once, and waits for a line."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", _OWNS, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "owner\n"
+        yield child
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def wait_for_death(pid: int, *, reap: bool) -> None:
+    os.waitid(os.P_PID, pid, os.WEXITED | (0 if reap else os.WNOWAIT))
+
+
+@pytest.mark.requirement("S12")
+async def test_a_second_process_is_refused_with_the_name_of_the_first(path: Path) -> None:
+    with owning_process(path) as child:
+        async with SqliteStore(path) as store:
+            with pytest.raises(StoreHeld, match=f"process {child.pid} on {os.uname().nodename}"):
+                await store.acquire()
+            assert await store.unfinished() == [batch_id(1)]
+
+
+@pytest.mark.requirement("S12", "D6", "T15")
+@pytest.mark.parametrize("reaped", [True, False], ids=["reaped", "still a zombie"])
+async def test_a_killed_owner_is_replaced_without_asking(path: Path, reaped: bool) -> None:
+    with owning_process(path) as child:
+        os.kill(child.pid, signal.SIGKILL)
+        wait_for_death(child.pid, reap=reaped)
+        async with SqliteStore(path) as store:
+            assert (await store.acquire()).epoch == 2
+            assert len(await store.journal(batch_id(1))) == 1
+            await store.append(following(1, 2, intended(0)))
+
+
+@pytest.mark.requirement("S12")
+async def test_a_frozen_owner_that_thaws_after_a_takeover_writes_nothing(path: Path) -> None:
+    with owning_process(path) as child:
+        os.kill(child.pid, signal.SIGSTOP)
+        async with SqliteStore(path) as store:
+            with pytest.raises(StoreHeld):
+                await store.acquire()
+            await store.acquire(take_over=True)
+            await store.append(first(2))
+            os.kill(child.pid, signal.SIGCONT)
+            told, _ = child.communicate("go on\n", timeout=60)
+            assert f"taken over by process {os.getpid()}" in told
+            assert "can write and send nothing more" in told
+            assert len(await store.journal(batch_id(1))) == 1
+            await store.append(first(3))
+            await store.verify_owner()
+
+
+@pytest.mark.requirement("S12")
+async def test_a_process_id_that_was_given_out_again_is_not_the_owner(path: Path) -> None:
+    with owning_process(path):
+        pass
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("UPDATE owner SET pid = ?", (os.getppid(),))
+    async with SqliteStore(path) as store:
+        assert (await store.acquire()).epoch == 2
+
+
+def test_a_living_process_is_alive_and_a_dead_one_is_not() -> None:
+    processes = SystemProcesses()
+    me = processes.current()
+    assert me.pid == os.getpid()
+    assert processes.is_alive(me)
+    assert processes.is_alive(Process(os.getppid(), me.host, None))
+    assert not processes.is_alive(Process(me.pid, me.host, "another boot/1"))
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    assert not processes.is_alive(Process(child.pid, me.host, None))
+
+
+async def test_a_store_that_was_not_acquired_can_be_read_by_others(path: Path) -> None:
+    async with SqliteStore(path) as store:
+        with pytest.raises(OwnershipLost):
+            await store.append(first(1))
+        assert await store.unfinished() == []
