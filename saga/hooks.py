@@ -39,6 +39,8 @@ class Hooks:
         self._seconds = seconds
         self._slots = anyio.Semaphore(at_once)
         self._registered: list[_Registered] = []
+        self._under_way = 0
+        self._idle = anyio.Event()
 
     def add(self, hook: Hook, statuses: Container[BatchStatus] | None) -> None:
         """Register a hook for some statuses, or for all."""
@@ -49,9 +51,23 @@ class Hooks:
         status = BatchStatus(row.status)
         for registered in self._registered:
             if registered.statuses is None or status in registered.statuses:
+                self._under_way += 1
                 tasks.start_soon(self._call, registered.hook, row)
 
+    async def drain(self) -> None:
+        """Return once no call is under way."""
+        while self._under_way:
+            self._idle = anyio.Event()
+            await self._idle.wait()
+
     async def _call(self, hook: Hook, row: BatchRow) -> None:
+        try:
+            await self._call_bounded(hook, row)
+        finally:
+            self._under_way -= 1
+            self._idle.set()
+
+    async def _call_bounded(self, hook: Hook, row: BatchRow) -> None:
         async with self._slots:
             with anyio.move_on_after(self._seconds) as scope:
                 try:

@@ -126,6 +126,7 @@ class Orchestrator:
         )
         self._runners: dict[str, SagaRunner] = {}
         self._to_resume: dict[str, anyio.Event] = {}
+        self._aside: set[str] = set()
         self._entering = 0
         self._pulse = anyio.Event()
         self._open = False
@@ -146,6 +147,7 @@ class Orchestrator:
             await self.store.acquire(take_over=self._take_over)
             stack.push_async_callback(self._release)
             self._to_resume = {i: anyio.Event() for i in await self.store.unfinished()}
+            self._aside = set(await self.store.quarantined())
             self._tasks = await stack.enter_async_context(anyio.create_task_group())
             self._tasks.start_soon(self._alarms.run)
             self._tasks.start_soon(self._beat)
@@ -168,17 +170,18 @@ class Orchestrator:
         with anyio.move_on_after(self._limits.grace_seconds, shield=True):
             for runner in runners:
                 await runner.ended.wait()
+            await self._hooks.drain()
         self._pulse.set()
         self._tasks.cancel_scope.cancel()
         try:
-            with anyio.CancelScope(shield=True):
-                await self._stack.__aexit__(kind, error, trace)
+            await self._stack.__aexit__(kind, error, trace)
         except BaseExceptionGroup as group:
             raise _first_of(group) from None
 
     async def _release(self) -> None:
         try:
-            await self.store.release()
+            with anyio.CancelScope(shield=True):
+                await self.store.release()
         except (OwnershipLost, StorePoisoned):
             _LOG.warning("the store could not be given up in good order; the next owner will see")
 
@@ -534,10 +537,10 @@ class Orchestrator:
         if loading is not None:
             await loading.wait()
         runner = self._runners.get(batch_id)
-        if runner is None or runner.ended.is_set():
+        if runner is None or runner.closed:
             saga = await self._load(batch_id)
             runner = self._runners.get(batch_id)
-            if runner is None or runner.ended.is_set():
+            if runner is None or runner.closed:
                 runner = SagaRunner(saga, self._around, resumed=False)
                 self._start(runner)
         return runner
@@ -574,7 +577,8 @@ class Orchestrator:
             _LOG.error("saga %s is set aside: %s", batch_id, error)
             await self.store.quarantine(batch_id, str(error))
             return
-        await self.store.lift_quarantine(batch_id)
+        if batch_id in self._aside:
+            await self.store.lift_quarantine(batch_id)
         if saga.state is SagaState.STALE:
             self._admission.block(batch_id, saga.batch.exclusion_key)
         elif saga.state not in SAGA_AT_REST:

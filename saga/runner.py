@@ -21,7 +21,7 @@ from anyio.abc import TaskGroup
 from saga.alarms import Alarms
 from saga.clock import Clock
 from saga.core import Ask, Decision, Question, decide, observe
-from saga.errors import NotAllowed, SagaError, StoreError
+from saga.errors import NotAllowed, NotServed, SagaError, StoreError
 from saga.events import (
     AnswerLost,
     Event,
@@ -103,10 +103,13 @@ class SagaRunner:
         self._busy: set[str] = set()
         self._quiet: dict[tuple[str, Question], datetime] = {}
         self._news: set[str] = set()
+        self._alarm_at: datetime | None = None
         self._missing: str | None = None
         self._is_resumed = resumed and saga.state not in (SagaState.PENDING, *SAGA_AT_REST)
         self.row: BatchRow = batch_row(saga)
         """The batch's view as of the last commit; nothing that is not durable shows in it."""
+        self.closed = False
+        """It hears no more requests; a new runner has to."""
         self.ended = anyio.Event()
         """Set when the runner does nothing more: at rest, stopped, or failed."""
 
@@ -160,6 +163,7 @@ class SagaRunner:
                 await self._drive(calls)
                 calls.cancel_scope.cancel()  # look-ups, at most: nothing is being sent any more
         finally:
+            self.closed = True
             self._turn_away([m for m in self._inbox if isinstance(m, _Request)])
             self._inbox.clear()
             self.ended.set()
@@ -185,15 +189,16 @@ class SagaRunner:
                     raise
             for request in requests:
                 request.answered.set()
-            if events:
-                for event in events:
-                    if isinstance(event, Intended | SentAgain) and not self._stopping:
-                        self._send(event, calls)
-                if self._saga.state in SAGA_AT_REST:
-                    return
+            for event in events:
+                if isinstance(event, Intended | SentAgain) and not self._stopping:
+                    self._send(event, calls)
+            if self._inbox:
                 continue
             if self._saga.state in SAGA_AT_REST or (self._stopping and not self._calls):
+                self.closed = True
                 return
+            if events:
+                continue
             self._ask(decision, now, calls)
             await self._wake.wait()
 
@@ -262,12 +267,22 @@ class SagaRunner:
     def _send(self, event: Intended | SentAgain, calls: TaskGroup) -> None:
         key = self._saga.key(event.step, event.purpose, event.number)
         record = self._saga.live[key]
+        attempt = self._saga.attempt(record)
+        participant = self._around.participants.get(attempt.directive.kind)
         self._begin_call(record)
+        if participant is None:
+            self._end_call(_Answer(record, None, NotServed(_nobody_for(attempt))))
+            return
         durable_at = self._around.clock.elapsed()
-        calls.start_soon(self._call_send, record, self._saga.attempt(record), durable_at)
+        calls.start_soon(self._call_send, record, attempt, participant, durable_at)
 
-    async def _call_send(self, record: AttemptRecord, attempt: Attempt, durable_at: float) -> None:
-        participant = self._around.participants[attempt.directive.kind]
+    async def _call_send(
+        self,
+        record: AttemptRecord,
+        attempt: Attempt,
+        participant: Participant,
+        durable_at: float,
+    ) -> None:
         result: Report | Exception
         try:
             if self._around.clock.elapsed() - durable_at > FENCE_CHECK_SECONDS:
@@ -294,8 +309,13 @@ class SagaRunner:
                 self._start_asking(ask, calls)
             elif wake_at is None or due < wake_at:
                 wake_at = due
-        if wake_at is not None:
-            self._around.alarms.ring(wake_at, self.wake)
+        if wake_at is not None and (self._alarm_at is None or wake_at < self._alarm_at):
+            self._alarm_at = wake_at
+            self._around.alarms.ring(wake_at, self._alarm)
+
+    def _alarm(self) -> None:
+        self._alarm_at = None
+        self.wake()
 
     def _due(self, ask: Ask) -> datetime:
         """An answer that told nothing new is not journalled, so its time is remembered here."""
@@ -309,7 +329,7 @@ class SagaRunner:
         attempt = self._saga.attempt(ask.attempt)
         participant = self._around.participants.get(attempt.directive.kind)
         if participant is None:
-            self._missing = f"a participant that carries out kind {attempt.directive.kind!r}"
+            self._missing = _nobody_for(attempt)
             return
         self._begin_call(ask.attempt)
         calls.start_soon(self._call_ask, ask, attempt, participant)
@@ -368,6 +388,10 @@ class SagaRunner:
         if answer.question is None:
             return (AnswerLost(*where, reason),)
         return (NoAnswer(*where, reason),)
+
+
+def _nobody_for(attempt: Attempt) -> str:
+    return f"a participant that carries out kind {attempt.directive.kind!r}; none was handed in"
 
 
 def change_of(saga: Saga, number: int, at: datetime, event: Event) -> Change:
