@@ -17,14 +17,14 @@ setup:
 demo: .venv-ready
 	@$(BIN)/saga demo $(ARGS)
 
-# test: format, lint, types, import rules, all tests; the core needs 100 % of its branches covered
+# test: format, lint, types, import rules, all tests; every branch of the core (ARGS go to pytest)
 test: lint
 	@$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal $(if $(ARGS),$(ARGS),--quiet --cov)
 
-# lint: the part of `make test` that runs nothing
+# lint: the part of `make test` that runs no test (ARGS go to `ruff check`)
 lint: .venv-ready
 	@$(BIN)/ruff format --check --quiet .
-	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff check --quiet . $(if $(filter lint,$(MAKECMDGOALS)),$(ARGS))
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 

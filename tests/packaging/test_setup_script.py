@@ -179,6 +179,23 @@ def test_arguments_reach_the_command_and_stdout_is_the_commands_alone(machine: M
     assert "ready" in done.stderr
 
 
+def test_make_runs_from_another_folder(machine: Machine) -> None:
+    machine.has_python()
+    machine.has("uv", UV_THAT_INSTALLS)
+    elsewhere = Machine(machine.commands, machine.commands)
+    done = elsewhere.run("make", "-sC", str(machine.checkout), "demo", "ARGS=--json")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["demo", "--json"]
+
+
+def test_a_program_that_fails_makes_make_fail(machine: Machine) -> None:
+    machine.has_python()
+    machine.has("uv", UV_THAT_INSTALLS)
+    machine.run("make", "setup")
+    (machine.venv / "bin" / "saga").write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    assert machine.run("make", "demo").returncode != 0
+
+
 def test_too_old_a_python_is_named_with_what_is_needed(machine: Machine) -> None:
     machine.has("python3", "#!/bin/sh\necho 3.9.2\n")
     done = machine.run("make", "demo")
