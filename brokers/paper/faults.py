@@ -225,9 +225,9 @@ class FaultCount:
         """It will not fire any more."""
         return self.rule.times is not None and self.fired >= self.rule.times
 
-    def after_match(self) -> "FaultCount":
+    def after_match(self, *, may_fire: bool) -> "FaultCount":
         """Return the count after one more call that the rule matches."""
-        fires = self.seen >= self.rule.after and not self.is_spent
+        fires = may_fire and self.seen >= self.rule.after and not self.is_spent
         return FaultCount(self.number, self.rule, self.seen + 1, self.fired + fires)
 
 
@@ -250,9 +250,9 @@ def fire(counts: Iterable[FaultCount], call: Call) -> tuple[Firing, tuple[FaultC
     fired: dict[Fault, FaultRule] = {}
     changed = []
     for before in counts:
-        if not before.rule.matches(call) or before.rule.fault in fired:
+        if not before.rule.matches(call):
             continue
-        after = before.after_match()
+        after = before.after_match(may_fire=before.rule.fault not in fired)
         changed.append(after)
         if after.fired > before.fired:
             fired[before.rule.fault] = before.rule

@@ -164,7 +164,9 @@ class BrokerContract(ABC):
 
         assert before is None
         assert report.final
-        assert [(fill.fill_id, fill.quantity) for fill in report.fills] == [(cancel.key, 1)]
+        assert [(fill.fill_id, fill.quantity) for fill in report.fills] == [
+            (cancel.key, Decimal(1))
+        ]
         assert again == report
         assert await broker.look_up(cancel) == report
         state = await broker.find_order(resting.key)
