@@ -18,7 +18,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Draw both state machines from their tables.",
     )
     parser.add_argument("--check", action="store_true", help="write nothing; 1 if a file differs")
-    parser.add_argument("folder", nargs="?", type=Path, default=DEFAULT_FOLDER, metavar="FOLDER")
+    parser.add_argument(
+        "folder", nargs="?", type=Path, default=DEFAULT_FOLDER, help="diagrams by default"
+    )
     options = parser.parse_args(arguments)
     if options.check:
         paths = differing(options.folder)

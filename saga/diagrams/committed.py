@@ -9,8 +9,8 @@ from saga.diagrams.overview import overview_svg
 from saga.diagrams.picture import machine_svg
 from saga.diagrams.text import clean
 
-DEFAULT_FOLDER: Final = Path(__file__).resolve().parents[2] / "diagrams"
-"""Where the checkout keeps them."""
+DEFAULT_FOLDER: Final = Path("diagrams")
+"""Where the checkout keeps them, seen from its top."""
 
 
 def committed_files() -> dict[str, str]:
@@ -33,9 +33,10 @@ def write_all(folder: Path) -> list[Path]:
         folder: is made if it does not exist.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    files = committed_files()
     stale = differing(folder)
     for path in stale:
-        path.write_bytes(committed_files()[path.name].encode())
+        path.write_bytes(files[path.name].encode())
     return stale
 
 

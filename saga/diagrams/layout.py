@@ -65,19 +65,33 @@ _PLACES: Final[dict[str, dict[str, tuple[int, int]]]] = {
     "step": {
         "PENDING": (9, 7),
         "SENDING": (28, 7),
-        "UNKNOWN": (47, 7),
+        "UNKNOWN": (48, 7),
         "WORKING": (67, 7),
-        "DONE": (29, 28),
-        "REFUSED": (48, 28),
-        "PARTIAL": (67, 28),
-        "COMPENSATING": (30, 40),
-        "COMPENSATED": (8, 40),
-        "STUCK": (52, 40),
+        "DONE": (28, 30),
+        "REFUSED": (47, 30),
+        "PARTIAL": (67, 30),
+        "COMPENSATED": (8, 42),
+        "COMPENSATING": (29, 42),
+        "STUCK": (51, 42),
     },
 }
-_ROWS: Final = {"saga": 34, "step": 45}
+_ROWS: Final = {"saga": 34, "step": 47}
 _ORDER: Final[dict[str, tuple[str, ...]]] = {
-    "step": ("confirm", "adopt", "send_again", "unstick"),
+    "step": (
+        "finish_partly",
+        "unstick",
+        "send",
+        "refuse",
+        "reopen",
+        "send_again",
+        "confirm",
+        "finish",
+        "accept",
+        "compensate",
+        "lose",
+        "adopt",
+        "stick",
+    ),
 }
 _HALF_WIDTH: Final = 6
 _HALF_HEIGHT: Final = 2
@@ -93,7 +107,6 @@ def layout_of(graph: Graph) -> Layout:
     places = _PLACES.get(graph.name, {})
     rows = _ROWS.get(graph.name, 4)
     boxes: dict[str, Box] = {}
-    half = _HALF_WIDTH
     new = [state for state in graph.states if state not in places]
     for state in graph.states:
         if state in places:
@@ -103,7 +116,11 @@ def layout_of(graph: Graph) -> Layout:
             column = 9 + position * 19
             row = rows + line * _NEW_ROW_HEIGHT + 4
         boxes[state] = Box(
-            state, column - half, row - _HALF_HEIGHT, column + half, row + _HALF_HEIGHT
+            state,
+            column - _HALF_WIDTH,
+            row - _HALF_HEIGHT,
+            column + _HALF_WIDTH,
+            row + _HALF_HEIGHT,
         )
     lines = -(-len(new) // _NEW_IN_A_ROW)
     return Layout(boxes, rows + lines * _NEW_ROW_HEIGHT, _ORDER.get(graph.name, ()))

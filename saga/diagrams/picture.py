@@ -8,9 +8,10 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from saga.diagrams.board import Bundle, Label, Rect, Routed
 from saga.diagrams.graph import Graph
 from saga.diagrams.layout import COLUMNS, UNIT, Layout, layout_of
-from saga.diagrams.router import Bundle, Label, Rect, Routed, route
+from saga.diagrams.router import route
 from saga.diagrams.svg import Drawing, head_path, rounded_path
 from saga.diagrams.text import clip, width, wrap
 from saga.machine import Transition

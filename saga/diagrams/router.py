@@ -1,4 +1,4 @@
-"""Finds the arrows' ways between the boxes, and room for their labels, on a square lattice.
+"""Finds the arrows' ways between the boxes, on a square lattice.
 
 A line never runs through a box and never along another arrow's line; it may cross one, at a price.
 Arrows of one bundle (same trigger, same destination) may join. A label takes its place as soon as
@@ -8,136 +8,24 @@ are broken by position, so that the same table gives the same picture everywhere
 
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
-from saga.diagrams.layout import UNIT, Box, Layout
+from saga.diagrams.board import Board, Bundle, Point, Routed
+from saga.diagrams.labels import place_label
+from saga.diagrams.layout import Box, Layout
 from saga.machine import Transition
 
-Point = tuple[int, int]
 Step = tuple[int, int]
+"""One of the four directions."""
 
 _DIRECTIONS: Final[tuple[Step, ...]] = ((1, 0), (0, 1), (-1, 0), (0, -1))
 
-_STEP, _TURN, _CROSS = 10, 45, 60
+# What a line pays: for its length, its corners, what it crosses, and what it comes close to.
+_STEP, _TURN, _CROSS = 10, 45, 30
 _BESIDE_LINE, _BESIDE_BOX, _THROUGH_LABEL = 9, 14, 900
 _OFF_CENTRE, _BESIDE_PORT, _MIDDLE_OF_A_PAIR = 7, 30, 25
 _CLEAR_BEFORE_HEAD: Final = 3
 """No line joins another in its last so many units: the arrow's head stays by itself."""
-_LABEL_GAP = 5.0
-_BESIDE = 4.0
-_HEAD = 20.0
-
-
-@dataclass(frozen=True, slots=True)
-class Rect:
-    """A rectangle in pixels."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-
-    def meets(self, other: "Rect", gap: float = 0.0) -> bool:
-        """Tell whether the two come closer to each other than `gap`."""
-        return (
-            self.x < other.x + other.width + gap
-            and other.x < self.x + self.width + gap
-            and self.y < other.y + other.height + gap
-            and other.y < self.y + self.height + gap
-        )
-
-    def holds(self, point: Point, gap: float = 0.0) -> bool:
-        """Tell whether a lattice point lies inside, or closer than `gap`."""
-        x, y = point[0] * UNIT, point[1] * UNIT
-        return (
-            self.x - gap < x < self.x + self.width + gap
-            and self.y - gap < y < self.y + self.height + gap
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    """Room for a label.
-
-    Attributes:
-        rect: the room.
-        across: where its words keep to when they need less: -1 left, 1 right, 0 the middle.
-        down: the same: -1 top, 1 bottom, 0 the middle.
-    """
-
-    rect: Rect
-    across: int = 0
-    down: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Bundle:
-    """Arrows that share a destination and a label.
-
-    Attributes:
-        arrows: the arrows, at least one.
-        label_width: the label's width, in pixels.
-        label_height: its height, in pixels.
-    """
-
-    arrows: tuple[Transition, ...]
-    label_width: float
-    label_height: float
-
-
-@dataclass(frozen=True, slots=True)
-class Routed:
-    """A bundle with its lines and its label.
-
-    Attributes:
-        bundle: what was asked for.
-        lines: the lattice points of each arrow's line, from border to border.
-        joints: where one line runs into another.
-        labels: where the label stands: once for all lines that join, once for any that does not.
-    """
-
-    bundle: Bundle
-    lines: dict[Transition, tuple[Point, ...]]
-    joints: tuple[Point, ...]
-    labels: tuple[Label, ...]
-
-
-@dataclass(slots=True)
-class _Board:
-    """What is taken so far."""
-
-    boxes: Mapping[str, Box]
-    columns: int
-    rows: int
-    inside: set[Point] = field(default_factory=set)
-    beside: set[Point] = field(default_factory=set)
-    paired: set[frozenset[str]] = field(default_factory=set)
-    ports: set[Point] = field(default_factory=set)
-    lines: dict[Point, set[str]] = field(default_factory=dict)
-    labels: list[Rect] = field(default_factory=list)
-    under_label: set[Point] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        for box in self.boxes.values():
-            for i in range(box.left - 1, box.right + 2):
-                for j in range(box.top - 1, box.bottom + 2):
-                    within = box.left <= i <= box.right and box.top <= j <= box.bottom
-                    (self.inside if within else self.beside).add((i, j))
-
-    def take(self, line: Sequence[Point]) -> None:
-        self.ports.update((line[0], line[-1]))
-        for before, here, after in zip(line, line[1:], line[2:], strict=False):
-            straight = before[0] == after[0] or before[1] == after[1]
-            kind = "corner" if not straight else "v" if before[0] == here[0] else "h"
-            self.lines.setdefault(here, set()).add(kind)
-
-    def take_label(self, rect: Rect) -> None:
-        self.labels.append(rect)
-        for i in range(self.columns + 1):
-            for j in range(self.rows + 1):
-                if rect.holds((i, j), _LABEL_GAP):
-                    self.under_label.add((i, j))
 
 
 def route(layout: Layout, columns: int, bundles: Sequence[Bundle], initial: str) -> list[Routed]:
@@ -149,7 +37,7 @@ def route(layout: Layout, columns: int, bundles: Sequence[Bundle], initial: str)
         bundles: what to draw.
         initial: the state that the machine begins in; the left of its box is kept free.
     """
-    board = _Board(layout.boxes, columns, layout.rows)
+    board = Board(layout.boxes, columns, layout.rows)
     joined = [frozenset((b.arrows[0].source, b.arrows[0].dest)) for b in bundles]
     board.paired.update(pair for pair in joined if joined.count(pair) > 1)
     start = layout.boxes[initial]
@@ -177,7 +65,7 @@ def _distance(boxes: Mapping[str, Box], arrow: Transition) -> int:
     return abs(here.left - there.left) + abs(here.top - there.top)
 
 
-def _route_bundle(board: _Board, bundle: Bundle) -> Routed:
+def _route_bundle(board: Board, bundle: Bundle) -> Routed:
     lines: dict[Transition, tuple[Point, ...]] = {}
     joints: list[Point] = []
     for arrow in sorted(bundle.arrows, key=lambda arrow: _distance(board.boxes, arrow)):
@@ -192,7 +80,7 @@ def _route_bundle(board: _Board, bundle: Bundle) -> Routed:
     labels = []
     for port in sorted({line[-1] for line in lines.values()}):
         joined = {arrow: line for arrow, line in lines.items() if line[-1] == port}
-        label = _place_label(board, bundle, joined)
+        label = place_label(board, bundle, joined)
         board.take_label(label.rect)
         labels.append(label)
     return Routed(bundle, lines, tuple(joints), tuple(labels))
@@ -211,7 +99,7 @@ def _ports(box: Box) -> Iterator[tuple[Point, Step, int]]:
         yield (box.right, j), (1, 0), price
 
 
-def _free_ports(board: _Board, box: Box, other: Box) -> list[tuple[Point, Step, int]]:
+def _free_ports(board: Board, box: Box, other: Box) -> list[tuple[Point, Step, int]]:
     free = []
     middles = ((box.left + box.right) // 2, (box.top + box.bottom) // 2)
     paired = frozenset((box.state, other.state)) in board.paired
@@ -227,7 +115,7 @@ def _free_ports(board: _Board, box: Box, other: Box) -> list[tuple[Point, Step, 
 
 
 def _find(
-    board: _Board, source: Box, dest: Box, tree: Mapping[Point, tuple[Point, ...]]
+    board: Board, source: Box, dest: Box, tree: Mapping[Point, tuple[Point, ...]]
 ) -> list[Point]:
     """Return the cheapest way from one box to another, or to a line that already leads there."""
     goals = {port: (out, price) for port, out, price in _free_ports(board, dest, source)}
@@ -283,7 +171,7 @@ def _better(
     return new if old is None or new[0] < old[0] else old
 
 
-def _turns(board: _Board, here: Point, heading: Step) -> Iterator[Step]:
+def _turns(board: Board, here: Point, heading: Step) -> Iterator[Step]:
     if here in board.lines:
         yield heading  # a corner on a foreign line would read as a joint
         return
@@ -292,12 +180,12 @@ def _turns(board: _Board, here: Point, heading: Step) -> Iterator[Step]:
             yield turn
 
 
-def _open(board: _Board, point: Point) -> bool:
+def _open(board: Board, point: Point) -> bool:
     within = 0 < point[0] < board.columns and 0 < point[1] < board.rows
     return within and point not in board.inside
 
 
-def _passable(board: _Board, point: Point, heading: Step) -> bool:
+def _passable(board: Board, point: Point, heading: Step) -> bool:
     """Tell whether a line may go through: over nothing, or straight across another line."""
     across = "h" if heading[0] == 0 else "v"
     return board.lines.get(point, {across}) == {across}
@@ -311,7 +199,7 @@ def _joins(rest: Sequence[Point], heading: Step) -> bool:
     return onward != (-heading[0], -heading[1])
 
 
-def _price_of(board: _Board, point: Point, heading: Step) -> int:
+def _price_of(board: Board, point: Point, heading: Step) -> int:
     price = _CROSS if point in board.lines else 0
     if point in board.beside:
         price += _BESIDE_BOX
@@ -342,74 +230,3 @@ def _straight(source: Box, dest: Box) -> list[Point]:
     here = ((source.left + source.right) // 2, source.bottom)
     there = ((dest.left + dest.right) // 2, dest.top)
     return [here, (here[0], there[1] - 1), there]
-
-
-def _place_label(
-    board: _Board, bundle: Bundle, lines: Mapping[Transition, tuple[Point, ...]]
-) -> Label:
-    """Return the best free place on the bundle's lines, or else beside them."""
-    own = {point for line in lines.values() for point in line}
-    shared = {point: sum(point in line for line in lines.values()) for point in own}
-    best: tuple[tuple[int, ...], Label] | None = None
-    for line in lines.values():
-        for at in range(1, len(line) - 1):
-            for label in _label_rects(bundle, line, at):
-                rect, beside = label.rect, bool(label.across or label.down)
-                faults = _faults(board, rect, line)
-                covered = sum(rect.holds(point) for point in own) if beside else 0
-                rank = (
-                    faults,
-                    covered,
-                    beside,
-                    -shared[line[at]],
-                    _covers_corner(line, rect),
-                    abs(2 * at - len(line)),
-                    line[at][1],
-                    line[at][0],
-                )
-                if best is None or rank < best[0]:
-                    best = (rank, label)
-    assert best is not None
-    return best[1]
-
-
-def _label_rects(bundle: Bundle, line: Sequence[Point], at: int) -> Iterator[Label]:
-    """Yield the rooms for a label on a line's point, and on both sides of it."""
-    wide, high = bundle.label_width, bundle.label_height
-    x, y = line[at][0] * UNIT, line[at][1] * UNIT
-    yield Label(Rect(x - wide / 2, y - high / 2, wide, high))
-    if line[at - 1][0] == line[at][0]:
-        yield Label(Rect(x + _BESIDE, y - high / 2, wide, high), across=-1)
-        yield Label(Rect(x - _BESIDE - wide, y - high / 2, wide, high), across=1)
-    else:
-        yield Label(Rect(x - wide / 2, y - _BESIDE - high, wide, high), down=1)
-        yield Label(Rect(x - wide / 2, y + _BESIDE, wide, high), down=-1)
-
-
-def _faults(board: _Board, rect: Rect, line: Sequence[Point]) -> int:
-    """Count what a label would spoil here; boxes and other labels weigh most."""
-    count = 0
-    for box in board.boxes.values():
-        box_rect = Rect(
-            box.left * UNIT,
-            box.top * UNIT,
-            (box.right - box.left) * UNIT,
-            (box.bottom - box.top) * UNIT,
-        )
-        count += 1000 * rect.meets(box_rect, _LABEL_GAP)
-    count += sum(1000 * rect.meets(label, _LABEL_GAP) for label in board.labels)
-    edge_right, edge_bottom = board.columns * UNIT - 4, board.rows * UNIT - 4
-    if rect.x < 4 or rect.y < 4 or rect.x + rect.width > edge_right:
-        count += 1000
-    count += 1000 * (rect.y + rect.height > edge_bottom)
-    own = set(line)
-    count += sum(rect.holds(point, 2.0) for point in board.lines if point not in own)
-    count += 20 * rect.holds(line[-1], _HEAD) + 5 * rect.holds(line[0], 6.0)
-    return count
-
-
-def _covers_corner(line: Sequence[Point], rect: Rect) -> int:
-    return sum(
-        before[0] != after[0] and before[1] != after[1] and rect.holds(here, 4.0)
-        for before, here, after in zip(line, line[1:], line[2:], strict=False)
-    )

@@ -71,10 +71,10 @@ def _draw_heading(drawing: Drawing, way: Way) -> float:
     deadline = saga.submitted.deadline
     facts = [
         f"{saga.batch.execution_mode}, {steps}",
-        f"submitted {_day(saga.submitted_at)} {_time(saga.submitted_at)}",
+        f"submitted {_instant(saga.submitted_at)}",
         f"by {saga.submitted.by}",
         saga.submitted.program,
-        f"deadline {_day(deadline)} {_time(deadline)}" if deadline else "no deadline",
+        f"deadline {_instant(deadline)}" if deadline else "no deadline",
     ]
     line = clip(" · ".join(facts), _RIGHT - _MARGIN, 12)
     drawing.text(_MARGIN, 62, line, size=12, css="soft")
@@ -305,8 +305,8 @@ def _time(at: datetime) -> str:
     return f"{at:%H:%M:%S}.{at.microsecond // 1000:03d} UTC"
 
 
-def _day(at: datetime) -> str:
-    return f"{at:%Y-%m-%d}"
+def _instant(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _stamp(at: datetime, way: Way) -> str:

@@ -23,9 +23,9 @@ from saga.diagrams import (
     write_all,
 )
 from saga.diagrams.__main__ import main
+from saga.diagrams.board import Rect, Routed
 from saga.diagrams.layout import UNIT, Box, layout_of, placed_by_hand
 from saga.diagrams.picture import routed_for
-from saga.diagrams.router import Rect, Routed
 from saga.machine import (
     SAGA_TRANSITIONS,
     STEP_TRANSITIONS,
@@ -154,6 +154,12 @@ def test_both_tables_are_drawn_whole() -> None:
     assert step_graph().arrows == STEP_TRANSITIONS
     assert saga_graph().states == tuple(SagaState)
     assert step_graph().states == tuple(StepState)
+
+
+def test_no_two_triggers_of_the_saga_join_the_same_two_states() -> None:
+    """A saga's own way is read from its states, so that each pair must name one arrow."""
+    pairs = [(arrow.source, arrow.dest) for arrow in SAGA_TRANSITIONS]
+    assert len(pairs) == len(set(pairs))
 
 
 def test_the_places_made_by_hand_are_those_of_the_states_that_exist() -> None:
