@@ -166,16 +166,17 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, new: bool, durable: 
     try:
         for pragma in (f"synchronous = {synchronous}", "foreign_keys = ON", "trusted_schema = OFF"):
             connection.execute(f"PRAGMA {pragma}")
-        (journal_mode,) = connection.execute("PRAGMA journal_mode = DELETE").fetchone()
         (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+        # Read and not set: a file of somebody else's stays as it is.
+        (journal_mode,) = connection.execute("PRAGMA journal_mode").fetchone()
     except sqlite3.DatabaseError as error:
         raise BooksUnusable(f"books file {path} cannot be used: {error}") from None
-    if journal_mode != "delete":
-        raise BooksUnusable(f"books file {path} must have journal_mode delete, not {journal_mode}")
     if not new and application_id != APPLICATION_ID:
         raise BooksUnusable(
             f"file {path} is no books file of the paper exchange; give another path"
         )
+    if journal_mode != "delete":
+        raise BooksUnusable(f"books file {path} must have journal_mode delete, not {journal_mode}")
 
 
 def read_books(path: Path) -> Books:
@@ -186,10 +187,11 @@ def read_books(path: Path) -> Books:
     """
     # Not opened as read-only: the journal of a killed process has to be rolled back first.
     with transaction(path) as connection:
-        return _books_of(connection)
+        return books_of(connection)
 
 
-def _books_of(connection: sqlite3.Connection) -> Books:
+def books_of(connection: sqlite3.Connection) -> Books:
+    """Return everything in the books that are open."""
     return Books(
         settings=rows.read_settings(connection),
         day=rows.trading_day(connection),
