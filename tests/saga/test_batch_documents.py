@@ -171,6 +171,9 @@ def test_of_many_bad_directives_the_first_is_told_and_no_more_are_looked_at() ->
     sentence = refusal({**json.loads(GOOD), "directives": [{}] * 200_000})
     assert sentence.startswith("directives.0: kind is missing; ")
     assert "more)" not in sentence
+    sentence = refusal({**json.loads(GOOD), "rollback_only": [0] * 200_000})
+    assert sentence.startswith("rollback_only.0: directive_id must match pattern")
+    assert "more)" not in sentence
 
 
 # Metadata.
