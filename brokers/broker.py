@@ -25,12 +25,14 @@ from brokers.venue import (
     BrokerCapabilities,
     OrderRequest,
     OrderState,
+    OrderStatus,
     Position,
     Trade,
 )
 from saga.directive import Directive
 from saga.errors import NotServed
-from saga.outcome import Report
+from saga.exact import total
+from saga.outcome import Fill, Report
 from saga.participant import Attempt
 from saga.policy import Capabilities
 
@@ -153,8 +155,9 @@ class Broker(ABC):
             target = await self._find(directive.client_order_id)
             # An order that is open, or not known, does not say whether the cancel ever arrived.
             return None if target is None else cancel_report(attempt.key, target)
-        state = await self._find(attempt.key)
-        return None if state is None else found_report(state, self._request(attempt))
+        request = self._request(attempt)
+        state = await self._find(attempt.key) or await self._forgotten(request)
+        return None if state is None else found_report(state, request)
 
     async def withdraw(self, attempt: Attempt) -> None:
         """Cancel what is still open of the attempt; a cancel itself cannot be withdrawn."""
@@ -203,6 +206,49 @@ class Broker(ABC):
     async def _find(self, key: str) -> OrderState | None:
         answer: object = await self.find_order(key)
         return None if answer is None else self._believed(answer, key)
+
+    async def _forgotten(self, request: OrderRequest) -> OrderState | None:
+        """Return an order that the venue no longer finds although it has traded.
+
+        Some venues forget closed orders, and take their client order id again: to call such an
+        order "not found" would let it be sent twice.
+
+        Raises:
+            OutcomeUnknown: only a part of it has traded; whether the rest will, nobody says.
+        """
+        key = request.client_order_id
+        told = await self.trades()
+        busted = {trade.reverses for trade in told}
+        ours = {
+            trade.fill_id: trade
+            for trade in told
+            if trade.client_order_id == key
+            and trade.reverses is None
+            and trade.fill_id not in busted
+        }
+        if not ours:
+            return None
+        first = next(iter(ours.values()))
+        filled = total(trade.quantity for trade in ours.values())
+        if filled < request.quantity:
+            raise OutcomeUnknown(
+                f"order {key} is not found, but {filled} of {request.quantity} has traded; "
+                "it is asked again"
+            )
+        state = OrderState(
+            client_order_id=key,
+            order_id=key,
+            symbol=first.symbol,
+            side=first.side,
+            quantity=request.quantity,
+            filled=filled,
+            status=OrderStatus.FILLED,
+            fills=tuple(
+                Fill(trade.fill_id, trade.quantity, trade.price, trade.fee, trade.at)
+                for trade in ours.values()
+            ),
+        )
+        return self._believed(state, key)
 
     async def _send_cancel(self, key: str, target_key: str) -> Report:
         before = await self._find(target_key)

@@ -6,6 +6,7 @@ looked up again. What is merely unwelcome (an overfill, a rounded quantity, a fi
 is said to be only accepted) is the truth, and is told as it is.
 """
 
+from datetime import datetime
 from decimal import Decimal
 
 from pydantic_core import PydanticCustomError
@@ -178,6 +179,9 @@ def _check_fill(key: str, fill: object) -> None:
     if _number(key, "fill price", fill.price) < ZERO:
         raise _garbage(key, f"fill price {fill.price} is negative")
     _number(key, "fill fee", fill.fee)
+    at: object = fill.at
+    if at is not None and not (isinstance(at, datetime) and at.utcoffset() is not None):
+        raise _garbage(key, f"at {_shown(at)} is no instant with a time zone")
 
 
 def _number(key: str, name: str, value: object) -> Decimal:

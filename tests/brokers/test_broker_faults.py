@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from brokers import Idempotency, OrderRefused, OrderStatus, OutcomeUnknown, Side, TimeInForce
+from brokers import (
+    CancelOrder,
+    Idempotency,
+    OrderRefused,
+    OrderStatus,
+    OutcomeUnknown,
+    Side,
+    TimeInForce,
+)
 from brokers.paper import (
     Fault,
     FaultRule,
@@ -264,9 +272,75 @@ async def test_b12_forgets_orders_that_are_over_and_no_others(exchange: PaperExc
     await exchange.send(attempt(buy()))
     await exchange.send(resting)
 
-    assert await exchange.look_up(attempt(buy())) is None
-    assert await exchange.look_up(resting) is not None
+    assert await exchange.find_order(attempt(buy()).key) is None
+    assert await exchange.find_order(resting.key) is not None
     assert len((await exchange.books()).orders) == 2
+
+
+async def test_b12_a_forgotten_order_that_filled_is_known_by_its_trades(
+    exchange: PaperExchange,
+) -> None:
+    await exchange.script(
+        FaultRule(fault=Fault.FORGETS_CLOSED, times=None),
+        FaultRule(fault=Fault.DUPLICATES, on=Operation.LIST),
+    )
+    sent = await exchange.send(attempt(buy()))
+    await exchange.send(attempt(buy(5), step=1))
+
+    found = await _found(exchange, attempt(buy()))
+
+    assert (found.final, found.fills) == (True, sent.fills)
+    with pytest.raises(KeyTaken):
+        await exchange.look_up(attempt(buy(symbol="MSFT")))
+
+
+async def test_b12_a_forgotten_order_that_filled_in_part_is_not_called_absent(
+    exchange: PaperExchange,
+) -> None:
+    await exchange.script(
+        FaultRule(fault=Fault.PARTIAL_THEN_SILENCE),
+        FaultRule(fault=Fault.FORGETS_CLOSED, times=None),
+    )
+    await exchange.send(attempt(buy()))
+    await exchange.withdraw(attempt(buy()))
+
+    with pytest.raises(OutcomeUnknown, match="50 of 100 has traded"):
+        await exchange.look_up(attempt(buy()))
+
+
+async def test_b12_a_forgotten_order_that_never_filled_is_not_found(
+    exchange: PaperExchange,
+) -> None:
+    await exchange.script(FaultRule(fault=Fault.FORGETS_CLOSED, times=None))
+    await exchange.send(attempt(limited(buy(), "0.01")))
+    await exchange.withdraw(attempt(buy()))
+
+    assert await exchange.look_up(attempt(limited(buy(), "0.01"))) is None
+
+
+async def test_b12_a_cancelled_order_that_is_forgotten_was_cancelled(
+    exchange: PaperExchange,
+) -> None:
+    resting = attempt(limited(buy(), "0.01"))
+    cancel = attempt(CancelOrder(directive_id="EXE_2", client_order_id=resting.key), step=1)
+    await exchange.send(resting)
+    await exchange.script(FaultRule(fault=Fault.FORGETS_CLOSED, times=None))
+
+    report = await exchange.send(cancel)
+
+    assert (report.final, _quantities(report.fills)) == (True, [1])
+
+
+async def test_b10_a_cancel_directive_that_loses_says_so(exchange: PaperExchange) -> None:
+    resting = attempt(limited(buy(), "0.01"))
+    cancel = attempt(CancelOrder(directive_id="EXE_2", client_order_id=resting.key), step=1)
+    await exchange.send(resting)
+    await exchange.script(FaultRule(fault=Fault.CANCEL_LOSES))
+
+    report = await exchange.send(cancel)
+
+    assert (report.final, report.fills) == (True, ())
+    assert report.reason == f"order {resting.key} is filled and cannot be cancelled"
 
 
 async def test_b13_takes_the_key_of_a_filled_order_again(exchange: PaperExchange) -> None:

@@ -27,6 +27,7 @@ from tests.brokers.samples import (
     ManualClock,
     attempt,
     buy,
+    limited,
     new_exchange,
     request,
     sell,
@@ -244,12 +245,13 @@ async def test_a_venue_without_idempotency_takes_every_order(tmp_path: Path) -> 
 async def test_an_order_is_not_visible_before_its_time(tmp_path: Path) -> None:
     clock = ManualClock()
     exchange = new_exchange(tmp_path, clock, PaperSettings(visibility_seconds=3))
-    await exchange.send(attempt(buy()))
+    resting = attempt(limited(buy(), "1"))
+    await exchange.send(resting)
 
-    assert await exchange.look_up(attempt(buy())) is None
+    assert await exchange.look_up(resting) is None
     clock.turn(3)
 
-    assert await exchange.look_up(attempt(buy())) is not None
+    assert await exchange.look_up(resting) is not None
     assert exchange.capabilities.visibility_seconds == 3
 
 
