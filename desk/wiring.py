@@ -1,0 +1,113 @@
+"""Puts the parts together: a folder and its settings become a store, a venue, a portfolio.
+
+Without another broker, the desk trades at a paper exchange of its own, whose books lie beside the
+store. The first time, both are made, and the portfolio is opened with the exchange's cash. Nothing
+is decided here about a batch.
+"""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from brokers.paper import PaperExchange
+from desk.home import Home
+from desk.settings import Configured
+from portfolio import CashDesk, PaperPrices, Portfolio, PortfolioProjection
+from portfolio.books import read_books
+from saga.errors import InvalidInput
+from saga.orchestrator import Orchestrator
+from saga.store.sqlite import SqliteStore
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """The parts of a running desk.
+
+    Attributes:
+        exchange: the paper exchange, which is the broker.
+        engine: the orchestrator, entered, and the owner of the store.
+        portfolio: the portfolio that trades where no other is named.
+        opened_with: what the portfolio was opened with just now, in words; None if it was there.
+    """
+
+    home: Home
+    exchange: PaperExchange
+    engine: Orchestrator
+    portfolio: Portfolio
+    opened_with: str | None
+
+
+def make_folder(home: Home) -> None:
+    """Make the desk's folder, for its user alone, if it is not there.
+
+    Raises:
+        InvalidInput: it is no folder, or cannot be made.
+    """
+    try:
+        home.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(
+            f"home {home.folder} cannot be made a folder: {error.strerror}; name another one"
+        ) from None
+    if not os.access(home.folder, os.W_OK | os.X_OK):
+        raise InvalidInput(f"home {home.folder} cannot be written to; name another folder")
+
+
+def exchange_of(configured: Configured) -> PaperExchange:
+    """Return the paper exchange of the folder, with new books if there are none."""
+    home, paper = configured.home, configured.settings.paper
+    make_folder(home)
+    if home.exchange.exists():
+        return PaperExchange(home.exchange)
+    return PaperExchange.create(
+        home.exchange, day=paper.day, cash=paper.cash, settings=paper.exchange()
+    )
+
+
+@asynccontextmanager
+async def open_desk(configured: Configured, *, take_over: bool = False) -> AsyncIterator[Desk]:
+    """Become the owner of the folder's store, and take up what is unfinished.
+
+    Args:
+        configured: the folder and its settings.
+        take_over: become the owner even if another one seems to live; it is fenced.
+
+    Raises:
+        StoreHeld: another process owns the store.
+        StoreUnusable: it cannot be opened safely.
+        BooksUnusable: the exchange's books cannot be.
+    """
+    exchange = exchange_of(configured)
+    settings = configured.settings
+    projection = PortfolioProjection(settings.allowance(exchange.settings))
+    store = SqliteStore(configured.home.store, projections=[projection])
+    engine = Orchestrator(
+        store, [exchange, CashDesk()], limits=settings.engine.limits(), take_over=take_over
+    )
+    async with engine:
+        portfolio = Portfolio(
+            settings.portfolio,
+            engine,
+            exchange,
+            prices=PaperPrices(exchange),
+            currency=exchange.settings.currency,
+        )
+        opened = await _open_portfolio(store, exchange, portfolio)
+        yield Desk(configured.home, exchange, engine, portfolio, opened)
+
+
+async def _open_portfolio(
+    store: SqliteStore, exchange: PaperExchange, portfolio: Portfolio
+) -> str | None:
+    """Give a portfolio that has no books the account's cash."""
+    if await store.read(read_books, portfolio.name) is not None:
+        return None
+    account = await exchange.account()
+    if account.cash <= 0:
+        raise InvalidInput(
+            f"portfolio {portfolio.name!r} has no books, and the account at {exchange.name} has "
+            "no cash to open them with; take a new --home"
+        )
+    await portfolio.deposit(account.cash)
+    return f"{account.cash:f} {account.currency}"
