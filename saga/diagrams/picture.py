@@ -17,7 +17,7 @@ from saga.diagrams.text import clip, width, wrap
 from saga.machine import Transition
 
 _TRIGGER_SIZE, _NOTE_SIZE, _STATE_SIZE = 12.5, 10.5, 13.5
-_NOTE_ROOM = 136.0
+_NOTE_ROOM = 144.0
 _NOTE_LINES = 3
 _LINE_HEIGHT = 13.0
 _HEAD_SIZE = 10.0

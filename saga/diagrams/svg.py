@@ -5,6 +5,7 @@ weight, line style or words already say. Text comes in as it is and is made harm
 """
 
 from collections.abc import Sequence
+from string import Template
 from typing import Final
 
 from saga.diagrams.text import escape
@@ -28,50 +29,52 @@ ROOT_CLASS: Final = "trade-saga"
 
 _RULES: Final = (
     ("", f"font-family:{SANS};font-size:13px"),
-    ("text", "fill:var(--ink);stroke:none"),
-    (".paper", "fill:var(--paper);stroke:none"),
-    (".card", "fill:var(--card);stroke:var(--faint);stroke-width:1"),
+    ("text", "fill:$ink;stroke:none"),
+    (".paper", "fill:$paper;stroke:none"),
     (".mono", f"font-family:{MONO}"),
-    (".soft", "fill:var(--soft)"),
+    (".soft", "fill:$soft"),
     (".bold", "font-weight:700"),
-    (".box", "fill:var(--card);stroke:var(--ink);stroke-width:1.6"),
-    (".rim", "fill:none;stroke:var(--ink);stroke-width:1.2"),
-    (".line", "fill:none;stroke:var(--ink);stroke-width:1.6;stroke-linejoin:round"),
+    (".box", "fill:$card;stroke:$ink;stroke-width:1.6"),
+    (".rim", "fill:none;stroke:$ink;stroke-width:1.2"),
+    (".line", "fill:none;stroke:$ink;stroke-width:1.6;stroke-linejoin:round"),
     (".thin", "stroke-width:1.2"),
-    (".head", "fill:var(--ink);stroke:none"),
-    (".gap", "fill:none;stroke:var(--paper);stroke-width:7"),
-    (".pill", "fill:var(--paper);stroke:none"),
-    (".rule", "fill:none;stroke:var(--faint);stroke-width:1"),
+    (".head", "fill:$ink;stroke:none"),
+    (".pill", "fill:$paper;stroke:none"),
+    (".rule", "fill:none;stroke:$faint;stroke-width:1"),
     (".dashed", "stroke-dasharray:5 4"),
-    (".cut", "stroke:var(--warn);stroke-width:1.4;stroke-dasharray:3 3"),
-    (".dim .box", "fill:var(--paper);stroke:var(--faint);stroke-dasharray:4 4"),
-    (".dim .rim,.dim .line", "stroke:var(--faint);stroke-dasharray:4 4;stroke-width:1.3"),
-    (".dim .head", "fill:var(--faint)"),
-    (".dim text", "fill:var(--soft)"),
-    (".lit .box", "fill:var(--litbox);stroke:var(--lit);stroke-width:2.6"),
-    (".lit .rim", "stroke:var(--lit)"),
-    (".lit .line", "stroke:var(--lit);stroke-width:3.2"),
-    (".lit .head", "fill:var(--lit)"),
-    (".lit .pill", "fill:var(--litbox);stroke:var(--lit);stroke-width:1.2"),
-    (".good", "fill:var(--goodbox);stroke:var(--good);stroke-width:1.4"),
-    (".warn", "fill:var(--warnbox);stroke:var(--warn);stroke-width:1.4;stroke-dasharray:3 3"),
-    (".bad", "fill:var(--badbox);stroke:var(--bad);stroke-width:2.2"),
-    (".calm", "fill:var(--card);stroke:var(--soft);stroke-width:1"),
-    (".undo", "fill:var(--litbox);stroke:var(--lit);stroke-width:1.4"),
+    (".cut", "stroke:$warn;stroke-width:1.4;stroke-dasharray:3 3"),
+    (".dim .box", "fill:$paper;stroke:$faint;stroke-dasharray:4 4"),
+    (".dim .rim,.dim .line", "stroke:$faint;stroke-dasharray:4 4;stroke-width:1.3"),
+    (".dim .head", "fill:$faint"),
+    (".dim text", "fill:$soft"),
+    (".lit .box", "fill:$litbox;stroke:$lit;stroke-width:2.6"),
+    (".lit .rim", "stroke:$lit"),
+    (".lit .line", "stroke:$lit;stroke-width:3.2"),
+    (".lit .head", "fill:$lit"),
+    (".lit .pill", "fill:$litbox;stroke:$lit;stroke-width:1.2"),
+    (".good", "fill:$goodbox;stroke:$good;stroke-width:1.4"),
+    (".warn", "fill:$warnbox;stroke:$warn;stroke-width:1.4;stroke-dasharray:3 3"),
+    (".bad", "fill:$badbox;stroke:$bad;stroke-width:2.2"),
+    (".calm", "fill:$card;stroke:$soft;stroke-width:1"),
+    (".undo", "fill:$litbox;stroke:$lit;stroke-width:1.4"),
 )
 
 
 def _style() -> str:
-    def colours(of: dict[str, str]) -> str:
-        return ";".join(f"--{name}:{value}" for name, value in of.items())
+    # Colours are written out for both schemes: not every reader of SVG knows CSS variables.
+    light = [_rule(selector, rule, _LIGHT) for selector, rule in _RULES]
+    coloured = [(selector, _coloured(rule)) for selector, rule in _RULES if "$" in rule]
+    dark = [_rule(selector, rule, _DARK) for selector, rule in coloured]
+    return "\n".join([*light, "@media(prefers-color-scheme:dark){", *dark, "}"])
 
-    root = f".{ROOT_CLASS}"
-    lines = [f"{root}{{color-scheme:light dark;{colours(_LIGHT)}}}"]
-    lines.append(f"@media(prefers-color-scheme:dark){{{root}{{{colours(_DARK)}}}}}")
-    for selector, rule in _RULES:
-        parts = [f"{root} {part}".rstrip() for part in selector.split(",")]
-        lines.append(f"{','.join(parts)}{{{rule}}}")
-    return "\n".join(lines)
+
+def _rule(selector: str, rule: str, colours: dict[str, str]) -> str:
+    parts = [f".{ROOT_CLASS} {part}".rstrip() for part in selector.split(",")]
+    return f"{','.join(parts)}{{{Template(rule).substitute(colours)}}}"
+
+
+def _coloured(rule: str) -> str:
+    return ";".join(part for part in rule.split(";") if "$" in part)
 
 
 def number(value: float) -> str:

@@ -77,6 +77,8 @@ _TONES: Final = {
     StepState.COMPENSATED: Tone.GOOD,
 }
 
+_OVER: Final = (StepState.REFUSED, StepState.PARTIAL, StepState.DONE)
+
 
 @dataclass(frozen=True, slots=True)
 class Passage:
@@ -178,14 +180,16 @@ def way_of(records: Sequence[JournalRecord]) -> Way:
     incidents: list[tuple[datetime, str]] = []
     for record in records[1:]:
         state = saga.state
-        touched = list(_touched(saga, steps, record.event))
+        touched = list(_touched(steps, record.event))
         before = [way.step.state for way in touched]
+        concerned = _concerned(saga, record.event)
         apply(saga, record.number, record.at, record.event)
         if saga.state is not state:
             arrow = _arrow(state.value, saga.state.value)
             passages.append(Passage(len(passages) + 1, arrow, record.at))
         for way, old in zip(touched, before, strict=True):
-            way.moments.extend(_moments(way.step, old, record.at, record.event))
+            if way.step.state is not old or way.step.position in concerned:
+                way.moments.extend(_moments(way.step, old, record.at, record.event))
         incident = _incident(record.event)
         if incident is not None:
             incidents.append((record.at, incident))
@@ -198,18 +202,21 @@ def _arrow(source: str, dest: str) -> Transition:
     return next(a for a in SAGA_TRANSITIONS if (a.source, a.dest) == (source, dest))
 
 
-def _touched(saga: Saga, steps: Sequence[StepWay], event: Event) -> Iterator[StepWay]:
-    """Yield the shown steps that an event can change."""
+def _touched(steps: Sequence[StepWay], event: Event) -> Sequence[StepWay]:
+    """Return the shown steps whose state an event can change."""
+    position = getattr(event, "step", None)
+    return steps if position is None else steps[position : position + 1]
+
+
+def _concerned(saga: Saga, event: Event) -> frozenset[int]:
+    """Return the steps that an event, not folded in yet, says something about."""
     if isinstance(event, Resumed):
-        sending = {a.step for a in saga.live.values() if a.state is AttemptState.SENDING}
-        yield from (way for way in steps if way.step.position in sending)
-    elif isinstance(event, Retried):
-        lost = {attempt.step for attempt in saga.lost.values()}
-        yield from (w for w in steps if w.step.position in saga.stuck or w.step.position in lost)
-    else:
-        position = getattr(event, "step", None)
-        if position is not None and 0 <= position < len(steps):
-            yield steps[position]
+        sending = (a.step for a in saga.live.values() if a.state is AttemptState.SENDING)
+        return frozenset(sending)
+    if isinstance(event, Retried):
+        return frozenset(attempt.step for attempt in saga.lost.values())
+    position = getattr(event, "step", None)
+    return frozenset() if position is None else frozenset((position,))
 
 
 def _moments(step: Step, old: StepState, at: datetime, event: Event) -> Iterator[Moment]:
@@ -219,7 +226,7 @@ def _moments(step: Step, old: StepState, at: datetime, event: Event) -> Iterator
             name += f", try {event.number}"
         elif isinstance(event, SentAgain):
             name += " again"
-        elif old in (StepState.REFUSED, StepState.PARTIAL) and isinstance(event, Reported):
+        elif old in _OVER and isinstance(event, Reported):
             name += ", late truth"
         tone = _TONES.get(step.state, Tone.CALM)
         yield Moment(at, name, tone, step.state is StepState.UNKNOWN)

@@ -96,7 +96,7 @@ def _draw_verdict(drawing: Drawing, state: SagaState) -> None:
 
 
 def _draw_machine(drawing: Drawing, way: Way, y: float) -> float:
-    notes = {arrow: _notes(passages) for arrow, passages in way.times_of().items()}
+    notes = {arrow: _notes(passages, way) for arrow, passages in way.times_of().items()}
     visited = {end for arrow in notes for end in (arrow.source, arrow.dest)}
     present = way.saga.state.value
     lit = Lit(visited | {present, saga_graph().initial}, present, notes)
@@ -106,12 +106,12 @@ def _draw_machine(drawing: Drawing, way: Way, y: float) -> float:
     return y + height
 
 
-def _notes(passages: Sequence[Passage]) -> tuple[str, ...]:
-    shown = [f"✓ {p.number}  {_time(p.at)}" for p in passages[:_MAX_TIMES_AT_AN_ARROW]]
+def _notes(passages: Sequence[Passage], way: Way) -> tuple[str, ...]:
+    shown = [f"✓ {p.number} {_moment(p.at, way)}" for p in passages[:_MAX_TIMES_AT_AN_ARROW]]
     if len(passages) > _MAX_TIMES_AT_AN_ARROW:
         more = len(passages) - _MAX_TIMES_AT_AN_ARROW + 1
         last = passages[-1]
-        shown[-1] = f"+{more}, ✓ {last.number} {_time(last.at)}"
+        shown[-1] = f"+{more}, ✓ {last.number} {_stamp(last.at, way)}"
     return tuple(shown)
 
 
@@ -307,6 +307,11 @@ def _time(at: datetime) -> str:
 
 def _instant(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _moment(at: datetime, way: Way) -> str:
+    """Return the time of day with its zone, or with its day where it is another one."""
+    return _time(at) if at.date() == way.saga.submitted_at.date() else _stamp(at, way)
 
 
 def _stamp(at: datetime, way: Way) -> str:

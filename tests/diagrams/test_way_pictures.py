@@ -25,6 +25,7 @@ from saga.events import (
     Unpaused,
     Withdrawn,
 )
+from saga.machine import SAGA_TRANSITIONS
 from saga.outcome import Exposure
 from saga.store.protocol import JournalRecord
 
@@ -126,7 +127,7 @@ def test_the_arrows_and_states_that_happened_are_lit_and_no_other(
         )
     }
     assert followed == arrows
-    assert mermaid.count("(not followed)") == 9 - len(arrows)
+    assert mermaid.count("(not followed)") == len(SAGA_TRANSITIONS) - len(arrows)
 
 
 @pytest.mark.requirement("D7")
@@ -248,12 +249,17 @@ def test_a_batch_of_any_length_is_drawn_up_to_the_bound(count: int) -> None:
     assert ("more steps" in saga_way_mermaid(journal.records)) == (hidden > 0)
 
 
-def test_a_step_tried_a_hundred_times_shows_its_beginning_and_its_end() -> None:
+def tried_again(rounds: int) -> Journal:
     journal = stale()
-    for round_ in range(30):
+    for round_ in range(rounds):
         journal.add(Retried("ops", "again")).intend(0, UNDO, round_ + 4)
         journal.report(0, UNDO, round_ + 4, reason="no buyers").add(StepStuck(0, "no buyers"))
         journal.add(Abandoned("left", ()))
+    return journal
+
+
+def test_a_step_tried_again_and_again_shows_its_beginning_and_its_end() -> None:
+    journal = tried_again(30)
     way = way_of(journal.records)
     svg = saga_way_svg(journal.records)
     row = step_texts(svg, 0)
@@ -291,10 +297,15 @@ def test_hostile_text_is_shown_as_text_and_does_nothing() -> None:
     assert not any(sign in mermaid for sign in ("%%", ";", "<", "&", "\x1b"))
 
 
-def test_nothing_is_drawn_outside_the_picture_whatever_the_texts_are() -> None:
+def longest() -> Journal:
     journal = Journal("W" * 5000, "漢" * 500, by="M" * 5000).start()
     journal.intend(0).report(0, FORWARD, 1, ("100", "1" * 28), reason="W" * 5000)
     journal.intend(1).report(1, FORWARD, 1, reason="漢" * 5000)
+    return journal
+
+
+@pytest.mark.parametrize("journal", [longest(), tried_again(30)], ids=["long texts", "many tries"])
+def test_nothing_is_drawn_outside_the_picture(journal: Journal) -> None:
     svg = saga_way_svg(journal.records)
     root = ET.fromstring(svg)
     wide, high = (float(side) for side in root.attrib["viewBox"].split()[2:])
@@ -318,6 +329,8 @@ def test_another_day_is_named_where_it_begins() -> None:
     journal.fill(0)
     row = step_texts(saga_way_svg(journal.records), 0)
     assert "11-22 09:30:00.500" in row
+    journal.add(Completed())
+    assert "✓ 2 11-22 09:30:01.000" in texts(saga_way_svg(journal.records))
 
 
 @pytest.mark.parametrize("records", [[], completed()[1:]], ids=["none", "no submission"])
