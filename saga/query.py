@@ -33,7 +33,7 @@ MAX_FILTER_LENGTH: Final = 200
 MAX_CURSOR_LENGTH: Final = 400
 """Most characters of a cursor; ours are shorter."""
 
-_MAX_STORED: Final = 2**63 - 1
+_MAX_IN_KEY: Final = 2**62
 _FINGERPRINT_DIGITS: Final = 16
 
 Key = tuple[int, ...]
@@ -279,4 +279,4 @@ def _read_cursor(cursor: object) -> tuple[str, str, bool, Key]:
 
 
 def _fits(number: object) -> bool:
-    return type(number) is int and -_MAX_STORED <= number <= _MAX_STORED
+    return type(number) is int and abs(number) <= _MAX_IN_KEY

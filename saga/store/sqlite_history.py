@@ -182,14 +182,9 @@ def _key_of(entry: tuple[Key, bool]) -> Key:
 def _walk(
     connection: sqlite3.Connection, query: BatchQuery, group: Group, cursors: ExitStack
 ) -> Iterator[tuple[Key, bool]]:
-    """Yield the keys of one group in order, each with whether the batch is to be shown.
-
-    The same statement serves the first page and every other: without a cursor it starts from
-    beyond the last value that there can be.
-    """
+    """Yield the keys of one group in order, each with whether the batch is to be shown."""
     prefix: Key = ()
     position = query.position()
-    start: Key
     if query.sort is BatchSort.STATUS:
         prefix = (_RANK[group[0]],)
         if position is not None:
@@ -200,25 +195,32 @@ def _walk(
     least, greatest = (
         _span(query.created_from, query.created_to) if column == "created_at" else _span()
     )
-    # No row has the id 0: `least` itself is behind the start, and `greatest` is not.
-    if query.descending:
-        start = min((greatest, 0), position or (greatest, 0))
-        range_sql, values = f"({column}, id) < (?, ?) AND {column} >= ?", (*start, least)
-    else:
-        start = max((least, 0), position or (least, 0))
-        range_sql, values = f"({column}, id) > (?, ?) AND {column} < ?", (*start, greatest)
     left = _all_of(_left_to_look_at(query, query.sort))
-    order = "DESC" if query.descending else "ASC"
     picked = _group_condition(query, group)
-    cursor = connection.execute(
-        f"SELECT {column}, id, {left.sql}"
-        f" FROM batches INDEXED BY {_index(query.sort, keyed=query.exclusion_key is not None)}"
-        f" WHERE {picked.sql} AND {range_sql} ORDER BY {column} {order}, id {order}",
-        (*left.values, *picked.values, *values),
-    )
-    cursors.enter_context(closing(cursor))
-    for value, number, matches in cursor:
-        yield (*prefix, value, number), bool(matches)
+    order = "DESC" if query.descending else "ASC"
+
+    def along(part: str, *bounds: int) -> Iterator[tuple[Key, bool]]:
+        cursor = connection.execute(
+            f"SELECT {column}, id, {left.sql}"
+            f" FROM batches INDEXED BY {_index(query.sort, keyed=query.exclusion_key is not None)}"
+            f" WHERE {picked.sql} AND {part} ORDER BY {column} {order}, id {order}",
+            (*left.values, *picked.values, *bounds),
+        )
+        cursors.enter_context(closing(cursor))
+        for value, number, matches in cursor:
+            yield (*prefix, value, number), bool(matches)
+
+    # First what is alike, then what is beyond: from `(column, id) > (?, ?)` SQLite would use the
+    # column alone, and read everything that is alike again for each page.
+    if position is not None:
+        value, _ = position
+        if least <= value < greatest:
+            yield from along(f"{column} = ? AND id {'<' if query.descending else '>'} ?", *position)
+        if query.descending:
+            greatest = min(greatest, value)
+        else:
+            least = max(least, value + 1)
+    yield from along(f"{column} >= ? AND {column} < ?", least, greatest)
 
 
 def _is_past(position: Key, prefix: Key, *, descending: bool) -> bool:
