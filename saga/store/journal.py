@@ -219,10 +219,11 @@ def replace_views(
 def read_journal(connection: sqlite3.Connection, batch_uid: str) -> tuple[JournalRecord, ...]:
     """Return a saga's whole journal, verified; empty if there is none.
 
+    To be called in one read transaction, because the head has to fit the records.
+
     Raises:
         Quarantined: a record is missing, altered, or does not decode.
     """
-    connection.execute("BEGIN")  # One snapshot: the head has to fit the records.
     try:
         row = connection.execute(
             "SELECT id, head_number, head_digest FROM batches WHERE batch_uid = ?", (batch_uid,)
@@ -240,9 +241,6 @@ def read_journal(connection: sqlite3.Connection, batch_uid: str) -> tuple[Journa
             f"the journal of batch {batch_uid} cannot be read: {error}; "
             "compare the store with a backup"
         ) from error
-    finally:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
 
 
 def read_page(

@@ -29,7 +29,7 @@ from saga.store.migration import migrate, pending
 from saga.store.process import Processes, SystemProcesses
 from saga.store.protocol import Append, JournalRecord, Migration, Owner, Projection
 from saga.store.rows import microseconds
-from saga.store.transaction import poisoned, writing
+from saga.store.transaction import one_read, poisoned, writing
 from saga.views import BatchRow, TradeRow
 
 MAX_APPENDS_PER_COMMIT: Final = 256
@@ -335,7 +335,7 @@ class SqliteStore:
         await anyio.lowlevel.checkpoint()
         opened = self._held_open()
         try:
-            return await opened.reader.run(function, *arguments)
+            return await opened.reader.run(one_read, function, *arguments)
         except sqlite3.Error as error:
             raise StoreError(f"the store {opened.place} cannot be read: {error}") from error
 

@@ -17,6 +17,7 @@ from saga.errors import StoreError, StoreUnusable
 from saga.store import database, schema
 from saga.store.bridge import Bridge, ThreadBridge
 from saga.store.migration import pending
+from saga.store.transaction import one_read
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -102,7 +103,7 @@ class SqliteReader:
                 "open it again"
             )
         try:
-            return await opened.bridge.run(function, *arguments)
+            return await opened.bridge.run(one_read, function, *arguments)
         except sqlite3.Error as error:
             raise StoreError(f"the store {opened.place} cannot be read: {error}") from error
 

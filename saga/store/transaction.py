@@ -1,4 +1,4 @@
-"""One write transaction, and what it means when SQLite fails in the middle of one.
+"""One transaction, and what it means when SQLite fails in the middle of one that writes.
 
 After a failed write the kernel may have dropped pages that SQLite believes are on disk: trying
 again could "succeed" over lost data. So a failure of the disk or of the file poisons the store:
@@ -6,11 +6,14 @@ nothing more is written until a restart has read what is really there.
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Final
+from typing import Final, TypeVar, TypeVarTuple
 
 from saga.errors import StoreError, StorePoisoned
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 BUSY_TIMEOUT_SECONDS: Final = 10.0
 """How long a write waits for another process that holds the file's write lock."""
@@ -50,6 +53,23 @@ def poisoned(error: BaseException) -> StorePoisoned:
         "written, and what is durable is known only after a restart: mend the cause, for example "
         "free space on the disk, and start again"
     )
+
+
+def one_read(
+    connection: sqlite3.Connection,
+    function: Callable[[sqlite3.Connection, *Ts], T],
+    *arguments: *Ts,
+) -> T:
+    """Return what the function reads, all of it as of one instant.
+
+    The transaction is ended whatever happens: a query that an error cut short would otherwise hold
+    its snapshot, hide every later commit from this connection, and keep the log from shrinking.
+    """
+    connection.execute("BEGIN")
+    try:
+        return function(connection, *arguments)
+    finally:
+        _undo(connection)
 
 
 @contextmanager

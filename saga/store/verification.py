@@ -20,6 +20,7 @@ from saga.store import schema
 from saga.store.database import connect_reader, located
 from saga.store.journal import read_journal
 from saga.store.migration import pending
+from saga.store.transaction import one_read
 
 MAX_PROBLEMS: Final = 1000
 """No more problems than this are listed; a store with so many is beyond listing them."""
@@ -104,7 +105,7 @@ def _broken_sagas(connection: sqlite3.Connection) -> Iterator[Problem]:
     uids = [uid for (uid,) in connection.execute("SELECT batch_uid FROM batches ORDER BY id")]
     for uid in uids:
         try:
-            first, *_ = read_journal(connection, uid)
+            first, *_ = one_read(connection, read_journal, uid)
         except Quarantined as error:
             yield Problem(uid, str(error))
             continue
