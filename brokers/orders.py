@@ -127,7 +127,7 @@ class Order(Directive):
         Raises:
             ValueError: the amount is not positive.
         """
-        if not amount > 0:
+        if not (amount.is_finite() and amount > 0):
             raise ValueError(f"amount must be positive, not {amount}")
         return self.model_copy(update={"quantity": amount})
 

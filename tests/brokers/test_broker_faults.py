@@ -24,7 +24,9 @@ from brokers.paper import (
     PaperSettings,
     conservation_errors,
 )
+from brokers.paper.faults import MAX_RULES
 from brokers.paper.running import Inline
+from saga.errors import InvalidInput
 from saga.ids import Purpose
 from saga.outcome import Fill, Report
 from saga.participant import Attempt, KeyTaken
@@ -98,6 +100,17 @@ async def test_b3_fills_a_part_and_falls_silent_until_it_is_cancelled(
     assert (open_report.final, _quantities(open_report.fills)) == (False, [50])
     assert (final.final, _quantities(final.fills)) == (True, [50])
     assert final.reason is not None
+
+
+async def test_b3_stays_silent_however_many_days_pass(exchange: PaperExchange) -> None:
+    lasting = attempt(buy().model_copy(update={"time_in_force": TimeInForce.GTC}))
+    await exchange.script(FaultRule(fault=Fault.PARTIAL_THEN_SILENCE))
+    await exchange.send(lasting)
+
+    await exchange.advance(exchange.market.days[-1])
+
+    report = await _found(exchange, lasting)
+    assert (report.final, _quantities(report.fills)) == (False, [50])
 
 
 async def test_b4_refuses_with_a_reason_and_changes_nothing(exchange: PaperExchange) -> None:
@@ -248,6 +261,19 @@ async def test_b11_busts_a_trade_after_the_end(exchange: PaperExchange, clock: M
     assert await exchange.positions() == ()
     assert (await exchange.account()).cash == cash_before
     assert await _is_conserved(exchange)
+
+
+async def test_b11_a_bust_gives_the_fee_back(tmp_path: Path, clock: ManualClock) -> None:
+    exchange = new_exchange(tmp_path, clock, PaperSettings(fee_minimum=Decimal("1.5")))
+    before = await exchange.account()
+    await exchange.script(FaultRule(fault=Fault.BUSTS, delay_seconds=LAG_SECONDS))
+
+    await exchange.send(attempt(buy()))
+    paid = await exchange.account()
+    clock.turn(LAG_SECONDS)
+
+    assert paid.cash < before.cash
+    assert await exchange.account() == before
 
 
 async def test_b11_corrects_a_price_after_the_end(
@@ -547,6 +573,25 @@ async def test_without_faults_a_refused_key_stays_refused(exchange: PaperExchang
             await exchange.place_order(request("short", Side.SELL))
     (order,) = (await exchange.books()).orders
     assert order.status is OrderStatus.REJECTED
+
+
+async def test_a_script_has_a_bound(exchange: PaperExchange) -> None:
+    rules = [FaultRule(fault=Fault.REFUSES)] * (MAX_RULES + 1)
+
+    with pytest.raises(InvalidInput, match="at most 1000 rules, not 1001"):
+        await exchange.script(*rules)
+
+    assert await exchange.faults() == ()
+
+
+async def test_a_new_script_ends_an_outage(exchange: PaperExchange) -> None:
+    await exchange.script(FaultRule(fault=Fault.DISCONNECTS, delay_seconds=LAG_SECONDS))
+    with pytest.raises(OutcomeUnknown):
+        await exchange.send(attempt(buy()))
+
+    await exchange.script()
+
+    assert (await exchange.send(attempt(buy()))).final
 
 
 def test_a_rule_for_a_call_on_which_its_fault_cannot_fire_is_refused() -> None:

@@ -137,6 +137,13 @@ def test_books_that_are_not_there_are_not_made_by_reading(tmp_path: Path) -> Non
     assert not path.exists()
 
 
+def test_books_that_cannot_be_made_say_why(tmp_path: Path) -> None:
+    folder = tmp_path / "missing"
+
+    with pytest.raises(BooksUnusable, match="cannot be made: No such file or directory"):
+        new_exchange(folder)
+
+
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "books.sqlite"
     path.write_text("symbol,quantity\n" * 100)

@@ -16,7 +16,7 @@ from brokers import (
     Side,
     TimeInForce,
 )
-from brokers.paper import EXAMPLE_OPTIONS, BooksUnusable, PaperExchange, PaperSettings
+from brokers.paper import EXAMPLE_OPTIONS, BooksUnusable, Market, PaperExchange, PaperSettings
 from brokers.paper import conservation_errors as errors_in
 from brokers.paper.matching import fill_price, market_price
 from saga.errors import InvalidInput
@@ -205,6 +205,26 @@ async def test_shares_and_cash_of_open_orders_cannot_be_promised_twice(
     with pytest.raises(OrderRefused, match="insufficient cash"):
         await exchange.place_order(request("bid again", quantity=1_000))
     await exchange.place_order(request("rest", Side.SELL, 40))
+
+
+async def test_an_order_that_has_become_too_dear_is_cancelled_and_not_lent_for(
+    tmp_path: Path,
+) -> None:
+    close = Market().close
+    riser = max(Market().stocks, key=lambda s: close(s, NEXT_DAY) / close(s, DAY))
+    whole_account = int(CASH / close(riser, DAY))
+    one_day = PaperSettings(liquidity=Decimal(whole_account // 2 + 1))
+    exchange = new_exchange(tmp_path, settings=one_day)
+    await exchange.place_order(
+        request("k", quantity=whole_account, symbol=riser, time_in_force=TimeInForce.GTC)
+    )
+
+    await exchange.advance(NEXT_DAY)
+
+    state = await _state(exchange, "k")
+    assert state.status is OrderStatus.CANCELLED
+    assert state.reason == "insufficient cash when it was to be filled"
+    assert (await exchange.account()).cash >= 0
 
 
 async def test_a_halt_is_lifted(exchange: PaperExchange) -> None:

@@ -11,7 +11,7 @@ from saga.ids import DIRECTIVE_ID_PATTERN
 from saga.model import Batch, ExecutionMode, parse_batch
 from saga.outcome import Fill, Outcome
 from saga.policy import RetryPolicy
-from tests.brokers.samples import BATCH_ID, buy, sell
+from tests.brokers.samples import BATCH_ID, buy, limited, sell
 
 
 def _filled(*quantities: str, price: str = "150.25") -> Outcome:
@@ -86,6 +86,19 @@ def test_the_rest_of_an_order_may_be_an_odd_lot() -> None:
 
     assert rest.quantity == Decimal(63)
     assert rest.model_copy(update={"quantity": order.quantity}) == order
+
+
+@pytest.mark.parametrize("rest", ["0", "-1", "NaN"])
+def test_the_rest_of_an_order_is_positive(rest: str) -> None:
+    with pytest.raises(ValueError, match="must be positive"):
+        buy().for_amount(Decimal(rest))
+
+
+def test_orders_are_described_in_a_few_words() -> None:
+    assert buy(5).describe() == "buy 5 AAPL"
+    assert limited(sell("20.0"), "150.50").describe() == "sell 20 AAPL at 150.5 or better"
+    cancel = CancelOrder(directive_id="EXE_1", client_order_id="DESK-1")
+    assert cancel.describe() == "cancel order DESK-1"
 
 
 def test_an_inverse_keeps_the_retry_policy() -> None:
