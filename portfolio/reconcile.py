@@ -8,6 +8,7 @@ reported trades account for is still a difference; what they do not account for 
 resolution is for, whose adjustments name the trades that they book.
 """
 
+import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -148,10 +149,8 @@ async def reconcile(
         BrokerBusy: it traded while it was being read, again and again.
         OutcomeUnknown: the broker gave no answer that can be used.
     """
-    names = await reader.read(read_names) if portfolios is None else tuple(portfolios)
-    # The books first: a fill that is booked must then be known to the broker.
-    all_books = [books for name in names if (books := await reader.read(read_books, name))]
-    ledger = [entry for name in names for entry in await reader.read(read_ledger, name)]
+    # The books first, all at once: a fill that is booked must then be known to the broker.
+    all_books, ledger = await reader.read(_read_all, portfolios)
     for _ in range(MAX_READINGS):
         trades = await broker.trades()
         positions = await broker.positions()
@@ -162,6 +161,14 @@ async def reconcile(
         f"{broker.name} traded while it was being read, {MAX_READINGS} times in a row; "
         "pause the batches that run, and try again"
     )
+
+
+def _read_all(
+    connection: sqlite3.Connection, portfolios: Sequence[str] | None
+) -> tuple[list[Books], list[LedgerEntry]]:
+    names = read_names(connection) if portfolios is None else portfolios
+    all_books = [books for name in names if (books := read_books(connection, name))]
+    return all_books, [entry for name in names for entry in read_ledger(connection, name)]
 
 
 def compare(

@@ -71,6 +71,11 @@ async def open_house(
         yield House(exchange, store, engine, main)
 
 
+def is_stale(portfolio: Portfolio) -> bool:
+    """Return its attribute as it is at this moment."""
+    return portfolio.stale
+
+
 async def books_equal_the_exchanges(house: House) -> bool:
     """Tell whether cash and holdings are what the exchange says."""
     held = {each.symbol: each.quantity for each in await house.exchange.positions()}

@@ -1,16 +1,63 @@
 """A whole portfolio on the real engine, store and paper exchange."""
 
+from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from house import AT_ONCE, CASH, House, books_equal_the_exchanges, is_stale, open_house
 
-from house import AT_ONCE, CASH, books_equal_the_exchanges, open_house
-from saga.views import BatchRow
+from brokers.orders import Side
+from brokers.paper import Fault, FaultRule
+from portfolio import (
+    AlreadyInitialised,
+    CannotPlan,
+    InsufficientCash,
+    InsufficientShares,
+    NoSuchPortfolio,
+    Portfolio,
+    PortfolioStale,
+    Rules,
+    Terms,
+    exclusion_key,
+)
+from saga.errors import InvalidInput
+from saga.events import Adjustment
+from saga.ids import Purpose
+from saga.model import Batch, ExecutionMode
 
 LATER = date(2020, 6, 1)
+SOME = {"AAPL": Fraction(1, 2), "KO": Fraction(1, 4), "PG": Fraction(1, 4)}
+OTHERS = {
+    "AAPL": Fraction(1, 4),
+    "KO": Fraction(1, 4),
+    "WMT": Fraction(1, 4),
+    "XOM": Fraction(1, 4),
+}
+
+
+def refuse(step: int, purpose: Purpose, *, times: int | None = None) -> FaultRule:
+    return FaultRule(fault=Fault.REFUSES, step=step, purpose=purpose, times=times)
+
+
+async def initialised(house: House, weights: Mapping[str, Fraction] = SOME) -> None:
+    row = await house.main.wait(await house.main.initialise(weights, AT_ONCE))
+    assert row.state == "COMPLETED", row
+
+
+async def made_stale(house: House) -> str:
+    """Rebalance; the last leg is refused, and so is each undo of the first, which sold AAPL."""
+    await initialised(house)
+    await house.exchange.script(
+        refuse(3, Purpose.FORWARD), refuse(0, Purpose.COMPENSATION, times=None)
+    )
+    batch_id = await house.main.rebalance(OTHERS, AT_ONCE)
+    row = await house.main.wait(batch_id)
+    assert row.state == "STALE", row
+    await house.exchange.script()
+    return batch_id
 
 
 @pytest.mark.requirement("O1", "O2", "O9", "S10")
@@ -18,7 +65,8 @@ async def test_a_portfolio_of_twenty_stocks_is_bought_from_cash(tmp_path: Path) 
     async with open_house(tmp_path) as house:
         stocks = house.exchange.market.stocks
         weights = {symbol: Fraction(1, len(stocks)) for symbol in stocks}
-        row: BatchRow = await house.main.wait(await house.main.initialise(weights, AT_ONCE))
+        batch_id = await house.main.initialise(weights, AT_ONCE)
+        row = await house.main.wait(batch_id)
         assert row.state == "COMPLETED", row
         assert set(await house.main.holdings()) == set(stocks)
         assert await books_equal_the_exchanges(house)
@@ -26,3 +74,276 @@ async def test_a_portfolio_of_twenty_stocks_is_bought_from_cash(tmp_path: Path) 
         assert books.reserved_cash == 0
         assert books.open_batches == ()
         assert Decimal(0) < books.cash < CASH * Decimal("0.03")
+        operations = await house.exchange.batch_operations(batch_id)
+        assert {each.directive.batch_id for each in operations.values()} == {batch_id}
+        assert row.exclusion_key == exclusion_key("main")
+
+
+@pytest.mark.requirement("O9", "D5")
+async def test_a_rebalance_whose_late_leg_is_refused_leaves_the_holdings_as_they_were(
+    tmp_path: Path,
+) -> None:
+    async with open_house(tmp_path) as house:
+        await initialised(house)
+        await house.exchange.advance(LATER)
+        plan = await house.main.plan_rebalance(OTHERS)
+        late = len(plan.trades) - 1
+        await house.exchange.script(refuse(late, Purpose.FORWARD))
+        holdings, cash = await house.main.holdings(), await house.main.cash()
+        row = await house.main.wait(await house.main.rebalance(OTHERS, AT_ONCE))
+        assert row.state == "ROLLED_BACK", row
+        assert row.undone_trades == late > 2
+        assert await house.main.holdings() == holdings
+        assert row.undo_cost is not None
+        assert row.undo_cost > 0
+        assert await house.main.cash() == cash - row.undo_cost
+        assert await books_equal_the_exchanges(house)
+        assert not is_stale(house.main)
+        assert (await house.main.books()).reserved_cash == 0
+
+
+@pytest.mark.requirement("O10", "O11")
+async def test_a_stale_portfolio_trades_nothing_until_an_operator_has_resolved_it(
+    tmp_path: Path,
+) -> None:
+    async with open_house(tmp_path) as house:
+        assert is_stale(house.main) is False
+        batch_id = await made_stale(house)
+        main = house.main
+        assert is_stale(main) is True
+        orders = len((await house.exchange.books()).orders)
+        submitted = await house.store.last_sequence()
+        for attempt in (
+            main.buy("KO", Decimal(1)),
+            main.sell("KO", Decimal(1)),
+            main.initialise(SOME),
+            main.rebalance(SOME),
+            main.exit(),
+            main.withdraw(Decimal(1)),
+        ):
+            with pytest.raises(PortfolioStale, match="retry or resolve that batch") as raised:
+                await attempt
+            assert raised.value.batch_id == batch_id
+            assert batch_id in str(raised.value)
+        assert await house.store.last_sequence() == submitted
+        assert len((await house.exchange.books()).orders) == orders
+
+        sold = next(t for t in await house.engine.trades(batch_id) if t.symbol == "AAPL")
+        left = sold.done - sold.undone
+        by_hand = await house.exchange.trade_by_hand(Side.BUY, left, "AAPL")
+        paid = sum((f.quantity * f.price + f.fee for f in by_hand.fills), Decimal(0))
+        await house.engine.resolve(
+            batch_id,
+            by="ada",
+            reason="bought back at the venue's screen",
+            action=f"bought {left} AAPL",
+            evidence="ticket 17",
+            adjustments=(Adjustment("AAPL", left, -paid, by_hand.fills[0].fill_id),),
+        )
+        assert await main.why_stale() == ()
+        assert is_stale(main) is False
+        assert await books_equal_the_exchanges(house)
+        row = await main.wait(await main.rebalance(OTHERS, AT_ONCE))
+        assert row.state == "COMPLETED"
+        assert await books_equal_the_exchanges(house)
+
+
+@pytest.mark.requirement("O10", "B11")
+async def test_staleness_outlives_the_process_and_ends_with_a_retry_that_succeeds(
+    tmp_path: Path,
+) -> None:
+    async with open_house(tmp_path) as house:
+        holdings = {"before": dict[str, Decimal]()}
+        batch_id = await made_stale(house)
+        holdings["before"] = await house.main.holdings()
+    async with open_house(tmp_path) as house:
+        assert is_stale(house.main) is False  # as far as it knows before it has looked
+        assert await house.main.holdings() == holdings["before"]
+        assert is_stale(house.main) is True
+        assert [mark.batch_id for mark in await house.main.why_stale()] == [batch_id]
+        await house.engine.retry(batch_id, by="ada", reason="the exchange takes orders again")
+        row = await house.main.wait(batch_id)
+        assert row.state == "ROLLED_BACK"
+        assert is_stale(house.main) is False
+        assert await books_equal_the_exchanges(house)
+
+
+@pytest.mark.requirement("O11")
+async def test_a_batch_that_comes_by_another_door_is_refused_by_the_books_themselves(
+    tmp_path: Path,
+) -> None:
+    async with open_house(tmp_path) as house:
+        await made_stale(house)
+        batch = Batch.model_validate(
+            {
+                "directives": [
+                    {
+                        "kind": "buy",
+                        "directive_id": "EXE_1",
+                        "symbol": "KO",
+                        "quantity": "1",
+                        "reference_price": "50",
+                    }
+                ],
+                "execution_mode": "ATOMIC",
+                "exclusion_key": exclusion_key("main"),
+            }
+        )
+        with pytest.raises(PortfolioStale):
+            await house.engine.submit(batch)
+        assert await house.store.journal(batch.batch_id) == ()
+
+
+async def test_a_stale_portfolio_still_takes_deposits(tmp_path: Path) -> None:
+    async with open_house(tmp_path) as house:
+        await made_stale(house)
+        before = await house.main.cash()
+        await house.main.deposit(Decimal(1000))
+        assert await house.main.cash() == before + 1000
+
+
+@pytest.mark.requirement("B6")
+async def test_two_batches_cannot_spend_the_same_cash(tmp_path: Path) -> None:
+    async with open_house(tmp_path, cash=Decimal(10_000)) as house:
+        main = house.main
+        # A limit far below the market stays open, and so does its reservation.
+        resting = await main.buy("KO", Decimal(100), limit_price=Decimal(30), terms=AT_ONCE)
+        books = await main.books()
+        assert books.cash == 10_000
+        assert books.reserved_cash == Decimal("3001.5")  # 100 at 30, 0.005 each and 1
+        with pytest.raises(InsufficientCash, match=f"open batches: {resting}") as raised:
+            await main.buy("KO", Decimal(150))
+        assert raised.value.free == Decimal("6998.5")
+        with pytest.raises(InsufficientCash, match="deposit cash"):
+            await main.withdraw(Decimal(7000))
+        await main.deposit(Decimal(1000))  # it does not wait for the batch
+        assert (await main.books()).free_cash == Decimal("7998.5")
+        await house.engine.cancel(resting, by="ada", reason="it rests too long")
+        assert (await main.wait(resting)).state == "ROLLED_BACK"
+        assert (await main.books()).free_cash == 11_000
+        await main.withdraw(Decimal(1000))
+        assert (await main.wait(await main.buy("KO", Decimal(150)))).state == "COMPLETED"
+
+
+@pytest.mark.requirement("B6")
+async def test_two_batches_cannot_sell_the_same_shares(tmp_path: Path) -> None:
+    async with open_house(tmp_path, cash=Decimal(10_000)) as house:
+        main = house.main
+        await main.wait(await main.buy("KO", Decimal(100), terms=AT_ONCE))
+        resting = await main.sell("KO", Decimal(60), limit_price=Decimal(90), terms=AT_ONCE)
+        assert (await main.books()).holdings["KO"].reserved == 60
+        with pytest.raises(InsufficientShares, match="sells 41 KO") as raised:
+            await main.sell("KO", Decimal(41))
+        assert (raised.value.symbol, raised.value.free) == ("KO", Decimal(40))
+        with pytest.raises(InsufficientShares):
+            await main.sell("PG", Decimal(1))
+        await house.engine.cancel(resting, by="ada", reason="no longer wanted")
+        await main.wait(resting)
+        assert (await main.wait(await main.sell("KO", Decimal(41)))).state == "COMPLETED"
+
+
+@pytest.mark.requirement("S9")
+async def test_a_fill_that_is_told_twice_changes_the_books_once(tmp_path: Path) -> None:
+    async with open_house(tmp_path) as house:
+        await house.exchange.script(FaultRule(fault=Fault.DUPLICATES, on="place", times=None))
+        await initialised(house)
+        await house.exchange.script()
+        assert await books_equal_the_exchanges(house)
+        assert len(await house.main.ledger()) == 1 + len(SOME)
+
+
+@pytest.mark.requirement("S10", "O7")
+async def test_only_what_was_filled_is_booked_and_undone(tmp_path: Path) -> None:
+    async with open_house(tmp_path) as house:
+        rule = FaultRule(fault=Fault.PARTIAL_THEN_SILENCE, symbol="KO", quantity=Decimal(7))
+        await house.exchange.script(rule)
+        batch_id = await house.main.buy("KO", Decimal(100), terms=AT_ONCE)
+        while not await house.main.holdings():
+            await _one_look(house, batch_id)
+        books = await house.main.books()
+        assert books.holdings["KO"].quantity == 7
+        assert books.holdings["KO"].free == 0  # what a running batch bought is its own
+        await house.engine.cancel(batch_id, by="ada", reason="the rest never fills")
+        row = await house.main.wait(batch_id)
+        assert row.state == "ROLLED_BACK"
+        assert await house.main.holdings() == {}
+        assert await books_equal_the_exchanges(house)
+        assert [entry.kind for entry in await house.main.ledger()] == ["transfer", "trade", "undo"]
+
+
+async def _one_look(house: House, batch_id: str) -> None:
+    async for record in house.engine.events(batch_id=batch_id):
+        if record.event.kind == "reported":
+            return
+
+
+@pytest.mark.requirement("E11")
+async def test_an_emergency_exit_sells_everything(tmp_path: Path) -> None:
+    async with open_house(tmp_path) as house:
+        await initialised(house)
+        row = await house.main.wait(await house.main.exit(["KO"]))
+        assert (row.state, row.priority, row.mode) == ("COMPLETED", "HIGH", "ATOMIC")
+        row = await house.main.wait(await house.main.exit(terms=Terms(ExecutionMode.PARALLEL)))
+        assert row.state == "COMPLETED"
+        assert await house.main.holdings() == {}
+        assert await books_equal_the_exchanges(house)
+        with pytest.raises(CannotPlan, match="nothing is free to be sold of any symbol"):
+            await house.main.exit()
+
+
+async def test_a_portfolio_that_holds_something_is_not_initialised_again(tmp_path: Path) -> None:
+    async with open_house(tmp_path) as house:
+        await initialised(house)
+        with pytest.raises(AlreadyInitialised, match="rebalance it instead"):
+            await house.main.initialise(SOME)
+        house.main.rules = Rules(drift_band=Decimal("0.01"))
+        with pytest.raises(CannotPlan, match="nothing is to be traded"):
+            await house.main.rebalance(SOME)
+
+
+async def test_planning_submits_nothing(tmp_path: Path) -> None:
+    async with open_house(tmp_path) as house:
+        before = await house.store.last_sequence()
+        plan = await house.main.plan_rebalance(SOME)
+        assert [trade.side for trade in plan.trades] == [Side.BUY] * 3
+        assert await house.store.last_sequence() == before
+
+
+async def test_books_are_opened_by_the_first_deposit_in_their_currency(tmp_path: Path) -> None:
+    async with open_house(tmp_path) as house:
+        other = Portfolio("other", house.engine, house.exchange, prices=house.main._prices)
+        with pytest.raises(NoSuchPortfolio, match="open them with a deposit"):
+            await other.buy("KO", Decimal(1))
+        with pytest.raises(NoSuchPortfolio):
+            await other.withdraw(Decimal(1))
+        await other.deposit(Decimal("0.01"))
+        assert await other.cash() == Decimal("0.01")
+        other.currency = "EUR"
+        with pytest.raises(InvalidInput, match=r"moves EUR, but portfolio 'other' is kept in USD"):
+            await other.deposit(Decimal(1))
+        assert await other.cash() == Decimal("0.01")
+        assert await house.main.cash() == CASH
+
+
+@pytest.mark.parametrize("cash", [Decimal(0), Decimal(-1), Decimal("NaN"), 0.5])
+async def test_a_wrong_deposit_is_refused(tmp_path: Path, cash: Decimal) -> None:
+    async with open_house(tmp_path) as house:
+        with pytest.raises(InvalidInput, match="cash: "):
+            await house.main.deposit(cash)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "quantity"), [("KO", Decimal(0)), ("KO", Decimal("1.5")), ("KO", 1.0)]
+)
+async def test_a_wrong_order_is_refused(tmp_path: Path, symbol: str, quantity: Decimal) -> None:
+    async with open_house(tmp_path) as house:
+        with pytest.raises(InvalidInput, match="quantity"):
+            await house.main.buy(symbol, quantity)
+        with pytest.raises(InvalidInput, match="NOPE is not listed"):
+            await house.main.buy("NOPE", Decimal(1))
+
+
+async def test_a_portfolio_needs_a_name_that_a_key_can_bear(tmp_path: Path) -> None:
+    async with open_house(tmp_path) as house:
+        with pytest.raises(CannotPlan, match="portfolio name 'a b'"):
+            Portfolio("a b", house.engine, house.exchange, prices=house.main._prices)

@@ -1,0 +1,139 @@
+"""What the broker did against what the books say."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from house import AT_ONCE, House, open_house
+
+from brokers.orders import Side
+from brokers.paper import Fault, FaultRule
+from brokers.venue import OrderRequest
+from portfolio import Difference, Origin, Reconciliation, reconcile
+from saga.events import Adjustment
+from saga.ids import Purpose
+
+
+async def compared(house: House) -> Reconciliation:
+    return await reconcile(house.store, house.exchange)
+
+
+async def bought(house: House) -> str:
+    batch_id = await house.main.buy("KO", Decimal(100), terms=AT_ONCE)
+    assert (await house.main.wait(batch_id)).state == "COMPLETED"
+    return batch_id
+
+
+@pytest.mark.requirement("S10")
+async def test_books_that_only_sagas_changed_agree(tmp_path: Path) -> None:
+    async with open_house(tmp_path) as house:
+        await bought(house)
+        await house.main.rollback(await bought(house))
+        found = await compared(house)
+        assert found.agrees
+        assert found == Reconciliation(3, (), (), ())
+
+
+@pytest.mark.requirement("S10")
+async def test_a_trade_that_no_saga_made_is_external_and_never_taken_for_ours(
+    tmp_path: Path,
+) -> None:
+    async with open_house(tmp_path) as house:
+        await bought(house)
+        by_hand = await house.exchange.trade_by_hand(Side.SELL, Decimal(30), "KO")
+        found = await compared(house)
+        assert not found.agrees
+        assert found.matched == 1
+        (trade,) = found.external
+        assert (trade.symbol, trade.side, trade.quantity) == ("KO", Side.SELL, Decimal(30))
+        assert (trade.price, trade.trade_id) == (by_hand.fills[0].price, by_hand.fills[0].fill_id)
+        assert trade.explained_by is None
+        shares, cash = found.differences
+        assert shares == Difference("KO", Decimal(100), Decimal(70), Decimal(-30))
+        assert shares.unexplained == 0
+        assert cash.symbol is None
+        assert cash.unexplained == 0
+        assert await house.main.holdings() == {"KO": Decimal(100)}
+
+
+async def test_an_order_with_somebody_else_s_key_is_external_too(tmp_path: Path) -> None:
+    async with open_house(tmp_path) as house:
+        await house.exchange.place_order(OrderRequest("other-desk-1", "KO", Side.BUY, Decimal(5)))
+        (trade,) = (await compared(house)).external
+        assert trade.client_order_id == "other-desk-1"
+
+
+async def test_a_key_of_our_form_that_no_batch_of_ours_made_is_late(tmp_path: Path) -> None:
+    async with open_house(tmp_path) as house:
+        key = "20261121_093000_k3v9x-0F1"
+        await house.exchange.place_order(OrderRequest(key, "KO", Side.BUY, Decimal(5)))
+        found = await compared(house)
+        (trade,) = found.late
+        assert (trade.client_order_id, trade.origin) == (key, Origin.LATE)
+        assert found.external == ()
+        assert not found.agrees
+
+
+async def test_a_trade_that_is_taken_back_after_the_end_is_reported(tmp_path: Path) -> None:
+    async with open_house(tmp_path) as house:
+        await house.exchange.script(FaultRule(fault=Fault.BUSTS))
+        await bought(house)
+        (trade,) = (found := await compared(house)).late
+        assert trade.reverses == (await house.main.ledger())[-1].fill_id
+        assert [each.unexplained for each in found.differences] == [0, 0]
+        assert not found.agrees
+
+
+async def test_cash_that_the_books_do_not_know_of_is_unexplained(tmp_path: Path) -> None:
+    async with open_house(tmp_path) as house:
+        await house.exchange.deposit(Decimal(7))
+        (cash,) = (await compared(house)).differences
+        assert (cash.symbol, cash.unexplained) == (None, Decimal(7))
+
+
+@pytest.mark.requirement("S10", "O10")
+async def test_a_trade_that_a_resolution_names_is_explained_by_it(tmp_path: Path) -> None:
+    async with open_house(tmp_path) as house:
+        await bought(house)
+        await house.exchange.script(
+            FaultRule(fault=Fault.REFUSES, symbol="PG"),
+            FaultRule(fault=Fault.REFUSES, purpose=Purpose.COMPENSATION, times=None),
+        )
+        batch_id = await house.main.rebalance({"PG": Decimal("0.5")}, AT_ONCE)
+        assert (await house.main.wait(batch_id)).state == "STALE"
+        by_hand = (await house.exchange.trade_by_hand(Side.BUY, Decimal(100), "KO")).fills[0]
+        assert not (await compared(house)).agrees
+        paid = by_hand.quantity * by_hand.price + by_hand.fee
+        await house.engine.resolve(
+            batch_id,
+            by="ada",
+            reason="bought back by hand",
+            action="bought 100 KO",
+            evidence="ticket 17",
+            adjustments=(Adjustment("KO", Decimal(100), -paid, by_hand.fill_id),),
+        )
+        found = await compared(house)
+        assert found.agrees
+        (trade,) = found.external
+        assert trade.explained_by == batch_id
+
+
+async def test_a_trade_of_a_running_batch_that_nobody_told_us_yet_is_in_flight(
+    tmp_path: Path,
+) -> None:
+    async with open_house(tmp_path) as house:
+        batch_id = await house.main.buy("KO", Decimal(9), limit_price=Decimal(30), terms=AT_ONCE)
+        key = batch_id.removeprefix("BAT_") + "-7F1"
+        await house.exchange.place_order(OrderRequest(key, "KO", Side.BUY, Decimal(5)))
+        found = await compared(house)
+        assert [trade.origin for trade in found.unbooked] == [Origin.IN_FLIGHT]
+        await house.engine.cancel(batch_id, by="ada", reason="enough")
+        await house.main.wait(batch_id)
+        assert [trade.origin for trade in (await compared(house)).unbooked] == [Origin.LATE]
+
+
+async def test_entries_that_the_broker_lists_twice_are_one_trade(tmp_path: Path) -> None:
+    async with open_house(tmp_path) as house:
+        await bought(house)
+        await house.exchange.script(FaultRule(fault=Fault.DUPLICATES, on="list", times=None))
+        assert (await compared(house)).agrees
