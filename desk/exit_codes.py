@@ -1,0 +1,87 @@
+"""What the exit status of `saga` says. The README and `saga --help` show this table."""
+
+from enum import IntEnum
+from typing import Final
+
+from brokers.errors import OrderRefused
+from brokers.paper import BooksUnusable
+from saga.errors import (
+    AdmissionRefused,
+    InvalidInput,
+    NoSuchBatch,
+    NotAllowed,
+    Quarantined,
+    SagaError,
+    StoreError,
+)
+from saga.views import BatchRow, BatchStatus
+
+
+class ExitCode(IntEnum):
+    """The exit status."""
+
+    DONE = 0
+    """What was asked was done."""
+    FAILED = 1
+    """The saga failed, was rolled back or cancelled; or a check found something wrong."""
+    USAGE = 2
+    """The command line or the input breaks a rule; nothing was stored or sent."""
+    PARTIAL = 3
+    """A part of the batch took effect, and stays."""
+    UNCERTAIN = 4
+    """The batch is STALE, or not over yet, so that what it did is not certain."""
+    STORE = 5
+    """The store is held by another process, or cannot be used."""
+    NOT_ALLOWED = 6
+    """There is no such batch, or its state does not allow what was asked."""
+    UNEXPECTED = 70
+    """An error of the program; the log says more."""
+    INTERRUPTED = 130
+    """Interrupted by SIGINT or SIGTERM; what was under way can be taken up again."""
+
+
+MEANINGS: Final = {
+    ExitCode.DONE: "done",
+    ExitCode.FAILED: "failed, rolled back or cancelled; or a check found something",
+    ExitCode.USAGE: "bad usage or input: nothing was stored or sent",
+    ExitCode.PARTIAL: "partly done, and that part stays",
+    ExitCode.UNCERTAIN: "STALE, or not over yet: look at it",
+    ExitCode.STORE: "the store is held or cannot be used",
+    ExitCode.NOT_ALLOWED: "no such batch, or not allowed as things stand",
+    ExitCode.UNEXPECTED: "an error of the program: see its log",
+    ExitCode.INTERRUPTED: "interrupted; can be taken up again",
+}
+
+_OF_STATUS: Final = {
+    BatchStatus.SUCCESS: ExitCode.DONE,
+    BatchStatus.PARTIAL_SUCCESS: ExitCode.PARTIAL,
+    BatchStatus.FAILED: ExitCode.FAILED,
+    BatchStatus.CANCELLED: ExitCode.FAILED,
+    BatchStatus.STALE: ExitCode.UNCERTAIN,
+    BatchStatus.PENDING: ExitCode.UNCERTAIN,
+    BatchStatus.RUNNING: ExitCode.UNCERTAIN,
+}
+
+_OF_ERROR: Final[tuple[tuple[type[SagaError], ExitCode], ...]] = (
+    (InvalidInput, ExitCode.USAGE),
+    (NoSuchBatch, ExitCode.NOT_ALLOWED),
+    (NotAllowed, ExitCode.NOT_ALLOWED),
+    (AdmissionRefused, ExitCode.NOT_ALLOWED),
+    (OrderRefused, ExitCode.NOT_ALLOWED),
+    (Quarantined, ExitCode.UNCERTAIN),
+    (StoreError, ExitCode.STORE),
+    (BooksUnusable, ExitCode.STORE),
+)
+
+
+def of_row(row: BatchRow) -> ExitCode:
+    """Return what a batch's status means for the exit status."""
+    return _OF_STATUS[BatchStatus(row.status)]
+
+
+def of_error(error: SagaError) -> ExitCode:
+    """Return what an error means for the exit status."""
+    for kind, code in _OF_ERROR:
+        if isinstance(error, kind):
+            return code
+    return ExitCode.FAILED
