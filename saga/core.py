@@ -50,7 +50,7 @@ from saga.events import (
 )
 from saga.exact import plain
 from saga.ids import Purpose
-from saga.ledger import MAX_ABSENCES, AttemptRecord, AttemptState, Saga, Step
+from saga.ledger import MAX_ABSENCES, AttemptRecord, AttemptState, Saga, Step, absences
 from saga.machine import SagaState, StepState
 from saga.model import ExecutionMode
 from saga.outcome import Report
@@ -259,8 +259,6 @@ def _decide_compensating(saga: Saga, now: datetime) -> Decision:
 
 def _undo(saga: Saga, step: Step, now: datetime) -> Decision:
     """Undo what is left of one step, or say why that is not tried (again)."""
-    if saga.paused:
-        return Decision()
     if not step.directive.can_be_undone:
         reason = f"nothing undoes a directive of kind {step.directive.kind!r}"
         return Decision((StepStuck(step.position, reason),))
@@ -268,15 +266,16 @@ def _undo(saga: Saga, step: Step, now: datetime) -> Decision:
         over = plain(-step.left_to_undo)
         return Decision((StepStuck(step.position, f"{over} more were undone than took effect"),))
     tries = step.undo_tries()
-    if tries >= step.retry.compensation_attempts or (
-        step.absences(Purpose.COMPENSATION) >= MAX_ABSENCES
-    ):
+    spent = tries >= step.retry.compensation_attempts
+    if spent or absences(step.undo_round) >= MAX_ABSENCES:
         reason = f"{tries} tries to undo it failed; the last: {step.undo[-1].reason}"
         return Decision((StepStuck(step.position, reason),))
     if saga.undo_budget is not None and saga.undo_cost > saga.undo_budget:
-        spent, budget = plain(saga.undo_cost), plain(saga.undo_budget)
-        reason = f"the undo has cost {spent}, which is past its budget of {budget}"
+        cost, budget = plain(saga.undo_cost), plain(saga.undo_budget)
+        reason = f"the undo has cost {cost}, which is past its budget of {budget}"
         return Decision((Abandoned(reason, saga.exposures()),))
+    if saga.paused:  # only what sends waits for the operator, not what calls for one
+        return Decision()
     if tries and not step.undo[-1].absent:
         due = step.undo[-1].since + step.retry.wait_after(tries)
         if due > now:
@@ -304,6 +303,8 @@ def _ask_all(saga: Saga, now: datetime, *, withdraw: bool, wake_at: datetime | N
         if attempt.state is AttemptState.SENDING:
             continue  # its call is under way
         ruling = _rule_on(saga, attempt)
+        if isinstance(ruling, SentAgain) and saga.paused:
+            continue  # proven absent for now: nothing to ask until it may be sent again
         if ruling is not None:
             return Decision((ruling,))
         asks.append(_question(saga, attempt, now, withdraw=withdraw))
@@ -332,7 +333,7 @@ def _rule_on(saga: Saga, attempt: AttemptRecord) -> Event | None:
     )
     if no_longer_wanted or attempt.tombstone or attempt.sends >= MAX_ABSENCES:
         return ProvenAbsent(*where)
-    return None if saga.paused else SentAgain(*where)
+    return SentAgain(*where)
 
 
 def _question(saga: Saga, attempt: AttemptRecord, now: datetime, *, withdraw: bool) -> Ask:

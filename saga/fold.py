@@ -39,7 +39,15 @@ from saga.events import (
 )
 from saga.exact import minus, plus
 from saga.ids import Purpose
-from saga.ledger import MAX_ABSENCES, AttemptRecord, AttemptState, Saga, Step
+from saga.ledger import (
+    MAX_ABSENCES,
+    UNPROVEN,
+    AttemptRecord,
+    AttemptState,
+    Saga,
+    Step,
+    absences,
+)
 from saga.machine import SAGA_AT_REST, SagaState, SagaTrigger, StepState, StepTrigger
 
 AttemptEvent = (
@@ -166,6 +174,10 @@ def _cancel_requested(saga: Saga, _: datetime, event: CancelRequested) -> None:
 
 
 def _retried(saga: Saga, at: datetime, event: Retried) -> None:
+    _require(
+        saga.undoes,
+        f"{saga.batch_id} keeps what it did, and has no rollback to try again; resolve it",
+    )
     saga.life.fire(SagaTrigger.RETRY)
     saga.rested_at = None
     saga.residual = ()
@@ -176,15 +188,15 @@ def _retried(saga: Saga, at: datetime, event: Retried) -> None:
         attempt.not_found = attempt.silences = 0
         attempt.asked_at = None
         saga.live[attempt.key] = attempt
-        step = saga.steps[attempt.step]
-        if step.rolls_back and step.left_to_undo > 0:
-            saga.to_undo[step.position] = None
     saga.lost.clear()
     for step in saga.stuck.values():
         step.life.fire(StepTrigger.UNSTICK)
-        step.undo_base = len(step.undo)
-        saga.to_undo[step.position] = None
     saga.stuck.clear()
+    for step in sorted(saga.steps, key=lambda step: step.effect_number):
+        step.undo_base = len(step.undo)
+        if step.rolls_back and step.left_to_undo != 0:
+            saga.to_undo.pop(step.position, None)
+            saga.to_undo[step.position] = None
 
 
 def _resolved(saga: Saga, at: datetime, event: Resolved) -> None:
@@ -213,8 +225,9 @@ def _answer_lost(saga: Saga, at: datetime, event: AnswerLost) -> None:
 
 def _lose(saga: Saga, attempt: AttemptRecord, at: datetime, reason: str) -> None:
     """The fate of an attempt in flight is unknown from here on (rule 3)."""
-    if attempt.purpose is Purpose.FORWARD:
-        saga.steps[attempt.step].life.fire(StepTrigger.LOSE)
+    step = saga.steps[attempt.step]
+    if attempt.purpose is Purpose.FORWARD and step.state in (StepState.SENDING, StepState.WORKING):
+        step.life.fire(StepTrigger.LOSE)
     attempt.state = AttemptState.UNKNOWN
     attempt.since = at
     attempt.not_found = attempt.silences = 0
@@ -282,6 +295,11 @@ def _reported(saga: Saga, at: datetime, event: Reported) -> None:
         _report_forward(saga, at, attempt, event, was_over=was_over)
     else:
         _report_undo(saga, event)
+    _weigh_undo(saga, saga.steps[attempt.step], newest=bool(event.fills) and _is_forward(event))
+
+
+def _is_forward(event: AttemptEvent) -> bool:
+    return event.purpose is Purpose.FORWARD
 
 
 def _report_forward(
@@ -292,10 +310,10 @@ def _report_forward(
         return  # the participant confirms what was proven: nothing took effect
     for fill in event.fills:
         step.take_effect(fill)
-    if event.fills and step.rolls_back:
-        saga.to_undo.pop(step.position, None)  # its last effect is now the newest
-        saga.to_undo[step.position] = None
-    if was_over and step.state in (StepState.REFUSED, StepState.PARTIAL):
+    if event.fills:
+        step.effect_number = saga.number + 1
+        step.undo_base = len(step.undo)  # what is new gets a full round of tries
+    if was_over and step.state in (StepState.REFUSED, StepState.PARTIAL, StepState.DONE):
         step.life.fire(StepTrigger.ADOPT)
         saga.failed.pop(step.position, None)
         saga.retrying.pop(step.position, None)
@@ -304,12 +322,12 @@ def _report_forward(
             _end_forward(saga, at, step, event.reason)
         elif step.state is not StepState.WORKING:
             step.life.fire(StepTrigger.ACCEPT)
-    elif step.state is StepState.COMPENSATED:
-        step.life.fire(StepTrigger.REOPEN)
 
 
 def _end_forward(saga: Saga, at: datetime, step: Step, reason: str | None) -> None:
-    """A step's last forward attempt is over: what came of the step, and is it tried again?"""
+    """A forward attempt is over: what came of the step, and is it tried again?"""
+    if any(attempt.state in UNPROVEN for attempt in step.forward):
+        return  # late truth about an earlier attempt, while a later one is in flight or lost
     if step.rest <= 0:
         step.life.fire(StepTrigger.FINISH)
     elif step.done > 0:
@@ -320,11 +338,11 @@ def _end_forward(saga: Saga, at: datetime, step: Step, reason: str | None) -> No
     if step.is_whole:
         return
     tries = step.charged_attempts()
-    absences = step.absences(Purpose.FORWARD)
+    never_through = absences(step.forward)
     if saga.state is not SagaState.RUNNING:
         return
-    if step.rest > 0 and tries < saga.max_attempts(step) and absences < MAX_ABSENCES:
-        wait = timedelta(0) if absences else step.retry.wait_after(tries)
+    if step.rest > 0 and tries < saga.max_attempts(step) and never_through < MAX_ABSENCES:
+        wait = timedelta(0) if never_through else step.retry.wait_after(tries)
         saga.retrying[step.position] = at + wait
     elif saga.is_atomic or step.state is StepState.REFUSED:
         saga.failed[step.position] = step
@@ -336,9 +354,32 @@ def _report_undo(saga: Saga, event: Reported) -> None:
     for fill in event.fills:
         step.take_back(fill)
     saga.undo_cost = plus(saga.undo_cost, minus(step.undo_cost, before))
-    if event.final and step.state is StepState.COMPENSATING and step.left_to_undo == 0:
+
+
+def _weigh_undo(saga: Saga, step: Step, *, newest: bool) -> None:
+    """Something was told of a step: is its undo finished, or is there (again) something to undo?
+
+    Args:
+        saga: the step's saga.
+        step: the step.
+        newest: the step took new effect, which is the first to be undone and tried afresh.
+    """
+    if not step.rolls_back or step.has_lost:
+        return
+    left = step.left_to_undo
+    in_flight = any(attempt.state is not AttemptState.OVER for attempt in step.undo)
+    if step.state is StepState.STUCK and (newest or left == 0):
+        step.life.fire(StepTrigger.UNSTICK)
+        del saga.stuck[step.position]
+    if step.state is StepState.COMPENSATED and (left != 0 or in_flight):
+        step.life.fire(StepTrigger.REOPEN)
+    if step.state is StepState.COMPENSATING and left == 0 and not in_flight:
         step.life.fire(StepTrigger.CONFIRM)
         saga.to_undo.pop(step.position, None)
+    elif left != 0 and step.state is not StepState.STUCK:
+        if newest:
+            saga.to_undo.pop(step.position, None)
+        saga.to_undo[step.position] = None
 
 
 # --- decisions ---------------------------------------------------------------------------------
@@ -399,8 +440,9 @@ def _sent_again(saga: Saga, at: datetime, event: SentAgain) -> None:
         attempt.state is AttemptState.UNKNOWN and not attempt.acknowledged,
         f"attempt {attempt.key} is {attempt.state}, and may not be sent again",
     )
-    if attempt.purpose is Purpose.FORWARD:
-        saga.steps[attempt.step].life.fire(StepTrigger.SEND_AGAIN)
+    step = saga.steps[attempt.step]
+    if attempt.purpose is Purpose.FORWARD and step.state is StepState.UNKNOWN:
+        step.life.fire(StepTrigger.SEND_AGAIN)
     attempt.state = AttemptState.SENDING
     attempt.sends += 1
     attempt.since = at
@@ -419,18 +461,20 @@ def _proven_absent(saga: Saga, at: datetime, event: ProvenAbsent) -> None:
     attempt.reason = "it never reached the participant"
     saga.live.pop(attempt.key)
     saga.unconfirmed[attempt.key] = attempt
+    step = saga.steps[attempt.step]
     if attempt.purpose is Purpose.FORWARD:
-        _end_forward(saga, at, saga.steps[attempt.step], attempt.reason)
+        _end_forward(saga, at, step, attempt.reason)
+    _weigh_undo(saga, step, newest=False)
 
 
 def _gave_up(saga: Saga, at: datetime, event: GaveUp) -> None:
     attempt = _attempt_of(saga, event)
     _require(attempt.key in saga.live, f"attempt {attempt.key} is {attempt.state}, not in flight")
     step = saga.steps[attempt.step]
-    if attempt.purpose is Purpose.COMPENSATION:
-        _stick(saga, step, event.reason)
-    elif attempt.state is not AttemptState.UNKNOWN:
+    if attempt.state is not AttemptState.UNKNOWN:
         _lose(saga, attempt, at, event.reason)
+    if attempt.purpose is Purpose.COMPENSATION and step.state is StepState.COMPENSATING:
+        _stick(saga, step, event.reason)
     attempt.state = AttemptState.LOST
     attempt.reason = step.reason = event.reason
     saga.lost[attempt.key] = saga.live.pop(attempt.key)

@@ -6,6 +6,7 @@ small indexes beside the steps, so that neither folding an event nor deciding th
 takes longer in a long batch.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -91,6 +92,16 @@ class AttemptRecord:
         return max(ZERO, minus(self.amount, self.done))
 
 
+def absences(attempts: Sequence[AttemptRecord]) -> int:
+    """Return how many attempts in a row, the last one included, never arrived."""
+    count = 0
+    for attempt in reversed(attempts):
+        if not attempt.absent:
+            break
+        count += 1
+    return count
+
+
 @dataclass(slots=True, eq=False)
 class Step:
     """One directive inside a saga.
@@ -102,6 +113,7 @@ class Step:
         effects: the fills of all forward attempts, in the order in which they became known.
         undo_base: how many compensations were made before the present round of tries.
         value: sum of price times quantity of what took effect.
+        effect_number: the journal record that told of its last effect; 0 if none did.
     """
 
     position: int
@@ -115,6 +127,7 @@ class Step:
     value: Decimal = ZERO
     undo_cost: Decimal = ZERO
     undo_base: int = 0
+    effect_number: int = 0
     last_price: Decimal | None = None
     reason: str | None = None
     effects: list[Fill] = field(default_factory=list)
@@ -152,18 +165,19 @@ class Step:
         """Return how many forward attempts count against the retry policy."""
         return sum(not attempt.absent for attempt in self.forward)
 
-    def absences(self, purpose: Purpose) -> int:
-        """Return how many attempts in a row, the last one included, never arrived."""
-        count = 0
-        for attempt in reversed(self.attempts(purpose)):
-            if not attempt.absent:
-                break
-            count += 1
-        return count
+    @property
+    def undo_round(self) -> list[AttemptRecord]:
+        """The compensations of the present round of tries."""
+        return self.undo[self.undo_base :]
+
+    @property
+    def has_lost(self) -> bool:
+        """The fate of one of its attempts cannot be found out."""
+        return any(attempt.state is AttemptState.LOST for attempt in (*self.forward, *self.undo))
 
     def undo_tries(self) -> int:
         """Return how many compensations of this round count against the retry policy."""
-        return sum(not attempt.absent for attempt in self.undo[self.undo_base :])
+        return sum(not attempt.absent for attempt in self.undo_round)
 
     def inverse_for(self, record: AttemptRecord) -> Directive:
         """Return the directive that a compensation carries out: the inverse of what it undoes."""
@@ -340,7 +354,7 @@ class Saga:
         unproven: dict[str, list[str]] = {}
         for step in self.steps:
             keys = [a.key for a in (*step.forward, *step.undo) if a.state in UNPROVEN]
-            if (unproven_only and not keys) or not step.rolls_back:
+            if not keys and (unproven_only or not step.rolls_back):
                 continue
             least, most = step.possible_rest()
             if least == most == 0:

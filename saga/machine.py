@@ -151,7 +151,10 @@ STEP_TRANSITIONS: Final = (
     *_arrows(_PT.REFUSE, _OPEN, _P.REFUSED, "over, nothing took effect"),
     *_arrows(_PT.LOSE, (_P.SENDING, _P.WORKING), _P.UNKNOWN, "no answer, or none that proves"),
     *_arrows(
-        _PT.ADOPT, (_P.REFUSED, _P.PARTIAL), _P.UNKNOWN, "late truth: it took effect after all"
+        _PT.ADOPT,
+        (_P.REFUSED, _P.PARTIAL, _P.DONE),
+        _P.UNKNOWN,
+        "late truth: more took effect after all",
     ),
     *_arrows(_PT.COMPENSATE, (_P.DONE, _P.PARTIAL), _P.COMPENSATING, "the undo begins"),
     *_arrows(_PT.CONFIRM, (_P.COMPENSATING,), _P.COMPENSATED, "undone in full"),
