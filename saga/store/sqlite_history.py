@@ -8,11 +8,13 @@ through an index of its own and sorted here, where it is no more than `GATHERED_
 
 What is too frequent to be gathered is left out while merging, and there `EXAMINED_AT_MOST` rows
 bound the work: the page then ends early, and its cursor goes on from there.
+
+Who calls a function here is inside a transaction, so that all its statements see one instant.
 """
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import datetime
 from heapq import merge
@@ -103,37 +105,35 @@ class _Source:
 
 def find_batches(connection: sqlite3.Connection, query: BatchQuery) -> Found:
     """Return the page of batches that a query asks for."""
-    with _snapshot(connection):
-        source = _rarest(connection, _sources(query))
-        keys, more_after = (
-            _merged(connection, query) if source is None else _gathered(connection, query, source)
-        )
-        return Found(tuple(_batch_at(connection, key[-1]) for key in keys), more_after)
+    source = _rarest(connection, _sources(query))
+    keys, more_after = (
+        _merged(connection, query) if source is None else _gathered(connection, query, source)
+    )
+    return Found(tuple(_batch_at(connection, key[-1]) for key in keys), more_after)
 
 
 def count_batches(connection: sqlite3.Connection, query: BatchQuery) -> int:
     """Return how many batches a query would show on all its pages; reads an entry for each."""
-    with _snapshot(connection):
-        sources = _sources(query)
-        if sources:
-            source = _rarest(connection, sources) or sources[0]
-            conditions = [source.condition, *_group_conditions(query), *_other_conditions(query)]
-            return _count(connection, source.table, conditions)
-        least, greatest = _span(query.created_from, query.created_to)
-        by_created = BatchSort.CREATED
-        table = f"batches INDEXED BY {_index(by_created, keyed=query.exclusion_key is not None)}"
-        return sum(
-            _count(
-                connection,
-                table,
-                [
-                    _group_condition(query, group),
-                    _Condition("created_at >= ? AND created_at < ?", (least, greatest)),
-                    *_left_to_look_at(query, by_created),
-                ],
-            )
-            for group in _groups(connection, query)
+    sources = _sources(query)
+    if sources:
+        source = _rarest(connection, sources) or sources[0]
+        conditions = [source.condition, *_group_conditions(query), *_other_conditions(query)]
+        return _count(connection, source.table, conditions)
+    least, greatest = _span(query.created_from, query.created_to)
+    by_created = BatchSort.CREATED
+    table = f"batches INDEXED BY {_index(by_created, keyed=query.exclusion_key is not None)}"
+    return sum(
+        _count(
+            connection,
+            table,
+            [
+                _group_condition(query, group),
+                _Condition("created_at >= ? AND created_at < ?", (least, greatest)),
+                *_left_to_look_at(query, by_created),
+            ],
         )
+        for group in _groups(connection, query)
+    )
 
 
 def active_batches(connection: sqlite3.Connection) -> tuple[BatchRow, ...]:
@@ -231,21 +231,24 @@ def _groups(connection: sqlite3.Connection, query: BatchQuery) -> list[Group]:
     """Return the groups that there are and that are asked for, by skipping through an index."""
     keyed = query.exclusion_key is not None
     names = ", ".join(_GROUP)
+    # With the greatest instant behind it a group's values lead beyond all of its batches. Without
+    # one SQLite would go to the first of them and read on from there.
     statement = (
         f"SELECT {names} FROM batches INDEXED BY {_index(BatchSort.CREATED, keyed=keyed)}"
-        f" WHERE {'exclusion_key = ? AND ' if keyed else ''}({names}) > (?, ?, ?, ?)"
+        f" WHERE {'exclusion_key = ? AND ' if keyed else ''}({names}, created_at) > (?, ?, ?, ?, ?)"
         f" ORDER BY {names} LIMIT 1"
     )
     allowed = (query.statuses, query.states, query.modes, query.priorities)
     key = (query.exclusion_key,) if keyed else ()
-    group: Group | None = ("",) * len(_GROUP)
     found: list[Group] = []
+    last: Group = ("",) * len(_GROUP)
     for _ in range(MAX_GROUPS + 1):
-        group = connection.execute(statement, (*key, *(group or ()))).fetchone()
+        group: Group | None = connection.execute(statement, (*key, *last, _GREATEST)).fetchone()
         if group is None:
             return found
         if all(not any_of or value in any_of for value, any_of in zip(group, allowed, strict=True)):
             found.append(group)
+        last = group
     raise AssertionError(f"the tables allow {MAX_GROUPS} groups of batches, and hold more")
 
 
@@ -429,13 +432,12 @@ def _select_trades(
     after: int = -1,
     limit: int = -1,
 ) -> tuple[TradeRow, ...]:
-    with _snapshot(connection):
-        number = _number_of(connection, batch_uid)
-        rows: Iterable[tuple[Any, ...]] = connection.execute(
-            f"{_TRADES} AND position > ?{restriction} ORDER BY position LIMIT ?",
-            (number, after, limit),
-        )
-        return tuple(trade_row(row) for row in rows)
+    number = _number_of(connection, batch_uid)
+    rows: Iterable[tuple[Any, ...]] = connection.execute(
+        f"{_TRADES} AND position > ?{restriction} ORDER BY position LIMIT ?",
+        (number, after, limit),
+    )
+    return tuple(trade_row(row) for row in rows)
 
 
 def _number_of(connection: sqlite3.Connection, batch_uid: str) -> int:
@@ -455,14 +457,3 @@ def _no_such_batch(batch_uid: str) -> NoSuchBatch:
     return NoSuchBatch(
         f"batch_id {shown(batch_uid)} is not in the store; choose one that the history lists"
     )
-
-
-@contextmanager
-def _snapshot(connection: sqlite3.Connection) -> Iterator[None]:
-    """Let all statements inside see one state of the store."""
-    connection.execute("BEGIN")
-    try:
-        yield
-    finally:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
