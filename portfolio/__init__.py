@@ -3,6 +3,7 @@
 Importing this package registers the kind `cash_transfer` with the engine.
 """
 
+from portfolio.audit import books_errors
 from portfolio.books import Books, Holding, LedgerEntry, StaleMark
 from portfolio.errors import (
     AlreadyInitialised,
@@ -54,6 +55,7 @@ __all__ = [
     "Terms",
     "UnbookedTrade",
     "Weight",
+    "books_errors",
     "exclusion_key",
     "plan_rebalance",
     "portfolio_of",
