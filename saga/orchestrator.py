@@ -54,7 +54,7 @@ from saga.events import (
 from saga.fold import begin, fold
 from saga.hooks import Hook, Hooks
 from saga.ids import batch_of_key
-from saga.intake import check_submission
+from saga.intake import check_submission, checked_again
 from saga.ledger import Saga
 from saga.limits import Limits
 from saga.machine import SAGA_AT_REST, SagaState
@@ -218,6 +218,7 @@ class Orchestrator:
             AdmissionRefused: a bound of the engine is reached.
         """
         self._require_open()
+        batch = checked_again(batch)
         resolved = check_submission(
             batch, policy or FailurePolicy(), self._participants, self._limits
         )
@@ -504,7 +505,7 @@ class Orchestrator:
                 raise fatal from None
             # S18: whatever is wrong with this saga is not allowed to touch another.
             _LOG.exception("saga %s is set aside", runner.batch_id)
-            await self.store.quarantine(runner.batch_id, f"{type(error).__name__}: {error}")
+            await self.store.quarantine(runner.batch_id, _in_words(error))
         finally:
             if self._runners.get(runner.batch_id) is runner:
                 del self._runners[runner.batch_id]
@@ -624,6 +625,12 @@ def _fatal_in(error: BaseException) -> SagaError | None:
             if fatal is not None:
                 return fatal
     return None
+
+
+def _in_words(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}"
 
 
 def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:

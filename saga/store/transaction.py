@@ -8,6 +8,7 @@ nothing more is written until a restart has read what is really there.
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from traceback import clear_frames
 from typing import Final, TypeVar, TypeVarTuple
 
 from saga.errors import StoreError, StorePoisoned
@@ -68,6 +69,11 @@ def one_read(
     connection.execute("BEGIN")
     try:
         return function(connection, *arguments)
+    except BaseException as error:
+        # A query that is not read to its end outlives even a ROLLBACK, for as long as a frame of
+        # the error's traceback holds its cursor.
+        clear_frames(error.__traceback__)
+        raise
     finally:
         _undo(connection)
 

@@ -56,6 +56,7 @@ STEP_ARROWS = {
     ("lose", "SENDING", "UNKNOWN"),
     ("lose", "WORKING", "UNKNOWN"),
     ("adopt", "REFUSED", "UNKNOWN"),
+    ("adopt", "DONE", "UNKNOWN"),
     ("adopt", "PARTIAL", "UNKNOWN"),
     ("compensate", "DONE", "COMPENSATING"),
     ("compensate", "PARTIAL", "COMPENSATING"),

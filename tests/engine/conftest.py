@@ -1,0 +1,12 @@
+"""The fixtures of the engine's tests."""
+
+from pathlib import Path
+
+import pytest
+from trading_desk import Desk
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    """A desk whose exchange answers at once."""
+    return Desk(tmp_path)

@@ -1,0 +1,183 @@
+"""Leaving an engine and taking its sagas up again, in order and out of order."""
+
+import sqlite3
+from decimal import Decimal
+
+import anyio
+import pytest
+from trading_desk import Desk, batch, buy
+
+from brokers import Buy, Sell
+from brokers.paper import Fault, FaultRule
+from saga.errors import Quarantined, StoreHeld
+from saga.events import Resumed
+from saga.orchestrator import Orchestrator
+from saga.store.sqlite import SqliteStore
+
+
+@pytest.mark.requirement("D6", "D7", "B11", "T15")
+async def test_a_batch_that_was_left_running_is_finished_by_the_next_engine(desk: Desk) -> None:
+    order = batch(buy("AAPL"), buy("KO", limit_price="1"), buy("MSFT"))
+    async with desk.engine() as engine:
+        await engine.submit(order)
+        await desk.until_sent(2)
+    async with desk.engine() as engine:
+        assert (await engine.batch(order.batch_id)).state == "RUNNING"
+        await engine.cancel(order.batch_id, by="alice", reason="enough")
+        row = await engine.wait(order.batch_id)
+        events = [r.event for r in await engine.store.journal(order.batch_id)]
+    assert row.status == "cancelled"
+    assert sum(isinstance(event, Resumed) for event in events) == 1
+    assert await desk.held() == {}
+
+
+@pytest.mark.requirement("S3", "D6")
+@pytest.mark.parametrize("fault", [Fault.TIMES_OUT_ACCEPTED, Fault.TIMES_OUT_NOT_ACCEPTED])
+async def test_an_order_whose_answer_was_lost_is_looked_up_and_never_doubled(
+    desk: Desk, fault: Fault
+) -> None:
+    await desk.exchange.script(FaultRule(fault=fault, symbol="KO"))
+    async with desk.engine() as engine:
+        row = await engine.run(batch(buy("AAPL"), buy("KO")))
+    assert row.status == "success"
+    assert await desk.held() == {"AAPL": Decimal(10), "KO": Decimal(10)}
+    assert len(await desk.sent_keys()) == 2
+
+
+@pytest.mark.requirement("S3", "S5")
+async def test_an_undo_whose_answer_was_lost_is_looked_up_and_never_doubled(desk: Desk) -> None:
+    await desk.exchange.script(
+        FaultRule(fault=Fault.REFUSES, symbol="KO"),
+        FaultRule(fault=Fault.TIMES_OUT_ACCEPTED, symbol="AAPL", attempt=1, side="sell"),
+    )
+    async with desk.engine() as engine:
+        row = await engine.run(batch(buy("AAPL"), buy("KO")))
+    assert row.state == "ROLLED_BACK"
+    assert len(await desk.sent_keys()) == 3
+    assert await desk.held() == {}
+
+
+@pytest.mark.requirement("L2")
+async def test_a_broker_that_is_away_at_start_up_is_asked_again(desk: Desk) -> None:
+    order = batch(buy("AAPL"), buy("KO", limit_price="1"))
+    async with desk.engine() as engine:
+        await engine.submit(order)
+        await desk.until_sent(2)
+    await desk.exchange.script(
+        FaultRule(fault=Fault.TIMES_OUT_NOT_ACCEPTED, on="find", times=2),
+    )
+    async with desk.engine() as engine:  # entering does not wait for the broker
+        async for record in engine.events(batch_id=order.batch_id):
+            if record.event.kind == "no_answer":
+                break
+        (row,) = engine.active()
+        assert "buy 10 KO" in (row.waits_for or "")
+        await engine.cancel(order.batch_id, by="alice", reason="enough")
+        assert (await engine.wait(order.batch_id)).status == "cancelled"
+
+
+@pytest.mark.requirement("S12", "D6")
+async def test_a_second_engine_on_the_same_store_is_refused_by_name(desk: Desk) -> None:
+    async with desk.engine():
+        with pytest.raises(StoreHeld):
+            async with desk.engine():
+                raise AssertionError("two owners")
+
+
+@pytest.mark.requirement("S18", "S8")
+async def test_a_saga_whose_journal_was_altered_is_set_aside_and_the_others_run(
+    desk: Desk,
+) -> None:
+    bad = batch(buy("AAPL"), buy("KO", limit_price="1"))
+    good = batch(buy("MSFT", limit_price="1"))
+    async with desk.engine() as engine:
+        await engine.submit(bad)
+        await engine.submit(good)
+        await desk.until_sent(3)
+    with sqlite3.connect(desk.store_path) as file:
+        for (trigger,) in file.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'"):
+            file.execute(f"DROP TRIGGER {trigger}")
+        file.execute(
+            "UPDATE journal SET data = replace(data, '10', '11') WHERE kind = 'reported'"
+            " AND batch_id = (SELECT id FROM batches WHERE batch_uid = ?)",
+            (bad.batch_id,),
+        )
+    file.close()
+    async with desk.engine() as engine:
+        with pytest.raises(Quarantined, match=bad.batch_id):
+            await engine.wait(bad.batch_id)
+        assert list(await engine.store.quarantined()) == [bad.batch_id]
+        await engine.cancel(good.batch_id, by="alice", reason="enough")
+        assert (await engine.wait(good.batch_id)).status == "cancelled"
+        assert (await engine.run(batch(buy("PG")))).status == "success"
+
+
+@pytest.mark.requirement("S18")
+async def test_a_directive_kind_that_is_not_registered_stops_that_saga_alone(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped = batch(buy("AAPL"), buy("KO", limit_price="1"))
+    async with desk.engine() as engine:
+        await engine.submit(stopped)
+        await desk.until_sent(2)
+    with monkeypatch.context() as patch:
+        patch.setattr("saga.directive._REGISTERED", {"sell": Sell})
+        async with desk.engine() as engine:
+            with pytest.raises(Quarantined, match="'buy'"):
+                await engine.wait(stopped.batch_id)
+    assert Buy.model_fields["kind"].default == "buy"
+    async with desk.engine() as engine:  # with the kind back, the saga is taken up again
+        await engine.cancel(stopped.batch_id, by="alice", reason="enough")
+        assert (await engine.wait(stopped.batch_id)).status == "cancelled"
+        assert await engine.store.quarantined() == {}
+
+
+@pytest.mark.requirement("S18")
+async def test_a_participant_with_a_bug_stops_its_saga_alone(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: Buy, outcome: object) -> Sell:
+        raise ZeroDivisionError("a bug in an inverse")
+
+    await desk.exchange.script(FaultRule(fault=Fault.REFUSES, symbol="MSFT"))
+    order = batch(buy("AAPL"), buy("MSFT"))
+    async with desk.engine() as engine:
+        await engine.submit(order)
+        monkeypatch.setattr(Buy, "inverse", broken)
+        with pytest.raises(Quarantined, match="ZeroDivisionError"):
+            await engine.wait(order.batch_id)
+        monkeypatch.undo()
+        assert (await engine.run(batch(buy("KO")))).status == "success"
+
+
+async def test_leaving_in_the_middle_of_a_call_loses_nothing(desk: Desk) -> None:
+    async def leave_early() -> None:
+        async with desk.engine() as engine:
+            await engine.submit(order)
+            await desk.until_sent(1)
+
+    order = batch(*(buy(s) for s in ("AAPL", "KO", "MSFT", "PG", "XOM")))
+    await leave_early()
+    async with desk.engine() as engine:
+        assert (await engine.wait(order.batch_id)).status == "success"
+    assert len(await desk.sent_keys()) == 5
+
+
+async def test_a_host_that_is_cancelled_leaves_a_store_that_can_be_resumed(desk: Desk) -> None:
+    order = batch(buy("AAPL"), buy("KO", limit_price="1"))
+    with anyio.CancelScope() as host:
+        async with desk.engine() as engine:
+            await engine.submit(order)
+            await desk.until_sent(2)
+            host.cancel()
+            await anyio.sleep_forever()
+    owner_free = Orchestrator(SqliteStore(desk.store_path), [desk.exchange])
+    async with owner_free as engine:
+        await engine.cancel(order.batch_id, by="alice", reason="enough")
+        assert (await engine.wait(order.batch_id)).status == "cancelled"
+
+
+async def test_what_is_done_in_the_host_reaches_the_host(desk: Desk) -> None:
+    with pytest.raises(KeyError, match="the host's own"):
+        async with desk.engine():
+            raise KeyError("the host's own")
