@@ -189,9 +189,8 @@ def _finish_running(saga: Saga) -> Decision:
         return Decision((CompensationStarted(_failure(saga)),))
     if saga.lost:
         return Decision((LostTrack(_failure(saga), saga.exposures(unproven_only=True)),))
-    if saga.unconfirmed:
-        return _confirm_absence(saga)
-    return Decision((Completed(),))
+    asks = _confirm_absence(saga)
+    return Decision(asks=asks) if asks else Decision((Completed(),))
 
 
 def _outer_stop(saga: Saga) -> str | None:
@@ -252,9 +251,8 @@ def _decide_compensating(saga: Saga, now: datetime) -> Decision:
         return _undo(saga, saga.steps[newest], now)
     if saga.stuck or saga.lost:
         return Decision((Abandoned(_residue(saga), saga.exposures()),))
-    if saga.unconfirmed:
-        return _confirm_absence(saga)
-    return Decision((RolledBack(saga.undo_cost),))
+    asks = _confirm_absence(saga)
+    return Decision(asks=asks) if asks else Decision((RolledBack(saga.undo_cost),))
 
 
 def _undo(saga: Saga, step: Step, now: datetime) -> Decision:
@@ -355,13 +353,15 @@ def _question(saga: Saga, attempt: AttemptRecord, now: datetime, *, withdraw: bo
     return Ask(question, attempt, _due(attempt, wait))
 
 
-def _confirm_absence(saga: Saga) -> Decision:
-    """Ask once more for every attempt that was proven absent: late truth is still truth."""
-    return Decision(
-        asks=tuple(
-            Ask(Question.LOOK_UP, attempt, _due(attempt, timedelta(0)))
-            for attempt in saga.unconfirmed.values()
-        )
+def _confirm_absence(saga: Saga) -> tuple[Ask, ...]:
+    """Ask once more for every attempt that was proven absent: late truth is still truth.
+
+    Where nobody answers, the proof that there is has to do.
+    """
+    return tuple(
+        Ask(Question.LOOK_UP, attempt, _due(attempt, timedelta(0)))
+        for attempt in saga.unconfirmed.values()
+        if attempt.silences < MAX_SILENCES
     )
 
 

@@ -5,6 +5,7 @@ folded in, and its clock is a plain instant that only the test moves.
 """
 
 from collections.abc import Iterable
+from copy import copy
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -14,13 +15,21 @@ from typing import Any, Literal
 from saga.amounts import PositiveAmount
 from saga.core import Ask, Decision, decide, observe
 from saga.directive import Directive, directive_kind
-from saga.events import Event, Started, Submitted, decode, encode
+from saga.events import (
+    CancelRequested,
+    Event,
+    Resolved,
+    Started,
+    Submitted,
+    decode,
+    encode,
+)
 from saga.fold import apply, begin, fold
 from saga.ids import Purpose
 from saga.ledger import AttemptRecord, Saga, Step
 from saga.machine import SagaLife, SagaState, StepLife
 from saga.model import Batch, ExecutionMode
-from saga.outcome import Fill, Outcome, Report
+from saga.outcome import Exposure, Fill, Outcome, Report
 from saga.policy import Capabilities, FailurePolicy, OnFailure, RetryPolicy
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -248,20 +257,59 @@ def started(batch: Batch, **how: Any) -> Telling:
     return telling
 
 
+_ATOMS = frozenset({str, int, float, bool, Decimal, datetime, timedelta, type(None)})
+_FROZEN = frozenset({Submitted, CancelRequested, Resolved, Fill, Exposure})
+_FIELDS: dict[type, tuple[str, ...]] = {}
+
+
 def dump(value: object) -> object:
-    """Return everything that is known, as nested tuples that can be compared and hashed."""
-    if isinstance(value, Enum | str | int | float | Decimal | datetime | timedelta | None):
+    """Return everything that is known, as nested tuples that can be compared."""
+    kind = type(value)
+    if kind in _ATOMS or isinstance(value, Enum):
         return value
     if isinstance(value, SagaLife | StepLife):
         return value.state
-    if isinstance(value, Batch | Directive | FailurePolicy | Capabilities):
-        return value.model_dump_json()
-    if is_dataclass(value):
-        return tuple((f.name, dump(getattr(value, f.name))) for f in fields(value))
+    if kind in _FROZEN or isinstance(value, Directive):
+        return value  # frozen, and compared by their fields
+    if isinstance(value, list | tuple):
+        return tuple([dump(item) for item in value])
     if isinstance(value, dict):
-        return tuple((key, dump(item)) for key, item in value.items())  # order has a meaning
+        return tuple([(key, dump(item)) for key, item in value.items()])  # order has a meaning
     if isinstance(value, set):
         return tuple(sorted(value))
-    if isinstance(value, list | tuple):
-        return tuple(dump(item) for item in value)
-    raise TypeError(f"what is a {type(value).__name__}?")
+    if is_dataclass(value):
+        if kind not in _FIELDS:
+            _FIELDS[kind] = tuple(field.name for field in fields(value))
+        return tuple([dump(getattr(value, name)) for name in _FIELDS[kind]])
+    raise TypeError(f"what is a {kind.__name__}?")
+
+
+def copied(saga: Saga) -> Saga:
+    """Return a saga that can go another way; much faster than folding its journal anew."""
+    records: dict[str, AttemptRecord] = {}
+
+    def of(attempt: AttemptRecord) -> AttemptRecord:
+        twin = records[attempt.key] = copy(attempt)
+        twin.fills, twin.fill_ids = list(attempt.fills), set(attempt.fill_ids)
+        return twin
+
+    def of_step(step: Step) -> Step:
+        twin = copy(step)
+        twin.life = copy(step.life)
+        twin.forward = [of(attempt) for attempt in step.forward]
+        twin.undo = [of(attempt) for attempt in step.undo]
+        twin.effects = list(step.effects)
+        return twin
+
+    twin = copy(saga)
+    twin.life = copy(saga.life)
+    twin.steps = tuple(of_step(step) for step in saga.steps)
+    twin.live, twin.lost, twin.unconfirmed = (
+        {key: records[key] for key in known} for known in (saga.live, saga.lost, saga.unconfirmed)
+    )
+    twin.failed, twin.stuck = (
+        {position: twin.steps[position] for position in known}
+        for known in (saga.failed, saga.stuck)
+    )
+    twin.retrying, twin.to_undo = dict(saga.retrying), dict(saga.to_undo)
+    return twin
