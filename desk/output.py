@@ -191,7 +191,12 @@ class Screen:
 
     @property
     def _is_ascii(self) -> bool:
-        return not (self._out.encoding or "").lower().replace("-", "").startswith("utf")
+        return (
+            not (getattr(self._out, "encoding", None) or "")
+            .lower()
+            .replace("-", "")
+            .startswith("utf")
+        )
 
     def _lines(
         self, columns: Sequence[Column], cells: Sequence[Sequence[Text]], widths: Sequence[int]
@@ -262,7 +267,7 @@ def shown_value(value: Value) -> str:
 
 def money(amount: Decimal, currency: str = "") -> str:
     """Return an amount with thousands set apart and at least two places, exactly."""
-    whole, _, places = plain(abs(amount)).partition(".")
+    whole, _, places = plain(amount.copy_abs()).partition(".")
     text = f"{int(whole):,}.{places.ljust(2, '0')}"
     sign = "-" if amount < 0 else ""
     return f"{sign}{text} {currency}".rstrip()

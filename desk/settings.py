@@ -172,20 +172,17 @@ class Configured:
     origins: tuple[Origin, ...]
 
 
-def configure(
-    home: Path | None, config: Path | None, environment: Mapping[str, str] | None = None
-) -> Configured:
+def configure(home: Path | None, config: Path | None) -> Configured:
     """Return the settings that hold, and where each came from.
 
     Args:
         home: `--home`; None if it was not given.
         config: `--config`; None if it was not given.
-        environment: by default that of the process.
 
     Raises:
         InvalidInput: a key is unknown or a value breaks a rule; the sentence says where.
     """
-    environment = os.environ if environment is None else environment
+    environment = os.environ
     folder, folder_source = _folder(home, environment)
     path, named = _file(config, environment, folder)
     in_file = _read_toml(path, named=named)

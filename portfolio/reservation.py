@@ -156,7 +156,9 @@ def _leg(
         moved = times(Decimal(directive.signed), directive.cash)
         return Leg(None, ZERO, moved, _negative(moved), is_undone)
     if isinstance(directive, Order):
-        return _order_leg(directive, allowance, _base_price(directive, price_of), is_undone)
+        return order_leg(
+            directive, allowance, _base_price(directive, price_of), is_undone=is_undone
+        )
     if directive.direction:
         raise CannotReserve(
             f"directive {directive.directive_id}: kind {directive.kind!r} changes what is held of "
@@ -176,7 +178,8 @@ def _base_price(order: Order, price_of: PriceOf) -> Decimal:
     return price
 
 
-def _order_leg(order: Order, allowance: Allowance, base: Decimal, is_undone: bool) -> Leg:
+def order_leg(order: Order, allowance: Allowance, base: Decimal, *, is_undone: bool) -> Leg:
+    """Return what one order changes at worst, near the price `base` that was seen for it."""
     quantity, limit = order.quantity, order.limit_price
     if order.side is Side.BUY:
         paid = limit or _worse(base, allowance.price_basis_points)

@@ -1,0 +1,212 @@
+"""Gets a wish carried out, and the batch watched to its end: by the store's owner, or as its owner.
+
+Where another process owns the store, the wish is handed to it and the batch is watched from
+outside; should that process go away, this one takes its place. Where nobody does, this process
+becomes the owner, which takes up everything unfinished, and hears other processes meanwhile.
+"""
+
+import time
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final
+
+import anyio
+
+from desk.control import NoOwner, ask, serving
+from desk.session import Session
+from desk.watching import watch
+from desk.wiring import Desk, open_desk
+from desk.wishes import Look, Submit, Wish, grant
+from saga.errors import NotAllowed, Quarantined, StoreHeld
+from saga.history import History
+from saga.machine import SAGA_AT_REST
+from saga.views import BatchRow
+
+PATIENCE_SECONDS: Final = 5.0
+"""How long an owner may be neither listening nor gone, while it comes or leaves."""
+KNOCK_SECONDS: Final = 0.1
+ALIVE_SECONDS: Final = 1.0
+"""How often a watcher from outside asks the owner for what it alone knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Driven:
+    """What became of a wish.
+
+    Attributes:
+        row: the batch, at rest, or as it was when the wish was granted if nobody waited.
+        owner_pid: the other process that carried it out; None if it was this one.
+    """
+
+    row: BatchRow
+    owner_pid: int | None
+
+
+async def drive(session: Session, wish: Wish, *, wait: bool = True) -> Driven:
+    """Get a wish carried out, and wait until its batch is at rest.
+
+    Args:
+        session: the settings and the screen.
+        wish: what is wanted.
+        wait: wait for the batch; else return as soon as the wish is durable.
+
+    Raises:
+        StoreHeld: another process owns the store and cannot be asked.
+        SagaError: the wish was refused; nothing was changed.
+    """
+    pending: Wish | None = wish
+    batch_id = wish.batch.batch_id if isinstance(wish, Submit) else wish.batch_id
+    knocking_since = time.monotonic()
+    while True:
+        try:
+            request = pending or Look(batch_id=batch_id)
+            pid, row = await ask(session.configured.home, request)
+        except NoOwner:
+            pass
+        else:
+            pending, batch_id, knocking_since = None, row.batch_id, time.monotonic()
+            session.when_interrupted = _goes_on_elsewhere(batch_id, pid)
+            if not wait:
+                return Driven(row, pid)
+            session.screen.say(f"Process {pid} owns the store and carries this out.")
+            found = await _watch_from_outside(session, batch_id)
+            if found is not None:
+                return Driven(found, pid)
+            session.screen.say("That process is gone; this one takes its place.")
+        try:
+            return Driven(await _as_owner(session, pending, batch_id, wait=wait), None)
+        except StoreHeld:
+            if time.monotonic() - knocking_since > PATIENCE_SECONDS:
+                raise
+        await anyio.sleep(KNOCK_SECONDS)
+
+
+async def carry_on(session: Session) -> tuple[BatchRow, ...]:
+    """Become the owner and wait until everything that is unfinished is at rest.
+
+    Returns:
+        The rows of what was carried on.
+
+    Raises:
+        StoreHeld: another process owns the store, and carries everything on already.
+    """
+    async with open_desk(session.configured) as desk:
+        _tell_opened(session, desk)
+        handed_in: list[str] = []
+        async with serving(desk.home, desk.engine, handed_in.append):
+            unfinished = await _unfinished(desk)
+            rows = []
+            session.when_interrupted = _resumable()
+            for batch_id in unfinished:
+                session.screen.say(f"Carrying on {batch_id}.")
+                rows.append(await watch(partial(_look, desk, batch_id), session.screen))
+            await _wait_for_others(session, desk, handed_in, None)
+        return tuple(rows)
+
+
+async def _as_owner(session: Session, wish: Wish | None, batch_id: str, *, wait: bool) -> BatchRow:
+    if wish is not None and not wait and isinstance(wish, Submit):
+        raise NotAllowed(
+            "--no-wait needs another process that owns the store and carries the batch on, and "
+            "there is none; leave --no-wait out"
+        )
+    async with open_desk(session.configured) as desk:
+        _tell_opened(session, desk)
+        handed_in: list[str] = []
+        others = await _unfinished(desk)
+        async with serving(desk.home, desk.engine, handed_in.append):
+            if wish is not None:
+                batch_id = await grant(desk.engine, wish)
+            session.when_interrupted = _resumable()
+            row = await desk.engine.batch(batch_id)
+            if wait:
+                row = await watch(partial(_look, desk, batch_id), session.screen)
+                await _wait_for_others(session, desk, handed_in, batch_id)
+        left = [each for each in others if each != batch_id]
+        await _tell_left(session, desk, left)
+    return row
+
+
+async def _look(desk: Desk, batch_id: str) -> BatchRow:
+    row = await desk.engine.batch(batch_id)
+    if row.state not in SAGA_AT_REST:
+        aside = await desk.engine.store.quarantined()
+        if batch_id in aside and all(each.batch_id != batch_id for each in desk.engine.active()):
+            raise Quarantined(f"{batch_id} was set aside: {aside[batch_id]}")
+    return row
+
+
+async def _unfinished(desk: Desk) -> list[str]:
+    """Return what is to be carried on: neither at rest nor waiting for an operator."""
+    found = []
+    for batch_id in await desk.engine.store.unfinished():
+        row = await desk.engine.batch(batch_id)
+        if row.state not in SAGA_AT_REST and not row.paused:
+            found.append(batch_id)
+    return found
+
+
+async def _wait_for_others(
+    session: Session, desk: Desk, handed_in: list[str], own: str | None
+) -> None:
+    """Stay the owner until what other terminals handed in is at rest."""
+    seen = 0
+    while seen < len(handed_in):
+        batch_id = handed_in[seen]
+        seen += 1
+        if batch_id != own:
+            session.screen.say(f"Staying for {batch_id}, which another terminal handed in.")
+            await watch(partial(_look, desk, batch_id), session.screen)
+
+
+async def _tell_left(session: Session, desk: Desk, batch_ids: list[str]) -> None:
+    for batch_id in batch_ids:
+        row = await desk.engine.batch(batch_id)
+        if row.state not in SAGA_AT_REST:
+            session.screen.say(
+                f"{batch_id} is still {row.state}; `saga run` without a file carries it on.",
+                style="yellow",
+            )
+
+
+def _tell_opened(session: Session, desk: Desk) -> None:
+    if desk.opened_with is not None:
+        session.screen.say(
+            f"New PAPER account {desk.exchange.name} in {desk.home.folder}: portfolio "
+            f"{desk.portfolio.name!r} opened with {desk.opened_with}. No real money is traded."
+        )
+    session.keep_log()
+
+
+def _resumable() -> str:
+    return (
+        "Orders that were sent stay at the exchange. `saga run` without a file takes up what is "
+        "unfinished; `saga list` shows it."
+    )
+
+
+def _goes_on_elsewhere(batch_id: str, pid: int) -> str:
+    return f"{batch_id} goes on in process {pid}; `saga cancel {batch_id} --reason ...` stops it."
+
+
+async def _watch_from_outside(session: Session, batch_id: str) -> BatchRow | None:
+    """Watch a batch that another process runs; None if that process goes away before its end."""
+    asked_at = 0.0
+    waits_for: str | None = None
+    async with History(session.configured.home.store) as history:
+
+        async def look() -> BatchRow:
+            nonlocal asked_at, waits_for
+            row = await history.batch(batch_id)
+            if row.state in SAGA_AT_REST:
+                return row
+            if time.monotonic() - asked_at >= ALIVE_SECONDS:
+                asked_at = time.monotonic()
+                _, live = await ask(session.configured.home, Look(batch_id=batch_id))
+                waits_for = live.waits_for
+            return replace(row, waits_for=waits_for or row.waits_for)
+
+        try:
+            return await watch(look, session.screen)
+        except (NoOwner, StoreHeld):
+            return None

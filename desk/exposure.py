@@ -1,0 +1,106 @@
+"""What a batch has in place at this moment, symbol by symbol, and how far that is known.
+
+Read from the journal alone. A quantity is *known* when no attempt on it is under way or of unknown
+fate; else it is an interval, and both ends are told. Money is what the last fill's price makes of
+it: a guess as soon as the market moves.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from saga.exact import ZERO, minus, plus, times, total
+from saga.ledger import UNPROVEN, Saga
+from saga.outcome import Exposure, Fill
+from saga.views import TradeResult
+
+
+@dataclass(frozen=True, slots=True)
+class InPlace:
+    """What is in place of one symbol.
+
+    Attributes:
+        low: least signed change of what is held.
+        high: most signed change.
+        price: of the last fill, or the one that was planned with; None if there is none.
+        unproven: keys of the attempts that may still change it.
+    """
+
+    symbol: str
+    low: Decimal
+    high: Decimal
+    price: Decimal | None
+    unproven: tuple[str, ...]
+
+    @property
+    def is_known(self) -> bool:
+        """Both ends are the same."""
+        return self.low == self.high
+
+    @classmethod
+    def of(cls, exposure: Exposure) -> "InPlace":
+        """Return a residual exposure in these terms."""
+        return cls(exposure.subject, exposure.low, exposure.high, exposure.price, exposure.unproven)
+
+    def value(self, end: Decimal) -> Decimal | None:
+        """Return what one end is worth at `price`; None if there is no price."""
+        return None if self.price is None else times(end, self.price)
+
+
+def in_place(saga: Saga) -> tuple[InPlace, ...]:
+    """Return what a saga has, or may have, changed of what is held; nothing where it is zero."""
+    found: dict[str, InPlace] = {}
+    for step in saga.steps:
+        symbol = step.directive.subject
+        if symbol is None or step.directive.direction == 0:
+            continue
+        low, high = step.possible_rest()
+        if low == high == 0:
+            continue
+        if step.directive.direction < 0:
+            low, high = minus(ZERO, high), minus(ZERO, low)
+        keys = tuple(a.key for a in (*step.forward, *step.undo) if a.state in UNPROVEN)
+        planned: Decimal | None = getattr(step.directive, "reference_price", None)
+        price = step.last_price if step.last_price is not None else planned
+        before = found.get(symbol, InPlace(symbol, ZERO, ZERO, None, ()))
+        found[symbol] = InPlace(
+            symbol,
+            plus(before.low, low),
+            plus(before.high, high),
+            price if price is not None else before.price,
+            before.unproven + keys,
+        )
+    return tuple(found.values())
+
+
+@dataclass(frozen=True, slots=True)
+class CashEffect:
+    """What the fills of a batch, its undo included, changed.
+
+    Attributes:
+        cash: signed, fees included.
+        fees: positive.
+    """
+
+    cash: Decimal
+    fees: Decimal
+
+
+def cash_effect(results: Iterable[tuple[int, TradeResult]]) -> CashEffect:
+    """Return the effect on cash of fills, exactly.
+
+    Args:
+        results: for each trade its direction, and what it did.
+    """
+    cash = fees = ZERO
+    for direction, result in results:
+        sign = Decimal(-direction)
+        traded = minus(_value(result.fills), _value(result.undo_fills))
+        charged = total(fill.fee for fill in (*result.fills, *result.undo_fills))
+        cash = minus(plus(cash, times(sign, traded)), charged)
+        fees = plus(fees, charged)
+    return CashEffect(cash, fees)
+
+
+def _value(fills: Sequence[Fill]) -> Decimal:
+    return total(times(fill.quantity, fill.price) for fill in fills)

@@ -1,0 +1,118 @@
+"""What every command begins with: the settings, the screen, and how its work is run.
+
+`Session.run` is the one place where a command's asynchronous work is run, with its signals.
+"""
+
+import logging
+import logging.handlers
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import anyio
+import typer
+
+from desk.exit_codes import ExitCode
+from desk.output import Format, Screen
+from desk.settings import Configured, configure
+from desk.signals import until_signal
+from saga.errors import InvalidInput
+from saga.history import History
+
+LOG_BYTES: Final = 5_000_000
+LOG_FILES: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What was given before the command's name; a command finds it as `ctx.obj`."""
+
+    home: Path | None = None
+    config: Path | None = None
+
+
+class Session:
+    """One run of the command.
+
+    Args:
+        context: the command's context, with what was given before its name.
+        home: `--home` of the command; None if it was not given there.
+        form: the form of the data.
+
+    Attributes:
+        when_interrupted: how to go on after a signal; said then.
+    """
+
+    def __init__(
+        self,
+        context: typer.Context,
+        home: Path | None,
+        *,
+        as_json: bool = False,
+        output: Format | None = None,
+        forms: tuple[Format, ...] = tuple(Format),
+    ) -> None:
+        if as_json and output not in (None, Format.JSON):
+            raise InvalidInput(f"--json and --output {output} contradict each other; give one")
+        form = Format.JSON if as_json else output or Format.TABLE
+        if form not in forms:
+            raise InvalidInput(
+                f"--output {form.value} is not known to this command; it has "
+                f"{', '.join(each.value for each in forms)}"
+            )
+        given = context.obj if isinstance(context.obj, Given) else Given()
+        self.configured: Configured = configure(home or given.home, given.config)
+        self.screen = Screen(form)
+        self.when_interrupted: str | None = None
+
+    @property
+    def operator(self) -> str:
+        """Who acts, where `--by` does not say."""
+        return self.configured.settings.operator
+
+    def history(self) -> AbstractAsyncContextManager[History]:
+        """Return the history of the store, to be read beside its owner."""
+        return History(self.configured.home.store)
+
+    def run(self, work: Callable[[], Awaitable[ExitCode]]) -> None:
+        """Run asynchronous work to its end, and leave the command with its exit status.
+
+        Raises:
+            Exit: always, with the exit status.
+        """
+        code = anyio.run(partial(until_signal, work, self._heard))
+        raise typer.Exit(code)
+
+    def _heard(self) -> None:
+        self.screen.say("Leaving cleanly; once more stops at once. What is durable stays so.")
+        if self.when_interrupted:
+            self.screen.say(self.when_interrupted)
+
+    def keep_log(self) -> None:
+        """Let the engine's log go into the folder's file; the folder has to be there."""
+        handler = logging.handlers.RotatingFileHandler(
+            self.configured.home.log, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8"
+        )
+        handler.setFormatter(
+            logging.Formatter("%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s")
+        )
+        self.configured.home.log.chmod(0o600)
+        root = logging.getLogger()
+        root.setLevel(logging.INFO)
+        root.addHandler(handler)
+
+    def confirm(self, question: str, *, yes: bool, no_input: bool) -> None:
+        """Ask on a terminal whether to go on; off a terminal nothing is asked.
+
+        Raises:
+            Exit: the answer was no.
+        """
+        if yes or no_input or not (sys.stdin.isatty() and sys.stderr.isatty()):
+            return
+        if not typer.confirm(question, default=False, err=True):
+            self.screen.say("Nothing was done.")
+            raise typer.Exit(ExitCode.FAILED)

@@ -1,0 +1,102 @@
+"""Live progress of one batch, on stderr: a bar on a terminal, a line for each change elsewhere."""
+
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import anyio
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from desk.output import Screen
+from saga.machine import SAGA_AT_REST
+from saga.views import BatchRow
+
+LOOK_SECONDS: Final = 0.1
+"""How often a batch is looked at while somebody waits for it."""
+LINE_SECONDS: Final = 1.0
+"""Off a terminal, progress within one state is told at most so often."""
+_WAITS_SHOWN: Final = 100
+_NARROW: Final = 90
+
+
+async def watch(look: Callable[[], Awaitable[BatchRow]], screen: Screen) -> BatchRow:
+    """Show a batch's progress until it comes to rest, and return its last row.
+
+    Args:
+        look: gives the batch's row as it is now.
+        screen: where it is shown.
+    """
+    with _progress(screen) as show:
+        while True:
+            row = await look()
+            show(row)
+            if row.state in SAGA_AT_REST:
+                return row
+            await anyio.sleep(LOOK_SECONDS)
+
+
+def progress_words(row: BatchRow) -> str:
+    """Return how far a batch is, in words."""
+    words = [f"{row.state}{' (paused)' if row.paused else ''}"]
+    words.append(f"{row.processed_trades} of {row.total_trades} trades over")
+    if row.failed_trades:
+        words.append(f"{row.failed_trades} failed")
+    if row.undone_trades:
+        words.append(f"{row.undone_trades} undone")
+    return ", ".join(words)
+
+
+@contextmanager
+def _progress(screen: Screen) -> Iterator[Callable[[BatchRow], None]]:
+    if not screen.errors.is_terminal:
+        yield _Lines(screen).show
+        return
+    narrow = screen.errors.width < _NARROW
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=10 if narrow else 30),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        *(() if narrow else (TextColumn("{task.fields[waits]}"),)),
+        console=screen.errors,
+        transient=True,
+    ) as progress:
+        yield _Bar(progress).show
+
+
+class _Bar:
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task: TaskID | None = None
+
+    def show(self, row: BatchRow) -> None:
+        undoing = row.state == "COMPENSATING"
+        words = f"{row.state}{' (paused)' if row.paused else ''}"
+        waits = f"waits for {row.waits_for}" if row.waits_for else ""
+        if self._task is None:
+            self._task = self._progress.add_task(words, total=row.total_trades, waits="")
+        self._progress.update(
+            self._task,
+            description=words + (f", {row.undone_trades} undone" if undoing else ""),
+            completed=row.processed_trades,
+            waits=waits[:_WAITS_SHOWN],
+        )
+
+
+class _Lines:
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+        self._state: tuple[str, bool] | None = None
+        self._told: tuple[str, str | None] | None = None
+        self._at = 0.0
+
+    def show(self, row: BatchRow) -> None:
+        words = progress_words(row)
+        state = (row.state, row.paused)
+        is_due = time.monotonic() - self._at >= LINE_SECONDS
+        told = (words, row.waits_for)
+        if state == self._state and (told == self._told or not is_due):
+            return
+        self._state, self._told, self._at = state, told, time.monotonic()
+        waits = f"; waits for {row.waits_for}" if row.waits_for else ""
+        self._screen.say(f"{row.batch_id} {words}{waits}")

@@ -1,0 +1,143 @@
+"""What can be wished of an engine, as data: so that another process can hand it to the owner.
+
+`grant` carries a wish out, whoever had it. Nothing is shown here, and nobody waits for the end.
+"""
+
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from saga.amounts import Amount, NonNegativeAmount
+from saga.events import Adjustment
+from saga.model import Batch
+from saga.orchestrator import KEEP, Orchestrator
+from saga.policy import FailurePolicy
+
+_Said = Annotated[str, Field(min_length=1, max_length=2_000)]
+
+
+class _Wish(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    by: _Said
+
+
+class Submit(_Wish):
+    """Take a batch in."""
+
+    do: Literal["submit"] = "submit"
+    batch: Batch
+    policy: FailurePolicy | None = None
+
+
+class _OfBatch(_Wish):
+    batch_id: str
+    reason: _Said
+
+
+class Cancel(_OfBatch):
+    """Stop a batch, and undo it as its mode says."""
+
+    do: Literal["cancel"] = "cancel"
+
+
+class Pause(_OfBatch):
+    """Send nothing new for a batch."""
+
+    do: Literal["pause"] = "pause"
+
+
+class Unpause(_OfBatch):
+    """Let a paused batch go on."""
+
+    do: Literal["unpause"] = "unpause"
+
+
+class Retry(_OfBatch):
+    """Try the rollback of a STALE batch again.
+
+    Attributes:
+        keep_budget: the undo's budget stays what it was; else it becomes `undo_budget`.
+    """
+
+    do: Literal["retry"] = "retry"
+    keep_budget: bool = True
+    undo_budget: NonNegativeAmount | None = None
+
+
+class RetryFailed(_OfBatch):
+    """Submit what a finished batch left undone as a new batch."""
+
+    do: Literal["retry_failed"] = "retry_failed"
+
+
+class Change(BaseModel):
+    """What an operator changed by hand; see `saga.events.Adjustment`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    subject: _Said
+    quantity: Amount
+    cash: Amount = Decimal(0)
+    reference: str | None = None
+
+
+class Resolve(_OfBatch):
+    """Close a STALE batch whose residual exposure was dealt with by hand."""
+
+    do: Literal["resolve"] = "resolve"
+    action: _Said
+    evidence: _Said
+    changes: tuple[Change, ...] = ()
+
+
+class Look(BaseModel):
+    """Ask what a live batch waits for; changes nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    do: Literal["look"] = "look"
+    batch_id: str
+
+
+Wish = Submit | Cancel | Pause | Unpause | Retry | RetryFailed | Resolve
+Request = Annotated[Wish | Look, Field(discriminator="do")]
+REQUEST: TypeAdapter[Wish | Look] = TypeAdapter(Request)
+
+
+async def grant(engine: Orchestrator, wish: Wish) -> str:
+    """Carry a wish out; it is durable when this returns.
+
+    Returns:
+        The id of the batch to watch: the wish's own, or the new one that was made.
+
+    Raises:
+        SagaError: it cannot be granted; nothing was changed.
+    """
+    if isinstance(wish, Submit):
+        return await engine.submit(wish.batch, policy=wish.policy, by=wish.by)
+    if isinstance(wish, RetryFailed):
+        return await engine.retry_failed(wish.batch_id, by=wish.by, reason=wish.reason)
+    if isinstance(wish, Cancel):
+        await engine.cancel(wish.batch_id, by=wish.by, reason=wish.reason)
+    elif isinstance(wish, Pause):
+        await engine.pause(wish.batch_id, by=wish.by, reason=wish.reason)
+    elif isinstance(wish, Unpause):
+        await engine.unpause(wish.batch_id, by=wish.by, reason=wish.reason)
+    elif isinstance(wish, Retry):
+        budget = KEEP if wish.keep_budget else wish.undo_budget
+        await engine.retry(wish.batch_id, by=wish.by, reason=wish.reason, undo_budget=budget)
+    else:
+        await engine.resolve(
+            wish.batch_id,
+            by=wish.by,
+            reason=wish.reason,
+            action=wish.action,
+            evidence=wish.evidence,
+            adjustments=tuple(
+                Adjustment(each.subject, each.quantity, each.cash, each.reference)
+                for each in wish.changes
+            ),
+        )
+    return wish.batch_id
