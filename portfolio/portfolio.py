@@ -19,6 +19,7 @@ from brokers.orders import Buy, Order, Sell, Side, TimeInForce
 from portfolio.books import (
     Books,
     BooksReader,
+    Holding,
     LedgerEntry,
     StaleMark,
     read_books,
@@ -235,6 +236,8 @@ class Portfolio:
     async def rebalance(self, weights: Mapping[str, Weight], terms: Terms = DEFAULT_TERMS) -> str:
         """Submit a batch that brings the holdings to the weights, sells first; return its id.
 
+        What a batch that is not over may still need is left out: the weights are parts of the rest.
+
         Raises:
             PortfolioStale: it waits for an operator; no order was made.
             CannotPlan: the weights are wrong, or nothing is to be done.
@@ -270,10 +273,9 @@ class Portfolio:
                 f"portfolio {self.name!r}; name only what it holds"
             )
         prices = await self._prices.prices(wanted)
-        trades = [
-            PlannedTrade(each, Side.SELL, books.free_shares(each), prices[each]) for each in wanted
-        ]
-        return await self._submit(trades, terms)
+        return await self._submit(
+            [_whole_sale(books.holdings[each], prices.get(each)) for each in wanted], terms
+        )
 
     async def rollback(self, batch_id: str) -> bool:
         """Undo everything of a batch that took effect, by way of its broker; wait for the end.
@@ -392,6 +394,13 @@ class Portfolio:
         )
         row = await self._engine.run(batch, by=by)
         return row.batch_id
+
+
+def _whole_sale(holding: Holding, price: Decimal | None) -> PlannedTrade:
+    price = price or holding.last_price
+    if price is None:
+        raise CannotPlan(f"price of {holding.symbol} is missing; every symbol traded needs one")
+    return PlannedTrade(holding.symbol, Side.SELL, holding.free, price)
 
 
 def _valid(model: type[_MODEL], **fields: Any) -> _MODEL:

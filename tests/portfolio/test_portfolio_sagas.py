@@ -14,6 +14,7 @@ from brokers.paper import Fault, FaultRule
 from portfolio import (
     AlreadyInitialised,
     CannotPlan,
+    FixedPrices,
     InsufficientCash,
     InsufficientShares,
     NoSuchPortfolio,
@@ -225,6 +226,18 @@ async def test_two_batches_cannot_spend_the_same_cash(tmp_path: Path) -> None:
         assert (await main.wait(await main.buy("KO", Decimal(150)))).state == "COMPLETED"
 
 
+@pytest.mark.requirement("B6", "B11")
+async def test_a_reservation_outlives_the_process_and_plans_leave_it_alone(tmp_path: Path) -> None:
+    async with open_house(tmp_path, cash=Decimal(10_000)) as house:
+        resting = await house.main.buy("KO", Decimal(100), limit_price=Decimal(30), terms=AT_ONCE)
+    async with open_house(tmp_path) as house:
+        assert (await house.main.books()).free_cash == Decimal("6998.5")
+        assert (await house.main.plan_rebalance({"PG": Decimal(1)})).equity == Decimal("6998.5")
+        await house.engine.cancel(resting, by="ada", reason="it rests too long")
+        await house.main.wait(resting)
+        assert (await house.main.books()).free_cash == 10_000
+
+
 @pytest.mark.requirement("B6")
 async def test_two_batches_cannot_sell_the_same_shares(tmp_path: Path) -> None:
     async with open_house(tmp_path, cash=Decimal(10_000)) as house:
@@ -289,6 +302,15 @@ async def test_an_emergency_exit_sells_everything(tmp_path: Path) -> None:
         assert await books_equal_the_exchanges(house)
         with pytest.raises(CannotPlan, match="nothing is free to be sold of any symbol"):
             await house.main.exit()
+
+
+async def test_an_exit_needs_no_price_but_the_last(tmp_path: Path) -> None:
+    async with open_house(tmp_path) as house:
+        await initialised(house)
+        blind = Portfolio("main", house.engine, house.exchange, prices=FixedPrices({}))
+        assert (await blind.wait(await blind.exit())).state == "COMPLETED"
+        with pytest.raises(CannotPlan, match="price of KO is missing"):
+            await blind.buy("KO", Decimal(1))
 
 
 async def test_a_portfolio_that_holds_something_is_not_initialised_again(tmp_path: Path) -> None:

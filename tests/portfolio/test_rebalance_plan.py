@@ -194,6 +194,28 @@ def test_where_fees_leave_too_little_all_buys_are_cut_in_proportion() -> None:
     assert {trade.symbol: trade.quantity for trade in plan.trades} == {"KO": 90, "PG": 270}
 
 
+def fees(basis_points: int) -> Allowance:
+    return Allowance(price_basis_points=Decimal(0), fee_basis_points=Decimal(basis_points))
+
+
+def test_what_cutting_left_over_buys_what_it_can() -> None:
+    weights = {"KO": Fraction(1, 2), "PG": Fraction(1, 2)}
+    prices = {"KO": Decimal(1), "PG": Decimal(100)}
+    rules = Rules(cash_buffer=Decimal(0), allowance=fees(1000))
+    plan = plan_rebalance({}, Decimal(1000), prices, weights, rules)
+    # In proportion 454 KO and 4 PG; no fifth PG can be paid, but all of KO can.
+    assert {trade.symbol: trade.quantity for trade in plan.trades} == {"KO": 500, "PG": 4}
+
+
+def test_a_buy_dropped_as_too_small_is_made_after_all_if_others_leave_enough() -> None:
+    weights = {symbol: Fraction(1, 3) for symbol in ("AAPL", "KO", "PG")}
+    prices = dict.fromkeys(weights, Decimal(100))
+    rules = Rules(cash_buffer=Decimal(0), min_notional=Decimal(400), allowance=fees(5000))
+    plan = plan_rebalance({}, Decimal(1500), prices, weights, rules)
+    # Five lots each are wanted, and three each can be paid, which is too small for any.
+    assert {trade.symbol: trade.quantity for trade in plan.trades} == {"AAPL": 5, "KO": 5}
+
+
 def test_what_is_below_the_minimum_notional_is_left_and_its_money_goes_to_others() -> None:
     weights = {"KO": Fraction(1, 100), "PG": Fraction(99, 100)}
     prices = dict.fromkeys(weights, Decimal(10))

@@ -116,6 +116,9 @@ async def test_a_trade_that_a_resolution_names_is_explained_by_it(tmp_path: Path
         assert found.agrees
         (trade,) = found.external
         assert trade.explained_by == batch_id
+        await house.exchange.deposit(Decimal(7))
+        (cash,) = (await compared(house)).differences
+        assert (cash.by_trades, cash.unexplained) == (Decimal(0), Decimal(7))
 
 
 async def test_a_trade_of_a_running_batch_that_nobody_told_us_yet_is_in_flight(
