@@ -39,20 +39,31 @@ def exclusion_key(name: str) -> str:
 
 
 def portfolio_of(batch: Batch) -> str | None:
-    """Return the name of the portfolio that the batch belongs to; None if to none.
+    """Return the name of the portfolio that an accepted batch belongs to; None if to none.
 
-    Raises:
-        InvalidInput: it moves cash and does other things as well, or moves it in two portfolios.
+    It is asked for every record, so that it looks at one directive only: `check_unmixed` has made
+    sure, when the batch came in, that the others are of the same sort.
     """
-    transfers = [each for each in batch.directives if isinstance(each, CashTransfer)]
-    if transfers:
-        names = {transfer.portfolio for transfer in transfers}
-        if len(transfers) < len(batch.directives) or len(names) > 1 or batch.exclusion_key:
-            raise InvalidInput(
-                f"directives: batch {batch.batch_id} mixes cash_transfer directives with others, "
-                "names more than one portfolio, or has an exclusion key; "
-                "give the transfers of one portfolio a batch of their own, without a key"
-            )
-        return names.pop()
+    first = batch.directives[0]
+    if isinstance(first, CashTransfer):
+        return first.portfolio
     key = batch.exclusion_key
     return key.removeprefix(KEY_PREFIX) if key and key.startswith(KEY_PREFIX) else None
+
+
+def check_unmixed(batch: Batch) -> None:
+    """Refuse a batch that moves cash and does other things as well.
+
+    Raises:
+        InvalidInput: it does, or it moves cash in two portfolios, or under an exclusion key.
+    """
+    names = {each.portfolio for each in batch.directives if isinstance(each, CashTransfer)}
+    if not names:
+        return
+    mixed = not all(isinstance(each, CashTransfer) for each in batch.directives)
+    if mixed or len(names) > 1 or batch.exclusion_key:
+        raise InvalidInput(
+            f"directives: batch {batch.batch_id} mixes cash_transfer directives with others, "
+            "names more than one portfolio, or has an exclusion key; "
+            "give the transfers of one portfolio a batch of their own, without a key"
+        )

@@ -17,7 +17,7 @@ from typing import Any, Final
 from portfolio.booking import book, mark_stale, open_books, release, reserve
 from portfolio.books import Books, StaleMark, read_books, read_last_price
 from portfolio.errors import InsufficientCash, InsufficientShares, NoSuchPortfolio, PortfolioStale
-from portfolio.naming import exclusion_key, portfolio_of
+from portfolio.naming import check_unmixed, checked_name, portfolio_of
 from portfolio.reservation import Allowance, Need, need_of
 from portfolio.schema import MIGRATIONS, PROJECTION
 from portfolio.transfer import CashTransfer, Way
@@ -81,6 +81,7 @@ class PortfolioProjection:
         """
         event: Event = change.event
         if isinstance(event, Submitted):
+            check_unmixed(batch)
             portfolio = portfolio_of(batch)
             if portfolio is not None:
                 self._take_in(connection, portfolio, batch, event, microseconds(change.at))
@@ -169,7 +170,7 @@ def _only_deposits(batch: Batch) -> bool:
 def _open_on_first_deposit(connection: sqlite3.Connection, batch: Batch, at: int) -> None:
     first = batch.directives[0]
     if isinstance(first, CashTransfer) and first.way is Way.DEPOSIT:
-        exclusion_key(first.portfolio)  # checks the name: trading batches will have to bear it
+        checked_name(first.portfolio)  # the key of trading batches will have to bear it
         open_books(connection, first.portfolio, first.currency, at)
 
 

@@ -315,6 +315,10 @@ def test_what_is_refused_changes_nothing(desk: Desk) -> None:
         desk.submit(transfer(Way.DEPOSIT, 1, "a b"), mode=ExecutionMode.SEQUENTIAL, key="")
     with pytest.raises(InvalidInput, match="batch of their own"):
         desk.submit(transfer(Way.DEPOSIT, 1), buy("KO", 1, 50, 2), key="")
+    with pytest.raises(InvalidInput, match="batch of their own"):
+        desk.submit(buy("KO", 1, 50, 2), transfer(Way.DEPOSIT, 1))
+    with pytest.raises(InvalidInput, match="batch of their own"):
+        desk.submit(transfer(Way.DEPOSIT, 1), mode=ExecutionMode.SEQUENTIAL)
     with pytest.raises(InvalidInput, match="moves EUR"):
         desk.submit(transfer(Way.DEPOSIT, 1, currency="EUR"), mode=ExecutionMode.SEQUENTIAL, key="")
     assert list(desk.connection.iterdump()) == before
