@@ -1,3 +1,84 @@
-"""The saga orchestrator for trading batches."""
+"""The saga orchestrator for trading batches.
 
-__version__ = "0.1.0"
+    async with Orchestrator(SqliteStore("desk.db"), [broker]) as engine:
+        row = await engine.run(batch)
+
+This is the whole surface for everyday use; each name's module has the rest.
+"""
+
+from saga.directive import Directive, directive_kind
+from saga.errors import (
+    AdmissionRefused,
+    BatchConflict,
+    InvalidInput,
+    NoSuchBatch,
+    NotAllowed,
+    OwnershipLost,
+    Quarantined,
+    SagaError,
+    StoreError,
+    StoreHeld,
+    StorePoisoned,
+    StoreUnusable,
+)
+from saga.events import Adjustment
+from saga.history import History
+from saga.ids import generate_batch_id
+from saga.limits import Limits
+from saga.model import Batch, ExecutionMode, Priority, parse_batch
+from saga.orchestrator import Orchestrator
+from saga.outcome import Exposure, Fill, Outcome, Report
+from saga.participant import Attempt, KeyTaken, Participant
+from saga.policy import Capabilities, FailurePolicy, OnFailure, RetryPolicy
+from saga.query import BatchQuery
+from saga.store.protocol import CheckpointStore, JournalRecord
+from saga.store.sqlite import SqliteStore
+from saga.version import VERSION as __version__
+from saga.views import BatchRow, BatchStatus, SagaOutcome, TradeRow, TradeStatus
+
+__all__ = [
+    "Adjustment",
+    "AdmissionRefused",
+    "Attempt",
+    "Batch",
+    "BatchConflict",
+    "BatchQuery",
+    "BatchRow",
+    "BatchStatus",
+    "Capabilities",
+    "CheckpointStore",
+    "Directive",
+    "ExecutionMode",
+    "Exposure",
+    "FailurePolicy",
+    "Fill",
+    "History",
+    "InvalidInput",
+    "JournalRecord",
+    "KeyTaken",
+    "Limits",
+    "NoSuchBatch",
+    "NotAllowed",
+    "OnFailure",
+    "Orchestrator",
+    "Outcome",
+    "OwnershipLost",
+    "Participant",
+    "Priority",
+    "Quarantined",
+    "Report",
+    "RetryPolicy",
+    "SagaError",
+    "SagaOutcome",
+    "SqliteStore",
+    "StoreError",
+    "StoreHeld",
+    "StorePoisoned",
+    "StoreUnusable",
+    "TradeRow",
+    "TradeStatus",
+    "__version__",
+    "directive_kind",
+    "generate_batch_id",
+    "parse_batch",
+]

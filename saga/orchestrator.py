@@ -25,7 +25,6 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
-from saga import __version__
 from saga.admission import Admission
 from saga.alarms import Alarms
 from saga.clock import Clock, SystemClock
@@ -64,11 +63,12 @@ from saga.policy import FailurePolicy
 from saga.remedy import failed_trades_again
 from saga.runner import SagaRunner, Surroundings
 from saga.store.protocol import Append, Change, CheckpointStore, JournalRecord
+from saga.version import VERSION
 from saga.views import BatchRow, BatchStatus, TradeRow, batch_row, trade_row
 
 _LOG = logging.getLogger("saga.orchestrator")
 
-PROGRAM: Final = f"trade-saga {__version__}"
+PROGRAM: Final = f"trade-saga {VERSION}"
 """Kept with every saga, so that one can tell which version started it."""
 FIRST_RESUME_WAIT: Final = timedelta(milliseconds=200)
 LONGEST_RESUME_WAIT: Final = timedelta(seconds=30)
