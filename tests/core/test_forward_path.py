@@ -124,6 +124,20 @@ def test_a_long_parallel_batch_is_intended_in_bounded_pieces() -> None:
     assert len(telling.decide().events) == 3
 
 
+def test_retries_of_a_long_batch_are_intended_in_bounded_pieces_too() -> None:
+    retry = RetryPolicy(attempts=2, backoff_seconds=5)
+    count = MAX_INTENTS_AT_ONCE + 3
+    telling = started(batch_of(*[1] * count, mode=PARALLEL, retry=retry))
+    for position in range(count):
+        telling.refused(position)
+
+    first = telling.later(5).decide().events
+    telling.tell(*first)
+
+    assert len(first) == MAX_INTENTS_AT_ONCE
+    assert len(telling.decide().events) == 3
+
+
 @pytest.mark.requirement("S4")
 def test_an_attempt_asks_for_exactly_what_is_left() -> None:
     retry = RetryPolicy(attempts=3, backoff_seconds=0)
@@ -175,14 +189,15 @@ def test_an_overfill_elsewhere_is_recorded_as_it_is() -> None:
 @pytest.mark.requirement("S9")
 def test_fills_come_in_pieces_and_each_counts_once() -> None:
     telling = started(batch_of(5))
-    one, two = fill("a", 2), fill("b", 3)
+    one, two, three = fill("a", 2), fill("b", 1), fill("c", 2)
     telling.report(fills=[one], final=False)
     assert telling.step().state is StepState.WORKING
 
-    telling.report(fills=[one], final=False).report(fills=[one, two, two])
+    telling.report(fills=[one], final=False).report(fills=[one, two], final=False)
+    telling.report(fills=[one, two, three, three])
 
     assert telling.step().done == 5
-    assert telling.step().effects == [one, two]
+    assert telling.step().effects == [one, two, three]
     assert telling.state() is SagaState.COMPLETED
 
 
