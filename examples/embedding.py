@@ -12,10 +12,8 @@ from saga import Batch, ExecutionMode, Orchestrator, SqliteStore
 
 
 async def main(folder: Path) -> None:
-    broker = PaperExchange.create(
-        folder / "exchange.db", day=date(2020, 1, 2), cash=Decimal(100_000)
-    )
-    async with Orchestrator(SqliteStore(folder / "saga.db"), [broker]) as engine:
+    venue = PaperExchange.create(folder / "paper.db", day=date(2020, 1, 2), cash=Decimal(50_000))
+    async with Orchestrator(SqliteStore(folder / "saga.db"), [venue]) as engine:
         buy = Buy(directive_id="EXE_1", symbol="KO", quantity=20)
         sell = Sell(directive_id="EXE_2", symbol="PEP", quantity=10)  # we hold none: refused
         row = await engine.run(Batch(directives=(buy, sell), execution_mode=ExecutionMode.ATOMIC))
