@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import date
-from decimal import Decimal
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -12,7 +11,7 @@ from saga import Batch, ExecutionMode, Orchestrator, SqliteStore
 
 
 async def main(folder: Path) -> None:
-    venue = PaperExchange.create(folder / "paper.db", day=date(2020, 1, 2), cash=Decimal(50_000))
+    venue = PaperExchange.create(folder / "paper.db", day=date(2020, 1, 2), cash=50_000)
     async with Orchestrator(SqliteStore(folder / "saga.db"), [venue]) as engine:
         buy = Buy(directive_id="EXE_1", symbol="KO", quantity=20)
         sell = Sell(directive_id="EXE_2", symbol="PEP", quantity=10)  # we hold none: refused

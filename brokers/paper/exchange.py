@@ -96,7 +96,7 @@ class PaperExchange(Broker):
         path: Path,
         *,
         day: date,
-        cash: Decimal,
+        cash: Decimal | int,
         settings: PaperSettings | None = None,
         clock: Clock | None = None,
         runner: Runner | None = None,
