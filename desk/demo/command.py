@@ -1,0 +1,164 @@
+"""`saga demo`: reads the command line, plays the scenes, leaves nothing behind that was not asked.
+
+stdout has the one JSON object and nothing else, and that only with `--json`; everything that people
+read is on stderr.
+"""
+
+import json
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final
+
+import anyio
+import typer
+
+from desk.demo.performance import perform
+from desk.demo.report import DemoReport
+from desk.demo.screen import Show
+from desk.demo.stage import FAST, WATCHED
+from desk.exit_codes import ExitCode
+from desk.home import Home
+from desk.signals import SIGNALS, raise_on_sigterm
+from saga.errors import InvalidInput
+from saga.wording import shown
+
+DEFAULT_SEED: Final = 1
+MAX_SEED: Final = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the command line asks for."""
+
+    as_json: bool = False
+    seed: int = DEFAULT_SEED
+    keep: Path | None = None
+    fast: bool = False
+
+
+def demo(
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object last, on stdout.")
+    ] = False,
+    seed: Annotated[
+        str,
+        typer.Option(
+            metavar="N", help="Draws the days, the refused orders, the moment of the kill."
+        ),
+    ] = str(DEFAULT_SEED),
+    keep: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Keep store, books and diagrams in this new folder."),
+    ] = None,
+    fast: Annotated[bool, typer.Option("--fast", help="Do not wait for people who watch.")] = False,
+) -> None:
+    """Play five scenes on a PAPER exchange with real prices: what sagas do when things go wrong.
+
+    Exit status: 0 if everything was as it should be, 1 if not, 2 for a wrong option, 130 if
+    interrupted.
+
+    Example: saga demo --keep ./my-demo --seed 7
+    """
+    raise typer.Exit(run(as_json=as_json, seed=seed, keep=keep, fast=fast))
+
+
+def run(*, as_json: bool, seed: str, keep: str | None, fast: bool) -> int:
+    """Play the demo as the command line asks, and return the exit status."""
+    try:
+        wish = Wish(as_json, _seed(seed), _folder(keep), fast)
+    except InvalidInput as error:
+        Show().line(f"saga: {error}")
+        return ExitCode.USAGE
+    raise_on_sigterm()
+    report: DemoReport | None
+    try:
+        report = anyio.run(_until_signal, wish)
+    except KeyboardInterrupt:
+        report = None
+    if report is None:
+        Show().line("saga: the demo was interrupted; its process was ended, its folder removed.")
+        return ExitCode.INTERRUPTED
+    if wish.as_json:
+        sys.stdout.write(json.dumps(report.as_json()) + "\n")
+        sys.stdout.flush()
+    return ExitCode.DONE if report.ok else ExitCode.FAILED
+
+
+def main() -> int:
+    """Run the demo alone, without the rest of the command."""
+    app = typer.Typer(add_completion=False)
+    app.command()(demo)
+    try:
+        app(standalone_mode=False)
+    except typer.Exit as end:
+        return end.exit_code
+    return 0
+
+
+async def _until_signal(wish: Wish) -> DemoReport | None:
+    """Play until a signal comes; None if one came. Everything is tidied up before it ends."""
+    report: DemoReport | None = None
+    async with anyio.create_task_group() as tasks:
+        with anyio.open_signal_receiver(*SIGNALS) as signals:
+
+            async def listen() -> None:
+                # Later ones change nothing: the tidying up is under way, and is short.
+                async for _ in signals:
+                    scope.cancel()
+
+            with anyio.CancelScope() as scope:
+                tasks.start_soon(listen)
+                show = Show()
+                with _place(wish) as home:
+                    pace = FAST if wish.fast else WATCHED
+                    report = await perform(home, wish.seed, pace, show, kept=wish.keep)
+            tasks.cancel_scope.cancel()
+    return report
+
+
+@contextmanager
+def _place(wish: Wish) -> Iterator[Home]:
+    """Make the folder: the one that is to be kept, or one that goes away."""
+    if wish.keep is not None:
+        wish.keep.mkdir(mode=0o700, parents=True, exist_ok=True)
+        yield Home(wish.keep)
+        return
+    with tempfile.TemporaryDirectory(prefix="saga-demo-") as folder:
+        yield Home(Path(folder))
+
+
+def _seed(text: str) -> int:
+    if text.isascii() and text.isdigit() and len(text) <= len(str(MAX_SEED)):
+        seed = int(text)
+        if seed <= MAX_SEED:
+            return seed
+    raise InvalidInput(
+        f"--seed must be a whole number from 0 to {MAX_SEED}, not {shown(text)}; leave it out for "
+        f"{DEFAULT_SEED}"
+    )
+
+
+def _folder(text: str | None) -> Path | None:
+    """Return the folder that is to be kept; nothing is made as yet."""
+    if text is None:
+        return None
+    folder = Path(text).expanduser().absolute()
+    try:
+        is_used = any(folder.iterdir())
+    except FileNotFoundError:
+        return folder
+    except NotADirectoryError:
+        raise InvalidInput(
+            f"--keep {folder} is a file; name a folder that is new or empty"
+        ) from None
+    except OSError as error:
+        raise InvalidInput(
+            f"--keep {folder} cannot be used: {error.strerror}; name another folder"
+        ) from None
+    if is_used:
+        raise InvalidInput(f"--keep {folder} is not empty; name a folder that is new or empty")
+    return folder
