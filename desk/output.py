@@ -60,6 +60,7 @@ MARKS: Final = {
     "unknown": ("?", "?", "bold yellow"),
     "pending": ("·", ".", "dim"),
     "not_sent": ("·", ".", "dim"),
+    "paused": ("‖", "=", "bold cyan"),
     "running": ("▸", ">", "cyan"),
     "undoing": ("←", "<", "yellow"),
     "undone": ("↶", "<", "green"),
@@ -111,6 +112,10 @@ class Screen:
     def raw(self, text: str) -> None:
         """Write text as it stands."""
         self._out.write(text)
+
+    def flush(self) -> None:
+        """Let what was printed be seen now."""
+        self._out.flush()
 
     def json(self, value: object) -> None:
         """Write one JSON value and a newline."""

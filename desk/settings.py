@@ -6,7 +6,7 @@ no place here as yet; the paper exchange needs none.
 
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -200,6 +200,17 @@ def configure(home: Path | None, config: Path | None) -> Configured:
         *_origins(settings, in_file, environment, path),
     )
     return Configured(Home(folder), settings, origins)
+
+
+def default_folder(arguments: Sequence[str]) -> Path:
+    """Return the desk's folder as far as can be told when everything else failed."""
+    home: Path | None = None
+    for place, argument in enumerate(arguments):
+        if argument.startswith("--home="):
+            home = Path(argument.removeprefix("--home="))
+        elif argument == "--home" and place + 1 < len(arguments):
+            home = Path(arguments[place + 1])
+    return _folder(home, os.environ)[0]
 
 
 def _folder(home: Path | None, environment: Mapping[str, str]) -> tuple[Path, str]:

@@ -110,4 +110,4 @@ async def _open_portfolio(
             "no cash to open them with; take a new --home"
         )
     await portfolio.deposit(account.cash)
-    return f"{account.cash:f} {account.currency}"
+    return f"{account.cash:,f} {account.currency}"

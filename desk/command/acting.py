@@ -1,0 +1,263 @@
+"""`saga cancel`, `pause`, `unpause`, `retry`, `resolve`: what operators do.
+
+Each says first what it will do to live orders, and only then does it. It is done by the owner of
+the store, which may be another process.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from desk import batch_report
+from desk.command.options import (
+    BatchArgument,
+    ByOption,
+    HomeOption,
+    JsonOption,
+    NoInputOption,
+    ReasonOption,
+    YesOption,
+)
+from desk.consequences import of_cancel, of_pause, of_resolve, of_retry, of_unpause
+from desk.driving import drive
+from desk.exit_codes import ExitCode, of_row
+from desk.output import Format
+from desk.session import Session
+from desk.wishes import Cancel, Change, Pause, Resolve, Retry, RetryFailed, Unpause, Wish
+from saga.errors import InvalidInput
+from saga.fold import fold
+from saga.ledger import Saga
+from saga.machine import SAGA_ENDS
+from saga.wording import explain, shown
+
+WaitOption = Annotated[
+    bool, typer.Option("--wait/--no-wait", help="Wait until the batch is at rest.")
+]
+
+
+def cancel(
+    context: typer.Context,
+    batch_id: BatchArgument,
+    reason: ReasonOption,
+    by: ByOption = None,
+    wait: WaitOption = True,
+    yes: YesOption = False,
+    no_input: NoInputOption = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Stop a batch: open orders are cancelled, and what filled is undone as its mode says.
+
+    Exit status 0 if that is how it ended. Example: saga cancel ID --reason "wrong file"
+    """
+    session = _session(context, home, as_json=as_json)
+    wish = Cancel(batch_id=batch_id, by=by or session.operator, reason=_said(reason))
+    _act(
+        session,
+        batch_id,
+        wish,
+        of_cancel,
+        wait=wait,
+        yes=yes,
+        no_input=no_input,
+        ends_well="cancelled",
+    )
+
+
+def pause(
+    context: typer.Context,
+    batch_id: BatchArgument,
+    reason: ReasonOption,
+    by: ByOption = None,
+    yes: YesOption = False,
+    no_input: NoInputOption = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Send nothing new for a batch; what is open stays open, and its deadline goes on.
+
+    Example: saga pause ID --reason "asking the broker"
+    """
+    session = _session(context, home, as_json=as_json)
+    wish = Pause(batch_id=batch_id, by=by or session.operator, reason=_said(reason))
+    _act(session, batch_id, wish, of_pause, wait=False, yes=yes, no_input=no_input)
+
+
+def unpause(
+    context: typer.Context,
+    batch_id: BatchArgument,
+    reason: ReasonOption,
+    by: ByOption = None,
+    wait: WaitOption = True,
+    yes: YesOption = False,
+    no_input: NoInputOption = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a paused batch go on.
+
+    Example: saga unpause ID --reason "the broker is back"
+    """
+    session = _session(context, home, as_json=as_json)
+    wish = Unpause(batch_id=batch_id, by=by or session.operator, reason=_said(reason))
+    _act(session, batch_id, wish, of_unpause, wait=wait, yes=yes, no_input=no_input)
+
+
+def retry(
+    context: typer.Context,
+    batch_id: BatchArgument,
+    reason: ReasonOption,
+    undo_budget: Annotated[
+        str | None, typer.Option(metavar="MONEY", help="STALE: a new bound on the undo's cost.")
+    ] = None,
+    no_undo_budget: Annotated[
+        bool, typer.Option("--no-undo-budget", help="STALE: no bound on the undo's cost.")
+    ] = False,
+    by: ByOption = None,
+    wait: WaitOption = True,
+    yes: YesOption = False,
+    no_input: NoInputOption = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Try again: the rollback of a STALE batch, or the failed trades of one that is over.
+
+    What is over is never changed: its failed trades become a new batch, which names it as its
+    parent; asking twice gives one batch. Example: saga retry ID --reason "the halt is lifted"
+    """
+    session = _session(context, home, as_json=as_json)
+    who, why = by or session.operator, _said(reason)
+    if undo_budget is not None and no_undo_budget:
+        raise InvalidInput("--undo-budget and --no-undo-budget contradict each other; give one")
+
+    def wish_for(saga: Saga) -> Wish:
+        if saga.state in SAGA_ENDS:
+            if undo_budget is not None or no_undo_budget:
+                raise InvalidInput(
+                    f"--undo-budget is for a STALE batch, and {batch_id} is {saga.state}; "
+                    "leave it out"
+                )
+            return RetryFailed(batch_id=batch_id, by=who, reason=why)
+        keep = undo_budget is None and not no_undo_budget
+        try:
+            return Retry.model_validate(
+                {
+                    "batch_id": batch_id,
+                    "by": who,
+                    "reason": why,
+                    "keep_budget": keep,
+                    "undo_budget": undo_budget,
+                }
+            )
+        except ValidationError as error:
+            raise InvalidInput(f"--undo-budget: {explain(error)}") from None
+
+    _act(session, batch_id, wish_for, of_retry, wait=wait, yes=yes, no_input=no_input)
+
+
+def resolve(
+    context: typer.Context,
+    batch_id: BatchArgument,
+    reason: ReasonOption,
+    action: Annotated[str, typer.Option(metavar="TEXT", help="What was done by hand.")],
+    evidence: Annotated[
+        str, typer.Option(metavar="TEXT", help="Where that can be seen: a ticket, a trade id.")
+    ],
+    adjust: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SYMBOL,QUANTITY,CASH[,TRADE_ID]",
+            help="How it changed holdings and cash, both signed; may be repeated.",
+        ),
+    ] = None,
+    by: ByOption = None,
+    yes: YesOption = False,
+    no_input: NoInputOption = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Close a STALE batch whose left-over exposure you have dealt with by hand.
+
+    Example: saga resolve ID --reason "sold by phone" --action "sold 40 KO at 63.10" --evidence
+    "ticket 4711" --adjust KO,-40,2524.00,T-4711
+    """
+    session = _session(context, home, as_json=as_json)
+    wish = Resolve(
+        batch_id=batch_id,
+        by=by or session.operator,
+        reason=_said(reason),
+        action=_said(action, "--action"),
+        evidence=_said(evidence, "--evidence"),
+        changes=tuple(_change(text) for text in adjust or ()),
+    )
+
+    def consequence(saga: Saga) -> list[str]:
+        return of_resolve(saga, wish.changes)
+
+    _act(session, batch_id, wish, consequence, wait=False, yes=yes, no_input=no_input)
+
+
+def _change(text: str) -> Change:
+    parts = [part.strip() for part in text.split(",")]
+    if not 3 <= len(parts) <= 4:
+        raise InvalidInput(
+            f"--adjust: {shown(text)} must be SYMBOL,QUANTITY,CASH[,TRADE_ID]; for example "
+            "KO,-40,2524.00,T-4711"
+        )
+    subject, quantity, cash, *reference = parts
+    fields = {"subject": subject, "quantity": quantity, "cash": cash}
+    try:
+        return Change.model_validate({**fields, "reference": reference[0] if reference else None})
+    except ValidationError as error:
+        raise InvalidInput(f"--adjust {shown(text)}: {explain(error)}") from None
+
+
+def _session(context: typer.Context, home: Path | None, *, as_json: bool) -> Session:
+    return Session(context, home, as_json=as_json, forms=(Format.TABLE, Format.JSON))
+
+
+def _said(text: str, option: str = "--reason") -> str:
+    if not text.strip() or len(text) > 2_000:
+        raise InvalidInput(
+            f"{option}: must say something, in at most 2000 characters, not {shown(text)}; it is "
+            "kept in the journal"
+        )
+    return text.strip()
+
+
+def _act(
+    session: Session,
+    batch_id: str,
+    wish: Wish | Callable[[Saga], Wish],
+    consequence: Callable[[Saga], list[str]],
+    *,
+    wait: bool,
+    yes: bool,
+    no_input: bool,
+    ends_well: str | None = None,
+) -> None:
+    """Say what a wish will do, get it done, and show what became of the batch."""
+
+    async def work() -> ExitCode:
+        async with session.history() as history:
+            records = await history.journal(batch_id)
+        saga = fold((record.number, record.at, record.event) for record in records)
+        wanted = wish(saga) if callable(wish) else wish
+        for sentence in consequence(saga):
+            session.screen.say(sentence)
+        session.confirm("Do it?", yes=yes, no_input=no_input)
+        driven = await drive(session, wanted, wait=wait)
+        async with session.history() as history:
+            report = await batch_report.read_report(history, driven.row.batch_id)
+        if session.screen.is_for_people:
+            batch_report.show(report, session.screen)
+        else:
+            session.screen.json(batch_report.as_json(report))
+        if not wait or report.row.status == ends_well:
+            return ExitCode.DONE
+        return of_row(report.row)
+
+    session.run(work)

@@ -1,0 +1,162 @@
+"""The command's tree, and the one place where every error becomes a sentence and an exit status."""
+
+import os
+import sys
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from desk.command import acting, checking, configuring, drawing, looking, running
+from desk.command.options import HomeOption
+from desk.exit_codes import MEANINGS, ExitCode, of_error
+from desk.output import Format, Screen
+from desk.session import Given
+from desk.signals import Interrupted
+from saga import __version__
+from saga.errors import SagaError
+
+_STATUSES: Final = "Exit status: " + "; ".join(
+    f"{code.value} {meaning}" for code, meaning in MEANINGS.items()
+)
+_EPILOG: Final = f"{_STATUSES}."
+
+app = typer.Typer(
+    name="saga",
+    help="Run batches of orders as sagas: whole, or undone, and never in the dark. PAPER only.",
+    epilog=_EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    pretty_exceptions_show_locals=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"trade-saga {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _begin(
+    context: typer.Context,
+    home: HomeOption = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            help="Settings as TOML. [default: $SAGA_CONFIG, or saga.toml in the folder]",
+            show_default=False,
+        ),
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    del version
+    context.obj = Given(home, config)
+
+
+def _demo(context: typer.Context) -> None:
+    """Play the five scenes on real prices, in half a minute.
+
+    Example: saga demo --seed 7
+    """
+    from desk.demo.command import demo  # loaded only for this
+
+    demo_app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
+    demo_app.command()(demo)
+    typer.main.get_command(demo_app).main(
+        args=context.args, prog_name="saga demo", standalone_mode=False, obj=context.obj
+    )
+
+
+app.command(
+    "demo",
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)(_demo)
+app.command("run")(running.run)
+app.command("list")(looking.list_batches)
+app.command("show")(looking.show)
+app.command("events")(looking.events)
+app.command("portfolio")(looking.portfolio)
+app.command("cancel")(acting.cancel)
+app.command("pause")(acting.pause)
+app.command("unpause")(acting.unpause)
+app.command("retry")(acting.retry)
+app.command("resolve")(acting.resolve)
+app.command("diagram")(drawing.diagram)
+app.command("check")(checking.check)
+app.command("doctor")(checking.doctor)
+app.add_typer(configuring.config_app, name="config")
+
+
+def run_app() -> int:
+    """Run the command with the process's arguments, and return its exit status."""
+    screen = Screen(Format.TABLE)
+    try:
+        code = _invoke()
+        sys.stdout.flush()
+    except Interrupted:
+        return ExitCode.INTERRUPTED
+    except SagaError as error:
+        screen.complain(str(error))
+        return of_error(error)
+    except BrokenPipeError:
+        _forget_stdout()
+        return ExitCode.DONE
+    except Exception as error:
+        return _unexpected(error, screen)
+    return code
+
+
+def _invoke() -> int:
+    command = typer.main.get_command(app)
+    try:
+        result = command.main(prog_name="saga", standalone_mode=False)
+    except typer.Exit as leaving:
+        return leaving.exit_code
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    except Exception as error:
+        # Usage errors are of a family whose home has changed between versions of typer.
+        if not hasattr(error, "format_message"):
+            raise
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context is not None else "saga"
+        sentence = error.format_message().rstrip(".")
+        Screen(Format.TABLE).complain(f"{sentence}; `{path} --help` says what there is")
+        return ExitCode.USAGE
+    return result if isinstance(result, int) else ExitCode.DONE
+
+
+def _forget_stdout() -> None:
+    """Whoever read our output has left: nothing more can be said there, not even at exit."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, sys.stdout.fileno())
+
+
+def _unexpected(error: Exception, screen: Screen) -> int:
+    """Keep what is needed to mend the program, and say where it is."""
+    from desk.home import Home
+    from desk.settings import default_folder
+
+    path = Home(default_folder(sys.argv)).log
+    text = "".join(traceback.format_exception(error))
+    try:
+        with path.open("a", encoding="utf-8") as log:
+            log.write(f"{datetime.now(UTC).isoformat()} {sys.argv[1:]!r}\n{text}")
+        where = f"the log {path} says more"
+    except OSError:
+        where = "there is no folder to keep more about it"
+    screen.complain(
+        f"unexpected error: {type(error).__name__}: {error}; {where}. What is durable stays so; "
+        "`saga check` looks it over"
+    )
+    return ExitCode.UNEXPECTED

@@ -1,0 +1,42 @@
+"""`saga config show`: what is set, and where each value came from."""
+
+import typer
+
+from desk.command.options import HomeOption, JsonOption, OutputOption
+from desk.output import Column, Value
+from desk.session import Session
+
+config_app = typer.Typer(
+    help="What is set, and where.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+COLUMNS = (Column("name", "setting"), Column("value", "value"), Column("source", "from"))
+
+
+@config_app.callback()
+def _config() -> None:
+    """What is set, and where."""
+
+
+@config_app.command("show")
+def show(
+    context: typer.Context,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+    output: OutputOption = None,
+) -> None:
+    """Show every setting, its value, and where that came from.
+
+    A setting paper.cash is the environment's SAGA_PAPER__CASH, and cash under [paper] in the file.
+    Those under paper hold when the account is made; its books then keep them.
+    Example: SAGA_PAPER__CASH=5000 saga config show
+    """
+    session = Session(context, home, as_json=as_json, output=output)
+    rows: list[dict[str, Value]] = [
+        {"name": each.name, "value": each.value or None, "source": each.source}
+        for each in session.configured.origins
+    ]
+    session.screen.rows(COLUMNS, rows, wrapper="settings")

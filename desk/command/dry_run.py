@@ -1,0 +1,161 @@
+"""`saga run FILE --dry-run`: the plan, and what a death after each leg would leave and cost."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.text import Text
+
+from brokers.paper import PaperExchange
+from desk.exit_codes import ExitCode
+from desk.home import EXCHANGE_FILE
+from desk.intake import priced, unpriced_symbols
+from desk.output import Column, Value, money
+from desk.plan import BatchPlan, PlannedLeg, plan_batch, totals
+from desk.session import Session
+from desk.settings import Configured
+from portfolio import CashDesk
+from saga.exact import plain
+from saga.intake import check_submission
+from saga.model import Batch, ExecutionMode
+from saga.participant import Participant
+from saga.policy import FailurePolicy, OnFailure
+
+PLAN_COLUMNS = (
+    Column("number", "#", right=True),
+    Column("what", "leg"),
+    Column("price", "price", right=True),
+    Column("inverse", "undone by"),
+    Column("exposure", "exposure after it"),
+    Column("exposure_value", "worth", right=True),
+    Column("undo_cost", "worst undo", right=True),
+)
+_SYMBOLS_SHOWN = 2
+
+
+async def dry_run_of(session: Session, batch: Batch, policy: FailurePolicy) -> ExitCode:
+    """Check the batch as it would be checked at the door, and show its plan.
+
+    Raises:
+        InvalidInput: it would be refused.
+    """
+    settings = session.configured.settings
+    with _exchange(session.configured) as exchange:
+        venue, market, day = exchange.settings, exchange.market, await exchange.day()
+        symbols = [each for each in unpriced_symbols(batch) if each in market.symbols]
+        batch = priced(batch, {symbol: market.close(symbol, day) for symbol in symbols})
+        served = _by_kind(exchange)
+        resolved = check_submission(batch, policy, served, settings.engine.limits())
+    on_failure = resolved.on_failure or OnFailure.UNDO
+    plan = plan_batch(batch, on_failure, settings.allowance(venue))
+    reserve = settings.reserve
+    rule = (
+        f"a market order fills {plain(reserve.price_basis_points)} basis points worse than the "
+        f"close of {day}, a limit order at its limit; each undo another "
+        f"{plain(reserve.undo_basis_points)} worse than that close; fees "
+        f"{plain(venue.fee_per_unit)} a share and {plain(venue.fee_minimum)} an order, both ways"
+    )
+    if session.screen.is_for_people:
+        _show(session, batch, plan, on_failure, rule)
+    else:
+        session.screen.json(_as_json(batch, plan, on_failure, rule))
+    return ExitCode.DONE
+
+
+@contextmanager
+def _exchange(configured: Configured) -> Iterator[PaperExchange]:
+    """Give the desk's exchange; where there is none as yet, one that is gone afterwards."""
+    if configured.home.exchange.exists():
+        yield PaperExchange(configured.home.exchange)
+        return
+    paper = configured.settings.paper
+    with tempfile.TemporaryDirectory() as folder:
+        yield PaperExchange.create(
+            Path(folder) / EXCHANGE_FILE, day=paper.day, cash=paper.cash, settings=paper.exchange()
+        )
+
+
+def _by_kind(exchange: PaperExchange) -> dict[str, Participant]:
+    participants: tuple[Participant, ...] = (exchange, CashDesk())
+    return {kind: each for each in participants for kind in each.kinds}
+
+
+def _show(
+    session: Session, batch: Batch, plan: BatchPlan, on_failure: OnFailure, rule: str
+) -> None:
+    screen = session.screen
+    paid, received = totals(plan.legs)
+    heading = f"DRY RUN on PAPER: nothing is stored, nothing is sent. {batch.execution_mode}, "
+    screen.text(Text(f"{heading}on failure: {on_failure}.", style="bold"))
+    screen.text()
+    screen.table(PLAN_COLUMNS, [_line(leg) for leg in plan.legs])
+    screen.text()
+    screen.text(
+        f"Pays about {money(paid)} USD and receives about {money(received)} USD (estimated)."
+    )
+    screen.text(f"Reserves {money(plan.need.cash)} USD of cash, its undo included (estimated).")
+    if not plan.undoes:
+        screen.text("What fills stays: nothing is undone on failure, so no undo costs anything.")
+    else:
+        screen.text(
+            f"Exposure: known, if legs fill whole in this order{_in_any_order(batch)}. If the "
+            "process dies after a leg, that stands until a saga process takes the batch up again."
+        )
+        screen.text(
+            f"Worst undo: an estimate, at most {money(plan.worst_undo)} USD. It supposes that "
+            f"{rule}. A gap in the market can be worse."
+        )
+
+
+def _in_any_order(batch: Batch) -> str:
+    if batch.execution_mode is ExecutionMode.PARALLEL or batch.width > 1:
+        return "; several are in the air at once, so that any of them may be in place"
+    return ""
+
+
+def _line(leg: PlannedLeg) -> dict[str, Value]:
+    parts = [f"{plain(quantity)} {symbol}" for symbol, quantity in leg.exposure.items()]
+    more = f", {len(parts) - _SYMBOLS_SHOWN} more" if len(parts) > _SYMBOLS_SHOWN else ""
+    return {
+        "number": leg.number,
+        "what": leg.what,
+        "price": leg.price,
+        "inverse": leg.inverse,
+        "exposure": ", ".join(parts[-_SYMBOLS_SHOWN:]) + more,
+        "exposure_value": money(leg.exposure_value),
+        "undo_cost": money(leg.undo_cost),
+    }
+
+
+def _as_json(batch: Batch, plan: BatchPlan, on_failure: OnFailure, rule: str) -> dict[str, object]:
+    paid, received = totals(plan.legs)
+    return {
+        "dry_run": True,
+        "account": "PAPER",
+        "mode": batch.execution_mode,
+        "on_failure": on_failure,
+        "pays": paid,
+        "receives": received,
+        "reserves_cash": plan.need.cash,
+        "reserves_shares": plan.need.shares,
+        "worst_undo": plan.worst_undo,
+        "worst_undo_supposes": rule,
+        "legs": [
+            {
+                "number": leg.number,
+                "leg": leg.what,
+                "inverse": leg.inverse,
+                "price": leg.price,
+                "price_is_limit": leg.price_is_limit,
+                "after": {
+                    "exposure": leg.exposure,
+                    "exposure_known": True,
+                    "exposure_value": leg.exposure_value,
+                    "worst_undo": leg.undo_cost,
+                    "worst_undo_known": False,
+                },
+            }
+            for leg in plan.legs
+        ],
+    }

@@ -1,0 +1,320 @@
+"""`saga list`, `show`, `events`, `portfolio`: they only read, beside whoever owns the store."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import anyio
+import typer
+from pydantic import TypeAdapter
+from rich.text import Text
+
+from desk import batch_report
+from desk.command.options import BatchArgument, HomeOption, JsonOption, OutputOption
+from desk.exit_codes import ExitCode
+from desk.output import Column, Format, Value, instant, money
+from desk.session import Session
+from desk.telling import told
+from portfolio.books import Books, read_books, read_names
+from portfolio.naming import exclusion_key
+from saga.errors import InvalidInput
+from saga.exact import times
+from saga.history import Progress
+from saga.model import ExecutionMode, Priority
+from saga.query import BatchQuery, BatchSort
+from saga.store.protocol import JournalRecord
+from saga.store.sqlite_reader import SqliteReader
+from saga.views import BatchRow, BatchStatus
+
+FOLLOW_SECONDS = 0.3
+"""How often a followed journal is read."""
+
+BATCH_COLUMNS = (
+    Column("batch_id", "batch"),
+    Column("status", "status"),
+    Column("mode", "mode"),
+    Column("progress", "done", right=True),
+    Column("failed_trades", "failed", right=True),
+    Column("undone_trades", "undone", right=True),
+    Column("created_at", "accepted"),
+    Column("exclusion_key", "alone on"),
+)
+_RECORD: TypeAdapter[Any] = TypeAdapter(Any)
+
+
+def list_batches(
+    context: typer.Context,
+    status: Annotated[
+        list[BatchStatus] | None, typer.Option(help="Only this status; may be repeated.")
+    ] = None,
+    mode: Annotated[list[ExecutionMode] | None, typer.Option(help="Only this mode.")] = None,
+    priority: Annotated[list[Priority] | None, typer.Option(help="Only this priority.")] = None,
+    key: Annotated[str | None, typer.Option(metavar="KEY", help="Only this exclusion key.")] = None,
+    portfolio: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only this portfolio.")
+    ] = None,
+    symbol: Annotated[
+        str | None, typer.Option(metavar="SYMBOL", help="Only with a trade in it.")
+    ] = None,
+    reason: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Only with this in its reason.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--from", metavar="WHEN", help="Accepted then or later (UTC).")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--to", metavar="WHEN", help="Accepted before then (UTC).")
+    ] = None,
+    sort: Annotated[BatchSort, typer.Option(help="What to sort by.")] = BatchSort.CREATED,
+    ascending: Annotated[bool, typer.Option("--ascending", help="The first one first.")] = False,
+    limit: Annotated[int, typer.Option(help="Most rows.")] = 50,
+    cursor: Annotated[
+        str | None, typer.Option(help="Where the page before ended.", metavar="CURSOR")
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+    output: OutputOption = None,
+) -> None:
+    """List batches, the latest first.
+
+    Example: saga list --status failed --status stale --from 2026-11-01
+    """
+    session = Session(context, home, as_json=as_json, output=output)
+    if key is not None and portfolio is not None:
+        raise InvalidInput("--key and --portfolio say the same thing; give one of them")
+    query = BatchQuery(
+        statuses=tuple(status or ()),
+        modes=tuple(mode or ()),
+        priorities=tuple(priority or ()),
+        exclusion_key=exclusion_key(portfolio) if portfolio is not None else key,
+        symbol=symbol,
+        reason_contains=reason,
+        created_from=_when("--from", since),
+        created_to=_when("--to", until),
+        sort=sort,
+        descending=not ascending,
+        limit=limit,
+        cursor=cursor,
+    )
+
+    async def work() -> ExitCode:
+        async with session.history() as history:
+            page = await history.batches(query)
+        screen = session.screen
+        rows = [_batch_line(row) for row in page.rows]
+        if screen.form in (Format.JSON, Format.JSONL):
+            rows = [batch_report.batch_as_json(row) for row in page.rows]
+        beside = {"next_cursor": page.next_cursor}
+        screen.rows(BATCH_COLUMNS, rows, wrapper="batches", beside=beside, empty="No batches.")
+        if page.next_cursor and screen.form is not Format.JSON:
+            screen.say(f"More: the same with --cursor {page.next_cursor}")
+        return ExitCode.DONE
+
+    session.run(work)
+
+
+def _batch_line(row: BatchRow) -> dict[str, Value]:
+    progress = Progress.of(row)
+    return {
+        "batch_id": row.batch_id,
+        "status": "paused" if row.paused else row.status,
+        "mode": row.mode,
+        "progress": f"{progress.processed}/{progress.total}",
+        "failed_trades": row.failed_trades or None,
+        "undone_trades": row.undone_trades or None,
+        "created_at": row.created_at,
+        "exclusion_key": row.exclusion_key,
+    }
+
+
+def _when(option: str, text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidInput(
+            f"{option}: {text!r} is no date or time; write it like 2026-11-21 or "
+            "2026-11-21T09:30:00Z"
+        ) from None
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
+def show(
+    context: typer.Context,
+    batch_id: BatchArgument,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+    output: OutputOption = None,
+) -> None:
+    """Show one batch: its trades, what it waits for, what is in place, what to do now.
+
+    Example: saga show BAT_20261121_093000_k3v9x
+    """
+    forms = (Format.TABLE, Format.JSON, Format.CSV)
+    session = Session(context, home, as_json=as_json, output=output, forms=forms)
+
+    async def work() -> ExitCode:
+        async with session.history() as history:
+            report = await batch_report.read_report(history, batch_id)
+        screen = session.screen
+        if screen.form is Format.JSON:
+            screen.json(batch_report.as_json(report))
+        elif screen.form is Format.CSV:
+            lines = [batch_report.trade_line(trade, report) for trade in report.trades]
+            screen.rows(batch_report.TRADE_COLUMNS, lines)
+        else:
+            batch_report.show(report, screen)
+        return ExitCode.DONE
+
+    session.run(work)
+
+
+def events(
+    context: typer.Context,
+    batch_id: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="Only of this batch.")
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Wait for more until Ctrl-C.")
+    ] = False,
+    after: Annotated[
+        int, typer.Option(metavar="N", help="Only behind this sequence number.", min=0)
+    ] = 0,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+    output: OutputOption = None,
+) -> None:
+    """Show the journal, record by record; with --json one JSON object a line.
+
+    Example: saga events --follow --after 120
+    """
+    form = Format.JSONL if as_json and output in (None, Format.JSON) else output
+    forms = (Format.TABLE, Format.JSONL)
+    session = Session(context, home, output=form, forms=forms)
+
+    async def work() -> ExitCode:
+        last = after
+        async with session.history() as history:
+            if batch_id is not None:
+                await history.batch(batch_id)
+            while True:
+                records = await history.records(after=last, batch_id=batch_id)
+                for record in records:
+                    _show_record(session, record, one_batch=batch_id is not None)
+                    last = record.sequence
+                    session.when_interrupted = (
+                        f"`saga events --follow --after {last}` goes on from here."
+                    )
+                if not records and not follow:
+                    return ExitCode.DONE
+                if not records:
+                    await anyio.sleep(FOLLOW_SECONDS)
+
+    session.run(work)
+
+
+def _show_record(session: Session, record: JournalRecord, *, one_batch: bool) -> None:
+    words = told(record.event)
+    if session.screen.form is Format.JSONL:
+        session.screen.json_line(
+            {
+                "sequence": record.sequence,
+                "batch_id": record.batch_id,
+                "number": record.number,
+                "at": record.at,
+                "kind": record.event.kind,
+                "words": words,
+                "data": _RECORD.dump_python(record.event, mode="json"),
+            }
+        )
+        return
+    whose = "" if one_batch else f" {record.batch_id}"
+    line = f"{record.sequence:>5} {instant(record.at)}{whose} {record.event.kind}"
+    session.screen.text(Text(line, style="bold") + Text(f"  {words}" if words else ""))
+    session.screen.flush()
+
+
+HOLDING_COLUMNS = (
+    Column("symbol", "symbol"),
+    Column("quantity", "held", right=True),
+    Column("reserved", "reserved", right=True),
+    Column("price", "last price", right=True),
+    Column("value", "worth", right=True),
+)
+
+
+def portfolio(
+    context: typer.Context,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Which. [default: main]")
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+    output: OutputOption = None,
+) -> None:
+    """Show a portfolio's books: cash, holdings, what is reserved, and whether it is stale.
+
+    Example: saga portfolio --json
+    """
+    session = Session(context, home, as_json=as_json, output=output)
+    wanted = name or session.configured.settings.portfolio
+
+    async def work() -> ExitCode:
+        async with SqliteReader(session.configured.home.store) as reader:
+            books = await reader.read(read_books, wanted)
+            names = await reader.read(read_names)
+        if books is None:
+            known = ", ".join(names) or "none as yet"
+            raise InvalidInput(f"portfolio {wanted!r} has no books; there are: {known}")
+        _show_books(session, books)
+        return ExitCode.UNCERTAIN if books.stale else ExitCode.DONE
+
+    session.run(work)
+
+
+def _show_books(session: Session, books: Books) -> None:
+    lines: list[dict[str, Value]] = [
+        {
+            "symbol": each.symbol,
+            "quantity": each.quantity,
+            "reserved": each.reserved or None,
+            "price": each.last_price,
+            "value": None
+            if each.last_price is None
+            else money(times(each.last_price, each.quantity)),
+        }
+        for each in books.holdings.values()
+    ]
+    stale = [{"batch_id": m.batch_id, "reason": m.reason, "since": m.since} for m in books.stale]
+    if session.screen.is_for_people:
+        word = "STALE" if books.stale else "in order"
+        session.screen.text(Text(f"Portfolio {books.name}, PAPER, {word}", style="bold"))
+        session.screen.pairs(
+            [
+                ("cash", money(books.cash, books.currency)),
+                ("reserved", money(books.reserved_cash, books.currency)),
+                ("free", money(books.free_cash, books.currency)),
+                ("under way", ", ".join(books.open_batches) or None),
+            ]
+        )
+        for mark in books.stale:
+            session.screen.text(
+                Text(f"STALE because of {mark.batch_id}: {mark.reason}", style="bold red")
+            )
+        session.screen.text()
+    session.screen.rows(
+        HOLDING_COLUMNS,
+        lines,
+        wrapper="holdings",
+        beside={
+            "name": books.name,
+            "account": "PAPER",
+            "currency": books.currency,
+            "cash": books.cash,
+            "reserved_cash": books.reserved_cash,
+            "free_cash": books.free_cash,
+            "open_batches": list(books.open_batches),
+            "stale": stale,
+        },
+        empty="Nothing is held.",
+    )
