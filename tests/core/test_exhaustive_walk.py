@@ -428,7 +428,10 @@ class Walk:
             assert new is old or (old, new) in LEGAL_STEP or via, f"{old} -> {new}"
 
     def judge_question(self, node: Node, ask: Ask) -> None:
-        """A withdrawal is asked only of what is not wanted any more, or has to be buried."""
+        """Withdrawn is what is not wanted any more or has to be buried, and nothing else."""
+        forward = ask.attempt.purpose is Purpose.FORWARD
+        if forward and ask.attempt.state is AttemptState.WORKING and node.reference.stopped():
+            assert ask.question is Question.WITHDRAW
         if ask.question is not Question.WITHDRAW:
             return
         unknown = ask.attempt.state is AttemptState.UNKNOWN

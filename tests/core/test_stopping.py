@@ -64,6 +64,19 @@ def test_a_cancel_withdraws_what_is_open_and_undoes_what_was_filled_of_it() -> N
     assert telling.attempt(0, UNDO).amount == 2
 
 
+@pytest.mark.requirement("B9")
+def test_a_stopped_batch_that_keeps_withdraws_what_is_open_as_well() -> None:
+    telling = started(batch_of(5, mode=PARALLEL)).report(final=False)
+    assert telling.ask().question is Question.LOOK_UP
+
+    telling.tell(CANCEL)
+    assert telling.ask().question is Question.WITHDRAW
+
+    telling.filled(2)
+    assert telling.state() is SagaState.COMPLETED
+    assert telling.step().left_to_undo == 2
+
+
 def test_what_cannot_be_withdrawn_is_waited_for() -> None:
     telling = started(batch_of(5), capabilities=Capabilities(cancel=False))
     telling.report(final=False).tell(CANCEL)

@@ -164,6 +164,16 @@ def test_three_quick_look_ups_prove_nothing_before_the_window_is_over() -> None:
     assert telling.decide().events == (SentAgain(0, FORWARD, 1),)
 
 
+@pytest.mark.requirement("S3")
+def test_two_look_ups_prove_nothing_however_late_they_are() -> None:
+    telling = lose(started(batch_of(5), capabilities=USUAL)).later(99)
+    telling.tell(*[NotFound(0, FORWARD, 1)] * 2)
+
+    assert telling.decide().events == ()
+    telling.tell(NotFound(0, FORWARD, 1))
+    assert telling.decide().events == (SentAgain(0, FORWARD, 1),)
+
+
 @pytest.mark.requirement("S3", "S4")
 def test_after_proof_a_new_attempt_is_made_which_does_not_count_as_a_retry() -> None:
     telling = never_arrive(started(batch_of(5), capabilities=USUAL))
