@@ -5,6 +5,7 @@ read is on stderr.
 """
 
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -79,8 +80,12 @@ def run(*, as_json: bool, seed: str, keep: str | None, fast: bool) -> int:
         report = anyio.run(_until_signal, wish)
     except KeyboardInterrupt:
         report = None
+    except BrokenPipeError:
+        _stop_speaking()
+        return ExitCode.FAILED
     if report is None:
-        Show().line("saga: the demo was interrupted; its process was ended, its folder removed.")
+        left = f"{wish.keep} has what there was by then" if wish.keep else "nothing is left of it"
+        Show().line(f"saga: the demo was interrupted; {left}.")
         return ExitCode.INTERRUPTED
     if wish.as_json:
         sys.stdout.write(json.dumps(report.as_json()) + "\n")
@@ -129,6 +134,13 @@ def _place(wish: Wish) -> Iterator[Home]:
         return
     with tempfile.TemporaryDirectory(prefix="saga-demo-") as folder:
         yield Home(Path(folder))
+
+
+def _stop_speaking() -> None:
+    """Whoever listened has gone: nothing more is said, not even at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(nowhere, stream.fileno())
 
 
 def _seed(text: str) -> int:

@@ -8,8 +8,9 @@ import anyio
 
 from brokers.paper import PaperExchange
 from desk.demo.report import Checks, SceneReport
-from desk.demo.screen import Show
+from desk.demo.screen import Show, dollars
 from desk.demo.stage import House
+from saga.exact import times, total
 from saga.fold import fold
 from saga.ids import batch_of_key
 from saga.ledger import Saga
@@ -54,6 +55,19 @@ async def report_of(
     show.verdict(row, orders)
     show.checks(checks)
     return SceneReport(name, row, way_of(await house.store.journal(batch_id)), orders, checks.wrong)
+
+
+async def show_standing(house: House, show: Show) -> None:
+    """Show what the portfolio is exposed to, and what of that is known."""
+    day = await house.exchange.day()
+    books = await house.main.books()
+    market = house.exchange.market
+    held = books.holdings.values()
+    worth = total(times(each.quantity, market.close(each.symbol, day)) for each in held)
+    show.fact(
+        "exposure", f"{len(held)} stocks, known; worth {dollars(worth)} at the close of {day}"
+    )
+    show.fact("cash", f"{dollars(books.cash)}, known")
 
 
 async def orders_of(exchange: PaperExchange, batch_ids: Iterable[str]) -> int:

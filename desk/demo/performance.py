@@ -1,6 +1,7 @@
 """Plays the scenes in their order, then holds the exchange's books against the sagas."""
 
 import logging
+import shlex
 import time
 from pathlib import Path
 from typing import Final
@@ -43,6 +44,8 @@ async def perform(
             scenes.append(await scene(stage, show))
             await anyio.sleep(pace.pause_seconds)
         books = await _check(stage, show, wrong)
+    except BrokenPipeError:
+        raise
     except Exception as error:  # whatever it is, it is reported, and the status says so
         _LOG.debug("the demo ended early", exc_info=True)
         wrong.append(f"{type(error).__name__}: {error}")
@@ -106,7 +109,7 @@ def _farewell(report: DemoReport, show: Show) -> None:
             "Nothing is left: store, books and diagrams were in a temporary folder. To keep them "
             "and look around:"
         )
-        show.line("  saga demo --keep ./saga-demo")
+        show.command("saga demo --keep ./saga-demo")
         return
     home = report.kept
     batch_id = next((s.batch.batch_id for s in report.scenes[1:] if s.batch), "BATCH_ID")
@@ -115,4 +118,4 @@ def _farewell(report: DemoReport, show: Show) -> None:
         "diagrams/. Try next:"
     )
     for command in ("list", f"show {batch_id}", f"diagram {batch_id}"):
-        show.line(f"  saga {command} --home {home}")
+        show.command(f"saga {command} --home {shlex.quote(home)}")

@@ -95,7 +95,8 @@ class Progress:
                 return "unknown", f"{what}: fate UNKNOWN, not failed; it is looked up", True
             case NotFound():
                 what = self._what(event).describe()
-                return "unknown", f"{what}: the exchange does not find it (no proof yet)", True
+                looks = self._record(event).not_found
+                return "unknown", f"{what}: not found, look-up {looks}; no proof as yet", True
             case ProvenAbsent():
                 what = self._what(event).describe()
                 return "running", f"{what}: proven never to have arrived; it is sent now", True
@@ -111,8 +112,7 @@ class Progress:
         if not undoes:
             words = f"{done} {quantity} {order.subject} at {price}"
             if self._record(event).key in self._open_at_resume:
-                sent = "never arrived before" if self._record(event).sends > 1 else "NOT sent again"
-                return "success", f"{words}: looked up at the exchange, {sent}", True
+                return "success", f"{words}: {self._fate(event)}", True
             return "success", words, False
         cost = minus(self.saga.undo_cost, self._cost_before)
         return (
@@ -120,6 +120,11 @@ class Progress:
             f"{done} back {quantity} {order.subject} at {price}, cost {money(cost)}",
             True,
         )
+
+    def _fate(self, event: Reported) -> str:
+        if self._record(event).sends > 1:
+            return "it had never arrived, so it was sent now"
+        return "found at the exchange, so it is NOT sent again"
 
     def _what(self, event: AttemptEvent) -> Directive:
         return self.saga.attempt(self._record(event)).directive
@@ -142,7 +147,7 @@ class Progress:
             done = sum(TradeStatus(trade_row(saga, s).status) in _FINISHED for s in saga.steps)
             of = len(saga.steps)
         else:
-            verb = "undoing"
+            verb = "undone"
             touched = [step for step in saga.steps if step.done]
             done, of = sum(not step.left_to_undo for step in touched), len(touched)
         full = BAR_CELLS * done // of if of else BAR_CELLS
@@ -173,7 +178,7 @@ class Progress:
         if saga.state in (SagaState.COMPLETED, SagaState.ROLLED_BACK) and not known:
             first.append("nothing of this batch is in place: known")
         else:
-            first.append(f"{len(known)} symbols changed, net {signed(net)} USD: known")
+            first.append(f"{len(known)} symbols changed by {signed(net)} USD: known")
         second = Text("  in the air  ")
         second.append("; ".join(interval(each) for each in guess) or "nothing")
         return [first, second]

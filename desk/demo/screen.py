@@ -67,6 +67,10 @@ class Show:
         """Print a named fact."""
         self._wrapped(Text(f"  {label:{_LABEL}}", "dim"), Text(words))
 
+    def command(self, words: str) -> None:
+        """Print a command line whole, so that it can be copied wherever the terminal breaks it."""
+        self._console.print(Text(f"  {words}"), soft_wrap=True)
+
     def verdict(self, row: BatchRow, orders: int) -> None:
         """Say what became of a batch."""
         outcome = f", outcome {row.outcome}" if row.outcome else ""

@@ -121,6 +121,8 @@ class Stage:
         self.market = Market(dict(EXAMPLE_OPTIONS))
         starts = self.market.days_between(FIRST_START, LAST_START)
         self.start = self.chance.choice(starts)
+        self.played: dict[str, str] = {}
+        """Which scene each batch belongs to, by its number."""
 
     def build(self) -> PaperExchange:
         """Make the exchange's books, with the first deposit in them."""

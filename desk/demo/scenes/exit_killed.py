@@ -12,7 +12,7 @@ import anyio
 
 from brokers.paper import PaperExchange
 from brokers.venue import OrderStatus
-from desk.demo.follow import books_agree, follow, report_of
+from desk.demo.follow import books_agree, follow, report_of, show_standing
 from desk.demo.progress import interval
 from desk.demo.report import Checks, SceneReport
 from desk.demo.screen import Show, Watch
@@ -53,7 +53,9 @@ async def play(stage: Stage, show: Show) -> SceneReport:
             seen = await _watched(history, exchange, process, watch, seen, before + count)
             process.kill()
             process.wait()
-            await _told(history, watch, seen)
+            # Read anew: what the process had committed last may not have been announced any more.
+            async with History(stage.home.store) as afterwards:
+                await _told(afterwards, watch, seen)
     if process.returncode != -signal.SIGKILL:
         raise Spoilt(_why_it_ended(stage.home, process))
     saga = watch.progress.saga
@@ -87,7 +89,8 @@ async def play(stage: Stage, show: Show) -> SceneReport:
         )
         checks.that(not held.keys() & set(symbols), "none of them is held any more")
         checks.that(await books_agree(house), "holdings and cash are what the exchange's books say")
-        show.fact("exposure", f"{len(held)} positions are held as before; {POSITIONS} are closed")
+        stage.played[batch_id] = "3"
+        await show_standing(house, show)
         return await report_of(house, "exit_killed", batch_id, checks, show)
 
 

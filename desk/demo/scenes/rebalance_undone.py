@@ -2,7 +2,7 @@
 
 from brokers.orders import Side
 from brokers.paper import Fault, FaultRule
-from desk.demo.follow import books_agree, follow, report_of
+from desk.demo.follow import books_agree, follow, report_of, show_standing
 from desk.demo.report import Checks, SceneReport
 from desk.demo.screen import Show, dollars
 from desk.demo.stage import Stage, open_house
@@ -46,6 +46,7 @@ async def play(stage: Stage, show: Show) -> SceneReport:
         batch_id = await main.rebalance(stage.weights, stage.terms)
         saga = await follow(house, show, batch_id)
         await house.exchange.script()
+        stage.played[batch_id] = "2"
         undone = [step for step in saga.steps if step.undo]
         cost = total(step.undo_cost for step in undone)
         lost = minus(cash, await main.cash())
@@ -54,6 +55,7 @@ async def play(stage: Stage, show: Show) -> SceneReport:
             f"{dollars(cost)} to undo {len(undone)} legs: fees both ways, and 2 basis points of "
             "slippage each way",
         )
+        await show_standing(house, show)
         checks.that(saga.state is SagaState.ROLLED_BACK, "the batch is ROLLED_BACK")
         checks.that(len(undone) == refused, f"all {refused} filled legs were undone, and no other")
         checks.that(_newest_first(saga), "they were undone newest first")

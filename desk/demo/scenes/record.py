@@ -1,5 +1,7 @@
 """Scene 5: what the history says of all that, and where the picture of each batch lies."""
 
+from typing import Final
+
 from brokers.paper import PaperExchange
 from desk.demo.follow import orders_of
 from desk.demo.report import Checks, SceneReport
@@ -10,8 +12,19 @@ from saga.diagrams import saga_way_svg
 from saga.history import History
 from saga.machine import SAGA_ENDS
 
-_NARROW = 80
-"""A table on a screen that is narrower has the columns that fit into 60."""
+_WIDE: Final = 90
+"""A table on a screen that is narrower has only the columns that fit into 60."""
+
+_COLUMNS: Final = (
+    Column("batch_id", "Batch"),
+    Column("scene", "Scene"),
+    Column("status", "Status"),
+    Column("state", "State"),
+    Column("trades", "Trades", right=True),
+    Column("orders", "Orders", right=True),
+    Column("undo_cost", "Undo cost", right=True),
+)
+_FEW_COLUMNS: Final = tuple(c for c in _COLUMNS if c.name not in ("state", "trades", "undo_cost"))
 
 
 async def play(stage: Stage, show: Show) -> SceneReport:
@@ -37,6 +50,7 @@ async def play(stage: Stage, show: Show) -> SceneReport:
             rows.append(
                 {
                     "batch_id": batch.batch_id,
+                    "scene": stage.played.get(batch.batch_id),
                     "status": batch.status,
                     "state": batch.state,
                     "trades": batch.total_trades,
@@ -44,13 +58,7 @@ async def play(stage: Stage, show: Show) -> SceneReport:
                     "undo_cost": batch.undo_cost,
                 }
             )
-    columns = [Column("batch_id", "Batch"), Column("status", "Status")]
-    if show.width >= _NARROW:
-        columns.append(Column("state", "State"))
-    columns += [Column("trades", "Trades", True), Column("orders", "Orders", True)]
-    if show.width >= _NARROW:
-        columns.append(Column("undo_cost", "Undo cost", True))
-    show.table(columns, rows)
+    show.table(_COLUMNS if show.width >= _WIDE else _FEW_COLUMNS, rows)
     show.line()
     show.fact("diagrams", f"{len(rows)} pictures, one for each batch: {stage.home.diagrams}")
     checks.that(

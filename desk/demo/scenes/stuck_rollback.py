@@ -6,7 +6,7 @@ from typing import Final
 
 from brokers.orders import Side
 from brokers.paper import Fault, FaultRule
-from desk.demo.follow import books_agree, follow, orders_of, report_of
+from desk.demo.follow import books_agree, follow, orders_of, report_of, show_standing
 from desk.demo.progress import count
 from desk.demo.report import Checks, SceneReport
 from desk.demo.screen import Show, dollars
@@ -82,6 +82,13 @@ async def play(stage: Stage, show: Show) -> SceneReport:
         show.line()
         by_hand = await _resolve(house, saga, show)
         cost = minus(saga.undo_cost, plus(by_hand, total(_paid(saga.steps[p]) for p in stuck)))
+        stage.played[batch_id] = "4"
+        show.fact(
+            "it cost",
+            f"{dollars(saga.undo_cost)} by the saga, "
+            f"{dollars(minus(cost, saga.undo_cost))} by hand",
+        )
+        await show_standing(house, show)
         checks.that(await main.holdings() == holdings, "every holding is exactly what it was")
         checks.that(
             minus(cash, await main.cash()) == cost,
@@ -123,7 +130,8 @@ def _show_residual(residual: tuple[Exposure, ...], show: Show) -> None:
 def _in_words(each: Exposure) -> str:
     if each.low != each.high:
         return f"{count(each.low)} to {count(each.high)} shares: an interval, NOT known"
-    shares = f"{count(each.low)} shares, known"
+    sign = "+" if each.low > 0 else ""
+    shares = f"{sign}{count(each.low)} shares, known"
     if each.price is None:
         return shares
     worth = dollars(times(each.low, each.price))
@@ -181,6 +189,7 @@ def _paid(step: Step) -> Decimal:
 async def _trades_again(house: House, symbol: str, stage: Stage, checks: Checks) -> str:
     batch_id = await house.main.buy(symbol, SMALL, terms=stage.terms)
     row = await house.main.wait(batch_id)
+    stage.played[batch_id] = "4"
     checks.that(row.state == SagaState.COMPLETED, "the portfolio trades again")
     orders = await orders_of(house.exchange, [batch_id])
     return f"{row.state}, {orders} order, {batch_id}"
