@@ -22,6 +22,9 @@ from saga.views import BatchRow, TradeResult, TradeRow
 
 _RESULT = TypeAdapter(TradeResult)
 
+MAX_TRADES_SHOWN = 200
+"""Most trades of a batch that a person is shown at once."""
+
 TRADE_COLUMNS = (
     Column("number", "#", right=True),
     Column("what", "trade"),
@@ -126,8 +129,12 @@ def show(report: Report, screen: Screen) -> None:
     screen.text(heading + Text(f"  {row.state}{', paused' if row.paused else ''}  PAPER"))
     screen.pairs(_facts(report))
     screen.text()
-    screen.table(TRADE_COLUMNS, [trade_line(trade, report) for trade in report.trades])
-    for trade in report.trades:
+    shown = report.trades[:MAX_TRADES_SHOWN]
+    screen.table(TRADE_COLUMNS, [trade_line(trade, report) for trade in shown])
+    if len(report.trades) > len(shown):
+        more = len(report.trades) - len(shown)
+        screen.text(f"and {more} more: `saga show {row.batch_id} --output csv` has them all")
+    for trade in shown:
         if trade.error:
             what = report.saga.steps[trade.position].directive.describe()
             screen.text(f"{trade.position + 1}. {what}: {trade.error}")

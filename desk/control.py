@@ -91,6 +91,9 @@ async def serving(
             tasks.start_soon(listener.serve, serve_one)
             yield
             tasks.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        # What the block raised shall reach its caller as it is.
+        raise (group.exceptions[0] if len(group.exceptions) == 1 else group) from None
     finally:
         with anyio.CancelScope(shield=True):
             await listener.aclose()

@@ -184,6 +184,8 @@ def configure(home: Path | None, config: Path | None) -> Configured:
     """
     environment = os.environ
     folder, folder_source = _folder(home, environment)
+    if folder.exists() and not folder.is_dir():
+        raise InvalidInput(f"home {folder} ({folder_source}) is no folder; name another one")
     path, named = _file(config, environment, folder)
     in_file = _read_toml(path, named=named)
     _refuse_unknown_variables(environment)

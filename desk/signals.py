@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Final, NoReturn
+from typing import Final
 
 import anyio
 
@@ -19,21 +19,6 @@ SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 class Interrupted(Exception):
     """A signal came, and the work has left cleanly."""
-
-
-def raise_on_sigterm() -> None:
-    """Let SIGTERM do what SIGINT does, for as long as no event loop hears them."""
-
-    def interrupt(*_: object) -> NoReturn:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
-
-
-def ignore_from_now_on() -> None:
-    """The exit status is known: nothing that comes now may change it."""
-    for each in SIGNALS:
-        signal.signal(each, signal.SIG_IGN)
 
 
 async def until_signal(

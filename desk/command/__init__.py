@@ -1,20 +1,31 @@
 """The `saga` command. Whatever happens in it ends in an exit status and at most one sentence.
 
-`run` is made to be light: nothing is loaded before it is certain that an interruption, at any
+This module is made to be light: nothing is loaded before it is certain that an interruption, at any
 moment, is heard as one.
 """
 
-from desk.signals import ignore_from_now_on, raise_on_sigterm
+import signal
+from typing import Final, NoReturn
+
+_INTERRUPTED: Final = 130
+"""`desk.exit_codes.ExitCode.INTERRUPTED`, which is not loaded yet."""
 
 
 def run() -> int:
     """Run the command with the process's arguments, and return its exit status."""
-    raise_on_sigterm()
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         from desk.command.app import run_app
 
-        code = run_app()
+        code = int(run_app())
     except KeyboardInterrupt:
-        code = 130
-    ignore_from_now_on()
+        code = _INTERRUPTED
+    # The exit status is known: nothing that comes now may change it.
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
     return code
+
+
+def _interrupt(*_: object) -> NoReturn:
+    """Do what SIGINT does, for as long as no event loop hears the signals."""
+    raise KeyboardInterrupt

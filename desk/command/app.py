@@ -62,7 +62,7 @@ def _begin(
     context.obj = Given(home, config)
 
 
-def _demo(context: typer.Context) -> None:
+def _demo(context: typer.Context) -> object:
     """Play the five scenes on real prices, in half a minute.
 
     Example: saga demo --seed 7
@@ -71,7 +71,7 @@ def _demo(context: typer.Context) -> None:
 
     demo_app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
     demo_app.command()(demo)
-    typer.main.get_command(demo_app).main(
+    return typer.main.get_command(demo_app).main(
         args=context.args, prog_name="saga demo", standalone_mode=False, obj=context.obj
     )
 
@@ -130,7 +130,7 @@ def _invoke() -> int:
             raise
         context = getattr(error, "ctx", None)
         path = context.command_path if context is not None else "saga"
-        sentence = error.format_message().rstrip(".")
+        sentence = error.format_message().rstrip(".").replace("Value error, ", "")
         Screen(Format.TABLE).complain(f"{sentence}; `{path} --help` says what there is")
         return ExitCode.USAGE
     return result if isinstance(result, int) else ExitCode.DONE

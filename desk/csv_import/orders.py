@@ -78,11 +78,11 @@ def read_orders(data: bytes, source: str, *, lot: Decimal | None = None) -> Impo
     header = next(rows)
     names = checked_header(header, source)
     layout = layout_of(names)
-    body = _bounded(rows, source)
-    if layout is None:
-        names = _own_columns(header, names, source)
-        return ImportedOrders(_own_orders(body, names, source, lot), (), "symbol, side, quantity")
-    return _export(body, names, layout, source, lot)
+    if layout is not None:
+        return _export(_bounded(rows, source), names, layout, source, lot)
+    names = _own_columns(header, names, source)
+    orders = _own_orders(_bounded(rows, source), names, source, lot)
+    return ImportedOrders(orders, (), "symbol, side, quantity")
 
 
 def _bounded(rows: Iterable[Row], source: str) -> list[Row]:

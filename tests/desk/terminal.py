@@ -1,0 +1,160 @@
+"""The command as its users run it: a real process, with real streams and real signals."""
+
+import fcntl
+import json
+import os
+import pty
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+REPOSITORY = Path(__file__).parents[2]
+EXAMPLES = REPOSITORY / "examples"
+SAGA = (sys.executable, "-m", "desk")
+LONGEST_SECONDS = 60.0
+"""Nothing here takes so long; a test that would is broken."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a finished command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def data(self) -> Any:
+        """The one JSON value on stdout."""
+        return json.loads(self.out)
+
+
+def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return an environment without settings of the person who runs the tests."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("SAGA_", "NO_COLOR"))}
+    kept |= {"PYTHONPATH": str(REPOSITORY), "PYTHONUTF8": "1", "USER": "tester", **(more or {})}
+    return kept
+
+
+@dataclass(frozen=True)
+class Desk:
+    """One desk's folder, and how to run the command on it."""
+
+    home: Path
+
+    def run(
+        self,
+        *arguments: str | Path,
+        text: str | bytes = b"",
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> Done:
+        """Run the command to its end."""
+        done = subprocess.run(
+            [*SAGA, *map(str, arguments)],
+            input=text.encode() if isinstance(text, str) else text,
+            capture_output=True,
+            env=environment({"SAGA_HOME": str(self.home), **(env or {})}),
+            cwd=cwd,
+            timeout=LONGEST_SECONDS,
+            check=False,
+        )
+        return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def start(self, *arguments: str | Path, env: Mapping[str, str] | None = None) -> "Running":
+        """Start the command, and do not wait for it."""
+        process = subprocess.Popen(
+            [*SAGA, *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment({"SAGA_HOME": str(self.home), **(env or {})}),
+        )
+        return Running(process, self)
+
+    def batches(self) -> list[dict[str, Any]]:
+        """Return the trading batches, the latest first."""
+        if not (self.home / "saga.db").exists():
+            return []
+        listed = self.run("list", "--portfolio", "main", "--json")
+        found: list[dict[str, Any]] = listed.data["batches"]
+        return found
+
+    def on_terminal(self, *arguments: str | Path, width: int, typed: str = "") -> tuple[int, str]:
+        """Run the command on a pseudo-terminal; return its status and what the screen got."""
+        master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, width, 0, 0))
+        process = subprocess.Popen(
+            [*SAGA, *map(str, arguments)],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=environment({"SAGA_HOME": str(self.home), "TERM": "xterm-256color"}),
+            start_new_session=True,
+        )
+        os.close(slave)
+        if typed:
+            os.write(master, typed.encode())
+        seen = b""
+        while True:
+            try:
+                part = os.read(master, 65_536)
+            except OSError:  # the last one has left
+                break
+            if not part:
+                break
+            seen += part
+        os.close(master)
+        return process.wait(LONGEST_SECONDS), seen.decode()
+
+
+@dataclass(frozen=True)
+class Running:
+    """A command that runs."""
+
+    process: "subprocess.Popen[bytes]"
+    desk: Desk
+
+    def until(self, is_so: Callable[[list[dict[str, Any]]], bool]) -> dict[str, Any]:
+        """Wait until something can be said of the listed batches; return the latest one."""
+        end = time.monotonic() + LONGEST_SECONDS
+        while time.monotonic() < end:
+            batches = self.desk.batches()
+            if batches and is_so(batches):
+                return batches[0]
+            assert self.process.poll() is None, self.finish()
+        raise AssertionError(f"it never came to that: {self.desk.batches()}")
+
+    def until_said(self, words: str) -> str:
+        """Wait until the words stand on stderr, and return what stood there."""
+        stream: IO[bytes] | None = self.process.stderr
+        assert stream is not None
+        said = b""
+        while words.encode() not in said:
+            line = stream.readline()
+            assert line, f"it ended without saying {words!r}: {said.decode()}"
+            said += line
+        return said.decode()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to this process alone."""
+        self.process.send_signal(number)
+
+    def finish(self) -> Done:
+        """Wait for the end."""
+        out, err = self.process.communicate(timeout=LONGEST_SECONDS)
+        return Done(self.process.returncode, out.decode(), err.decode())
+
+
+def orders_csv(path: Path, *orders: tuple[str, str, int]) -> Path:
+    """Write a CSV file of symbol, side and quantity."""
+    lines = ["symbol,side,quantity", *(f"{s},{side},{q}" for s, side, q in orders)]
+    path.write_text("\n".join(lines) + "\n")
+    return path

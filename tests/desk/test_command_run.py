@@ -1,0 +1,222 @@
+"""`saga run` as a user meets it: files, streams, exit statuses, dry runs."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.desk.terminal import EXAMPLES, REPOSITORY, Desk, orders_csv
+
+
+@pytest.mark.requirement("T4", "B4", "B5")
+def test_a_csv_file_becomes_a_batch_that_is_done(desk: Desk, orders: Path) -> None:
+    done = desk.run("run", orders, "--json")
+
+    assert done.code == 0, done.err
+    assert done.data["batch"]["status"] == "success"
+    assert done.data["account"] == "PAPER"
+    assert [trade["done"] for trade in done.data["trades"]] == ["50", "10"]
+    assert done.data["metadata"] == {"source": "two orders.csv"}
+    assert "New PAPER account" in done.err
+    assert "No real money is traded" in done.err
+
+
+@pytest.mark.requirement("B1", "B2")
+def test_people_get_a_table_on_stdout_and_progress_on_stderr(desk: Desk, orders: Path) -> None:
+    done = desk.run("run", orders)
+
+    assert done.code == 0
+    assert "✓ success" in done.out
+    assert "In place: what this batch has changed of the holdings" in done.out
+    assert "COMPLETED, 2 of 2 trades over" in done.err
+    assert "COMPLETED, 2 of 2" not in done.out
+    assert "\x1b" not in done.out + done.err, "no colour off a terminal"
+
+
+@pytest.mark.requirement("T4")
+def test_orders_come_from_stdin_with_options_that_a_csv_cannot_say(desk: Desk) -> None:
+    options = ("--mode", "SEQUENTIAL", "--priority", "HIGH", "--timeout", "30", "--json")
+    done = desk.run("run", "-", *options, text="symbol,side,quantity\nKO,buy,5\n")
+
+    batch = done.data["batch"]
+    assert (batch["mode"], batch["priority"]) == ("SEQUENTIAL", "HIGH")
+    assert batch["deadline"] is not None
+
+
+@pytest.mark.requirement("T4")
+def test_json_comes_from_stdin_as_well(desk: Desk) -> None:
+    batch = {
+        "execution_mode": "ATOMIC",
+        "directives": [{"kind": "buy", "directive_id": "EXE_1", "symbol": "KO", "quantity": "5"}],
+    }
+
+    done = desk.run("run", "-", "--json", text=json.dumps(batch))
+
+    assert done.code == 0, done.err
+    assert done.data["batch"]["total_trades"] == 1
+
+
+@pytest.mark.requirement("E8", "S16")
+def test_the_same_file_with_an_id_is_one_saga_however_often_it_is_handed_in(
+    desk: Desk, tmp_path: Path
+) -> None:
+    order = {"kind": "buy", "directive_id": "EXE_1", "symbol": "KO", "quantity": "5"}
+    batch = {
+        "batch_id": "BAT_20261121_093000_k3v9x",
+        "execution_mode": "ATOMIC",
+        "directives": [order],
+    }
+    file = tmp_path / "batch.json"
+    file.write_text(json.dumps(batch))
+
+    first = desk.run("run", file, "--json")
+    again = desk.run("run", file, "--json")
+
+    assert (first.code, again.code) == (0, 0), again.err
+    assert again.data == first.data
+    file.write_text(json.dumps({**batch, "directives": [{**order, "quantity": "6"}]}))
+    other = desk.run("run", file)
+    assert other.code == 2
+    assert "is taken by a batch with other content" in other.err
+
+
+@pytest.mark.requirement("E9")
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "bad.json: "),
+        ("[]", "bad.json: "),
+        ('{"execution_mode":"ATOMIC","directives":[]}', "directives list cannot be empty"),
+        (
+            '{"execution_mode":"ATOMIC","directives":[{"kind":"buy","directive_id":"EXE_1",'
+            '"symbol":"KO","quantity":1.5}]}',
+            "is a float, which is not exact",
+        ),
+        (
+            '{"execution_mode":"ATOMIC","directives":[{"kind":"buy","directive_id":"EXE_1",'
+            '"symbol":"NOPE","quantity":"1"}]}',
+            "symbol 'NOPE' of directive EXE_1 is not listed on paper:PAPER-1",
+        ),
+        (
+            '{"execution_mode":"ATOMIC","directives":[{"kind":"dance","directive_id":"EXE_1"}]}',
+            "dance",
+        ),
+    ],
+)
+def test_bad_input_is_one_sentence_with_status_2_and_nothing_is_stored(
+    desk: Desk, tmp_path: Path, content: str, words: str
+) -> None:
+    file = tmp_path / "bad.json"
+    file.write_text(content)
+
+    done = desk.run("run", file, "--json")
+
+    assert done.code == 2
+    assert words in done.err
+    assert done.out == ""
+    assert "Traceback" not in done.err
+    assert desk.batches() == []
+
+
+@pytest.mark.requirement("O11")
+def test_what_the_portfolio_does_not_hold_is_not_sold(desk: Desk, tmp_path: Path) -> None:
+    file = orders_csv(tmp_path / "sell.csv", ("KO", "sell", 5))
+
+    done = desk.run("run", file)
+
+    assert done.code == 6
+    assert "sells 5 KO at worst, but portfolio 'main' has 0 free" in done.err
+    assert done.err.splitlines()[-1].startswith("saga: ")
+
+
+@pytest.mark.requirement("D5")
+def test_a_dry_run_shows_each_inverse_and_what_a_death_after_each_leg_costs(
+    desk: Desk, orders: Path
+) -> None:
+    done = desk.run("run", orders, "--dry-run", "--json")
+
+    assert done.code == 0, done.err
+    first, second = done.data["legs"]
+    assert (first["leg"], first["inverse"]) == ("buy 50 KO", "sell 50 KO")
+    assert first["after"]["exposure"] == {"KO": "50"}
+    assert second["after"]["exposure"] == {"KO": "50", "PG": "10"}
+    assert second["after"]["exposure_known"] is True
+    assert second["after"]["worst_undo_known"] is False
+    # 50 shares at 62.826, bought 0.5 % dearer and sold 1 % cheaper, and 1.00 of fees each way
+    # (50 shares at 0.005 are less than the least fee of an order).
+    assert first["after"]["worst_undo"] == "49.1195"
+    assert not desk.home.exists(), "a dry run leaves nothing"
+
+
+@pytest.mark.requirement("D5")
+def test_a_dry_run_refuses_what_a_run_would_refuse(desk: Desk, tmp_path: Path) -> None:
+    file = orders_csv(tmp_path / "odd.csv", ("NOPE", "buy", 5))
+
+    done = desk.run("run", file, "--dry-run")
+
+    assert done.code == 2
+    assert "is not listed" in done.err
+
+
+@pytest.mark.requirement("B9")
+def test_a_run_without_a_file_and_without_a_store_says_what_to_give(desk: Desk) -> None:
+    done = desk.run("run")
+
+    assert done.code == 2
+    assert "FILE is missing" in done.err
+    assert not desk.home.exists()
+
+
+@pytest.mark.requirement("T4")
+def test_a_brokers_export_tells_which_rows_were_left_out(desk: Desk) -> None:
+    done = desk.run("run", REPOSITORY / "tests/desk/data/schwab.csv", "--dry-run")
+
+    assert "Schwab: 2 rows are no trade, left out:" in done.err
+    assert "line 4: MoneyLink Transfer" in done.err
+    assert done.code == 2, "these symbols are not listed on the paper exchange"
+
+
+@pytest.mark.requirement("E11", "T16")
+@pytest.mark.parametrize(
+    ("example", "mode", "trades"),
+    [
+        ("emergency_exit", "ATOMIC", 5),
+        ("rebalance", "ATOMIC", 10),
+        ("hedge", "SEQUENTIAL", 2),
+        ("options_spread", "ATOMIC", 4),
+    ],
+)
+def test_an_example_runs_end_to_end_from_its_file(
+    desk: Desk, example: str, mode: str, trades: int
+) -> None:
+    opened = desk.run("run", EXAMPLES / "opening_positions.csv", "--json")
+    assert opened.code == 0, opened.err
+
+    done = desk.run("run", EXAMPLES / f"{example}.json", "--json")
+
+    assert done.code == 0, done.err
+    assert done.data["batch"]["mode"] == mode
+    assert [trade["status"] for trade in done.data["trades"]] == ["success"] * trades
+    checked = desk.run("check", "--json")
+    assert (checked.code, checked.data["findings"]) == (0, [])
+
+
+@pytest.mark.requirement("E11", "T16")
+async def test_twenty_open_orders_are_cancelled_at_once_from_the_file(desk: Desk) -> None:
+    assert desk.run("run", EXAMPLES / "opening_positions.csv").code == 0
+    await _twenty_open_orders(desk)
+
+    done = desk.run("run", EXAMPLES / "bulk_cancel.json", "--json")
+
+    assert done.code == 0, done.err
+    assert [trade["status"] for trade in done.data["trades"]] == ["success"] * 20
+
+
+async def _twenty_open_orders(desk: Desk) -> None:
+    from brokers.paper import PaperExchange
+    from tests.brokers.samples import Side, TimeInForce, request
+
+    exchange = PaperExchange(desk.home / "exchange.db")
+    for number in range(1, 21):
+        key = f"DESK-ORDER-{number:02}"
+        await exchange.place_order(request(key, Side.BUY, 1, "KO", "1.00", TimeInForce.GTC))
