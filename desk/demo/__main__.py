@@ -2,7 +2,8 @@
 
 import sys
 
-from desk.demo.command import main
+from desk.__main__ import main
 
 if __name__ == "__main__":
+    sys.argv.insert(1, "demo")
     sys.exit(main())

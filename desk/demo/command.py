@@ -23,7 +23,7 @@ from desk.demo.screen import Show
 from desk.demo.stage import FAST, WATCHED
 from desk.exit_codes import ExitCode
 from desk.home import Home
-from desk.signals import SIGNALS, raise_on_sigterm
+from desk.signals import SIGNALS
 from saga.errors import InvalidInput
 from saga.wording import shown
 
@@ -74,7 +74,6 @@ def run(*, as_json: bool, seed: str, keep: str | None, fast: bool) -> int:
     except InvalidInput as error:
         Show().line(f"saga: {error}")
         return ExitCode.USAGE
-    raise_on_sigterm()
     report: DemoReport | None
     try:
         report = anyio.run(_until_signal, wish)
@@ -91,17 +90,6 @@ def run(*, as_json: bool, seed: str, keep: str | None, fast: bool) -> int:
         sys.stdout.write(json.dumps(report.as_json()) + "\n")
         sys.stdout.flush()
     return ExitCode.DONE if report.ok else ExitCode.FAILED
-
-
-def main() -> int:
-    """Run the demo alone, without the rest of the command."""
-    app = typer.Typer(add_completion=False)
-    app.command()(demo)
-    try:
-        app(standalone_mode=False)
-    except typer.Exit as end:
-        return end.exit_code
-    return 0
 
 
 async def _until_signal(wish: Wish) -> DemoReport | None:
@@ -129,11 +117,22 @@ async def _until_signal(wish: Wish) -> DemoReport | None:
 def _place(wish: Wish) -> Iterator[Home]:
     """Make the folder: the one that is to be kept, or one that goes away."""
     if wish.keep is not None:
-        wish.keep.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            wish.keep.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise InvalidInput(
+                f"--keep {wish.keep} cannot be made: {error.strerror}; name another folder"
+            ) from None
         yield Home(wish.keep)
         return
-    with tempfile.TemporaryDirectory(prefix="saga-demo-") as folder:
-        yield Home(Path(folder))
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="saga-demo-")
+    except OSError as error:
+        raise InvalidInput(
+            f"no temporary folder can be made: {error.strerror}; set TMPDIR, or use --keep DIR"
+        ) from None
+    with folder as name:
+        yield Home(Path(name))
 
 
 def _stop_speaking() -> None:
