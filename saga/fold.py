@@ -55,6 +55,9 @@ AttemptEvent = (
 )
 """The events that concern one attempt."""
 
+StepEvent = AttemptEvent | StepStuck
+"""The events that concern one step."""
+
 
 def begin(event: Submitted, at: datetime) -> Saga:
     """Return the saga that its first record makes."""
@@ -112,7 +115,14 @@ def apply(saga: Saga, number: int, at: datetime, event: Event) -> None:
         raise NotAllowed(
             f"a record {event.kind!r} may not follow in the journal of {saga.batch_id}"
         )
-    handler(saga, at, event)
+    if isinstance(event, StepEvent):
+        _require(0 <= event.step < len(saga.steps), f"{saga.batch_id} has no step {event.step}")
+        step = saga.steps[event.step]
+        before = step.tally()
+        handler(saga, at, event)
+        saga.tally = saga.tally.moved(before, step.tally())
+    else:  # it moves no step from one count of the tally to another
+        handler(saga, at, event)
     saga.number = number
     saga.updated_at = at
 
@@ -395,7 +405,6 @@ def _deadline_passed(saga: Saga, _: datetime, event: DeadlinePassed) -> None:
 
 
 def _intended(saga: Saga, at: datetime, event: Intended) -> None:
-    _require(0 <= event.step < len(saga.steps), f"{saga.batch_id} has no step {event.step}")
     step = saga.steps[event.step]
     attempts = step.attempts(event.purpose)
     forward = event.purpose is Purpose.FORWARD
@@ -419,8 +428,10 @@ def _intended(saga: Saga, at: datetime, event: Intended) -> None:
         step.life.fire(StepTrigger.SEND if first else StepTrigger.SEND_AGAIN)
         saga.next_unsent = max(saga.next_unsent, event.step + 1)
         saga.retrying.pop(event.step, None)
-    elif step.state is not StepState.COMPENSATING:
-        step.life.fire(StepTrigger.COMPENSATE)
+    else:
+        saga.undo_began = True
+        if step.state is not StepState.COMPENSATING:
+            step.life.fire(StepTrigger.COMPENSATE)
     attempt = AttemptRecord(
         key=key,
         step=event.step,
@@ -537,7 +548,6 @@ def _lost_track(saga: Saga, at: datetime, event: LostTrack) -> None:
 
 def _attempt_of(saga: Saga, event: AttemptEvent) -> AttemptRecord:
     _require_under_way(saga, event)
-    _require(0 <= event.step < len(saga.steps), f"{saga.batch_id} has no step {event.step}")
     attempts = saga.steps[event.step].attempts(event.purpose)
     key = saga.key(event.step, event.purpose, event.number)
     _require(1 <= event.number <= len(attempts), f"attempt {key} was never intended")

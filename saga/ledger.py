@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import Final
 
 from saga.directive import Directive
 from saga.events import CancelRequested, Resolved, Submitted
@@ -102,6 +103,36 @@ def absences(attempts: Sequence[AttemptRecord]) -> int:
     return count
 
 
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many steps of a saga are how far.
+
+    Attributes:
+        processed: they have a final forward outcome.
+        failed: of those, they did not take exactly their whole effect.
+        undone: they have been undone.
+    """
+
+    processed: int = 0
+    failed: int = 0
+    undone: int = 0
+
+    def moved(self, before: "Tally", after: "Tally") -> "Tally":
+        """Return the tally once one step has gone from `before` to `after`."""
+        if before == after:
+            return self
+        return Tally(
+            self.processed - before.processed + after.processed,
+            self.failed - before.failed + after.failed,
+            self.undone - before.undone + after.undone,
+        )
+
+
+_NOT_PROCESSED: Final = frozenset(
+    {StepState.PENDING, StepState.SENDING, StepState.WORKING, StepState.UNKNOWN}
+)
+
+
 @dataclass(slots=True, eq=False)
 class Step:
     """One directive inside a saga.
@@ -156,6 +187,12 @@ class Step:
     def is_whole(self) -> bool:
         """Exactly what was asked took effect."""
         return self.done == self.directive.amount
+
+    def tally(self) -> Tally:
+        """Return what this one step adds to its saga's tally."""
+        processed = self.state not in _NOT_PROCESSED
+        undone = self.state is StepState.COMPENSATED
+        return Tally(int(processed), int(processed and not self.is_whole), int(undone))
 
     def attempts(self, purpose: Purpose) -> list[AttemptRecord]:
         """Return the attempts made for a purpose, oldest first."""
@@ -255,6 +292,8 @@ class Saga:
         to_undo: steps with an effect that is not undone, in the order of their last effect.
         stuck: steps whose undo has failed for good.
         unconfirmed: attempts proven absent that are to be asked for once more before the end.
+        undo_began: at least one compensation was intended.
+        tally: how many steps are how far.
         residual: what was left when the saga became STALE.
     """
 
@@ -280,7 +319,9 @@ class Saga:
     to_undo: dict[int, None] = field(default_factory=dict)
     unconfirmed: dict[str, AttemptRecord] = field(default_factory=dict)
     stuck: dict[int, Step] = field(default_factory=dict)
+    undo_began: bool = False
     undo_cost: Decimal = ZERO
+    tally: Tally = Tally()
     residual: tuple[Exposure, ...] = ()
 
     def __post_init__(self) -> None:

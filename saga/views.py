@@ -13,8 +13,8 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
-from saga.events import CancelRequested, DeadlinePassed, Event, Paused, Started, StepStuck, Unpaused
-from saga.fold import AttemptEvent
+from saga.events import CancelRequested, DeadlinePassed, Event, Paused, Started, Unpaused
+from saga.fold import StepEvent
 from saga.ledger import AttemptState, Saga, Step
 from saga.machine import SAGA_AT_REST, SAGA_ENDS, SagaState, StepState
 from saga.outcome import Exposure, Fill
@@ -168,11 +168,6 @@ class TradeResult:
 def batch_row(saga: Saga) -> BatchRow:
     """Return the batch's view of a saga."""
     outcome = saga_outcome(saga)
-    processed = failed = undone = 0
-    for step in saga.steps:
-        processed += step.state in _PROCESSED
-        failed += step.state in _PROCESSED and not step.is_whole
-        undone += step.state is StepState.COMPENSATED
     at_rest = saga.state in SAGA_AT_REST
     return BatchRow(
         batch_id=saga.batch_id,
@@ -184,9 +179,9 @@ def batch_row(saga: Saga) -> BatchRow:
         exclusion_key=saga.batch.exclusion_key,
         parent_id=saga.batch.parent_id,
         total_trades=len(saga.steps),
-        processed_trades=processed,
-        failed_trades=failed,
-        undone_trades=undone,
+        processed_trades=saga.tally.processed,
+        failed_trades=saga.tally.failed,
+        undone_trades=saga.tally.undone,
         created_at=saga.submitted_at,
         started_at=saga.started_at,
         updated_at=saga.updated_at,
@@ -196,7 +191,7 @@ def batch_row(saga: Saga) -> BatchRow:
         program=saga.submitted.program,
         reason=saga.reason,
         waits_for=None if at_rest else waits_for(saga),
-        undo_cost=saga.undo_cost if any(step.undo for step in saga.steps) else None,
+        undo_cost=saga.undo_cost if saga.undo_began else None,
         residual=_RESIDUAL.dump_json(saga.residual).decode() if saga.residual else None,
     )
 
@@ -230,7 +225,7 @@ def changed_steps(saga: Saga, events: Iterable[Event]) -> Iterable[Step]:
     """Return the steps whose view may differ after these events were applied."""
     positions: dict[int, None] = {}
     for event in events:
-        if isinstance(event, AttemptEvent | StepStuck):
+        if isinstance(event, StepEvent):
             positions[event.step] = None
         elif not isinstance(event, _LEAVES_STEPS_ALONE):
             return saga.steps
@@ -298,12 +293,6 @@ _TRADE_STATUS: Final = {
     StepState.COMPENSATING: TradeStatus.UNDOING,
     StepState.COMPENSATED: TradeStatus.UNDONE,
     StepState.STUCK: TradeStatus.STUCK,
-}
-_PROCESSED: Final = frozenset(StepState) - {
-    StepState.PENDING,
-    StepState.SENDING,
-    StepState.WORKING,
-    StepState.UNKNOWN,
 }
 _LEAVES_STEPS_ALONE: Final = (Started, Paused, Unpaused, CancelRequested, DeadlinePassed)
 _RESIDUAL: Final = TypeAdapter(tuple[Exposure, ...])
