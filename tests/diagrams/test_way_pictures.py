@@ -6,7 +6,6 @@ from decimal import Decimal
 from xml.etree import ElementTree as ET
 
 import pytest
-from journals import BATCH_ID, FORWARD, UNDO, Journal
 
 from saga.diagrams import saga_way_mermaid, saga_way_svg
 from saga.diagrams.way import MAX_INCIDENTS_SHOWN, MAX_MOMENTS_SHOWN, MAX_STEPS_SHOWN, way_of
@@ -28,6 +27,7 @@ from saga.events import (
 from saga.machine import SAGA_TRANSITIONS
 from saga.outcome import Exposure
 from saga.store.protocol import JournalRecord
+from tests.diagrams.journals import BATCH_ID, FORWARD, UNDO, Journal
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = (

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from trading_desk import Desk
+
+from tests.engine.trading_desk import Desk
 
 
 @pytest.fixture

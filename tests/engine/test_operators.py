@@ -6,7 +6,6 @@ from typing import TypedDict
 
 import anyio
 import pytest
-from trading_desk import Desk, batch, buy
 
 from brokers.paper import Fault, FaultRule
 from saga.errors import InvalidInput, NoSuchBatch, NotAllowed
@@ -15,6 +14,7 @@ from saga.ids import Purpose
 from saga.model import ExecutionMode
 from saga.orchestrator import Orchestrator
 from saga.policy import FailurePolicy
+from tests.engine.trading_desk import Desk, batch, buy
 
 
 class _Who(TypedDict):

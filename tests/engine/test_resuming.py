@@ -5,7 +5,6 @@ from decimal import Decimal
 
 import anyio
 import pytest
-from trading_desk import Desk, batch, buy
 
 from brokers import Buy, Sell
 from brokers.paper import Fault, FaultRule
@@ -13,6 +12,7 @@ from saga.errors import Quarantined, StoreHeld
 from saga.events import Resumed
 from saga.orchestrator import Orchestrator
 from saga.store.sqlite import SqliteStore
+from tests.engine.trading_desk import Desk, batch, buy
 
 
 @pytest.mark.requirement("D6", "D7", "B11", "T15")

@@ -5,7 +5,6 @@ from decimal import Decimal
 
 import anyio
 import pytest
-from trading_desk import Desk, batch, buy, sell
 
 from brokers.paper import Fault, FaultRule
 from saga.errors import AdmissionRefused, BatchConflict, InvalidInput, NoSuchBatch, NotServed
@@ -15,6 +14,7 @@ from saga.model import Batch, ExecutionMode
 from saga.policy import FailurePolicy, OnFailure
 from saga.store.protocol import JournalRecord
 from saga.views import BatchRow, BatchStatus
+from tests.engine.trading_desk import Desk, batch, buy, sell
 
 
 @pytest.mark.requirement("D4", "B4", "B5", "O2", "E3")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import pytest
-from batch_samples import NOON, a_batch, a_trade, batch_id, write_store
 
 from saga.directive import Directive, directive_kind
 from saga.errors import InvalidInput, NoSuchBatch, Quarantined
@@ -21,6 +20,7 @@ from saga.store.bridge import InlineBridge
 from saga.store.protocol import Append, Change
 from saga.store.sqlite import SqliteStore
 from saga.views import TradeResult, TradeRow
+from tests.history.batch_samples import NOON, a_batch, a_trade, batch_id, write_store
 
 
 @directive_kind

@@ -11,7 +11,14 @@ from random import Random
 from typing import Any, Final
 
 import pytest
-from batch_samples import (
+
+from saga.history import History
+from saga.model import ExecutionMode, Priority
+from saga.query import BatchQuery, BatchSort
+from saga.store import sqlite_history
+from saga.store.bridge import InlineBridge
+from saga.views import BatchRow, BatchStatus
+from tests.history.batch_samples import (
     KEYS,
     NOON,
     STATUS_AND_STATE,
@@ -22,13 +29,6 @@ from batch_samples import (
     drawn,
     write_store,
 )
-
-from saga.history import History
-from saga.model import ExecutionMode, Priority
-from saga.query import BatchQuery, BatchSort
-from saga.store import sqlite_history
-from saga.store.bridge import InlineBridge
-from saga.views import BatchRow, BatchStatus
 
 MADE: Final = drawn(150)
 NUMBER: Final = {row.batch_id: number for number, (row, _) in enumerate(MADE, start=1)}

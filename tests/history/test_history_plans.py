@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from batch_samples import NOON, a_batch, a_trade, batch_id, drawn, write_store
 
 from saga.query import BatchQuery, BatchSort, Key
 from saga.store import journal, sqlite_history
 from saga.store.rows import microseconds
 from saga.views import BatchRow
+from tests.history.batch_samples import NOON, a_batch, a_trade, batch_id, drawn, write_store
 
 FILTERS: Final[dict[str, dict[str, Any]]] = {
     "status": {"statuses": ("success", "failed")},

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import anyio
 import pytest
-from batch_samples import NOON, a_batch, a_trade, batch_id, write_store
 
 from saga.errors import StoreError, StoreUnusable
 from saga.history import History
 from saga.store import database, schema
 from saga.store.migration import migrate
 from saga.store.sqlite import SqliteStore
+from tests.history.batch_samples import NOON, a_batch, a_trade, batch_id, write_store
 
 OTHER_PROCESS = """
 import sys, anyio

@@ -5,7 +5,6 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from house import AT_ONCE, House, books_equal_the_exchanges, is_stale, open_house
 
 from brokers.paper import Fault, FaultRule
 from brokers.register import OperationStatus
@@ -14,6 +13,7 @@ from portfolio.register import undo_batch_id
 from saga.errors import NoSuchBatch
 from saga.ids import Purpose
 from saga.model import ExecutionMode
+from tests.portfolio.house import AT_ONCE, House, books_equal_the_exchanges, is_stale, open_house
 
 
 async def bought(house: House, quantity: int = 100) -> str:

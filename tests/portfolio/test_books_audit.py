@@ -8,13 +8,13 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from house import AT_ONCE, House, books_equal_the_exchanges, open_house
 
 from brokers.paper import Fault, FaultRule, conservation_errors
 from portfolio import books_errors, reconcile
 from portfolio.errors import CannotPlan, InsufficientCash
 from saga.events import Adjustment
 from saga.ids import Purpose
+from tests.portfolio.house import AT_ONCE, House, books_equal_the_exchanges, open_house
 
 SYMBOLS = ("AAPL", "KO", "PG", "WMT", "XOM")
 ROUNDS = 6

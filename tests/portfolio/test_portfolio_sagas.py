@@ -7,7 +7,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from house import AT_ONCE, CASH, House, books_equal_the_exchanges, is_stale, open_house
 
 from brokers.orders import Side
 from brokers.paper import Fault, FaultRule
@@ -28,6 +27,14 @@ from saga.errors import InvalidInput
 from saga.events import Adjustment
 from saga.ids import Purpose
 from saga.model import Batch, ExecutionMode
+from tests.portfolio.house import (
+    AT_ONCE,
+    CASH,
+    House,
+    books_equal_the_exchanges,
+    is_stale,
+    open_house,
+)
 
 LATER = date(2020, 6, 1)
 SOME = {"AAPL": Fraction(1, 2), "KO": Fraction(1, 4), "PG": Fraction(1, 4)}

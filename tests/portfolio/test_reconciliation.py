@@ -4,7 +4,6 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from house import AT_ONCE, House, open_house
 
 from brokers.orders import Side
 from brokers.paper import Fault, FaultRule
@@ -12,6 +11,7 @@ from brokers.venue import OrderRequest
 from portfolio import Difference, Origin, Reconciliation, reconcile
 from saga.events import Adjustment
 from saga.ids import Purpose
+from tests.portfolio.house import AT_ONCE, House, open_house
 
 
 async def compared(house: House) -> Reconciliation:
