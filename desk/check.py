@@ -284,9 +284,12 @@ def _order_was_intended(order: BookedOrder, sagas: dict[str, Saga]) -> Iterator[
 async def _reconciled(reader: SqliteReader, exchange: PaperExchange) -> list[Finding]:
     """S10: what the portfolios' books say is what the broker says."""
     try:
-        found = await reconcile(reader, exchange)
+        names = await reader.read(read_names)
     except StoreError:
-        return []  # a store without portfolios
+        return []  # a store that never knew portfolios
+    if not names:
+        return []  # the account's cash is in no books as yet
+    found = await reconcile(reader, exchange, names)
     return [
         *(_unbooked(each) for each in found.unbooked if _is_wrong(each)),
         *(

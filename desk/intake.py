@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from brokers.orders import Order
 from desk.csv_import import SkippedRow, read_orders
-from portfolio.naming import exclusion_key
+from portfolio.naming import KEY_PREFIX, exclusion_key
 from saga.errors import InvalidInput
 from saga.model import MAX_BATCH_BYTES, Batch, ExecutionMode, Priority, parse_batch
 from saga.wording import explain
@@ -130,7 +130,7 @@ def for_portfolio(batch: Batch, asked: str | None, default: str) -> Batch:
         default: the portfolio of the settings.
 
     Raises:
-        InvalidInput: it has another key already.
+        InvalidInput: it has another key already, or one that is no portfolio's.
     """
     if not orders_of(batch):
         # What only cancels orders must not wait for the very batch that holds the portfolio.
@@ -139,6 +139,11 @@ def for_portfolio(batch: Batch, asked: str | None, default: str) -> Batch:
     if key is None:
         key = exclusion_key(asked or default)
         return batch.model_copy(update={"exclusion_key": key})
+    if not key.startswith(KEY_PREFIX):
+        raise InvalidInput(
+            f"exclusion_key {key!r} of batch {batch.batch_id} names no portfolio, so that its "
+            f"trades would be in no books; leave it out, or write {exclusion_key(default)!r}"
+        )
     if asked is not None and key != exclusion_key(asked):
         raise InvalidInput(
             f"--portfolio {asked} contradicts exclusion_key {key!r} of batch {batch.batch_id}; "

@@ -118,6 +118,19 @@ def test_bad_input_is_one_sentence_with_status_2_and_nothing_is_stored(
     assert desk.batches() == []
 
 
+@pytest.mark.requirement("S10")
+def test_a_batch_that_would_trade_beside_the_books_is_refused(desk: Desk, tmp_path: Path) -> None:
+    order = {"kind": "buy", "directive_id": "EXE_1", "symbol": "KO", "quantity": "5"}
+    batch = {"execution_mode": "ATOMIC", "directives": [order], "exclusion_key": "mine"}
+    file = tmp_path / "batch.json"
+    file.write_text(json.dumps(batch))
+
+    done = desk.run("run", file)
+
+    assert done.code == 2
+    assert "names no portfolio, so that its trades would be in no books" in done.err
+
+
 @pytest.mark.requirement("O11")
 def test_what_the_portfolio_does_not_hold_is_not_sold(desk: Desk, tmp_path: Path) -> None:
     file = orders_csv(tmp_path / "sell.csv", ("KO", "sell", 5))
@@ -142,9 +155,9 @@ def test_a_dry_run_shows_each_inverse_and_what_a_death_after_each_leg_costs(
     assert second["after"]["exposure"] == {"KO": "50", "PG": "10"}
     assert second["after"]["exposure_known"] is True
     assert second["after"]["worst_undo_known"] is False
-    # 50 shares at 62.826, bought 0.5 % dearer and sold 1 % cheaper, and 1.00 of fees each way
-    # (50 shares at 0.005 are less than the least fee of an order).
-    assert first["after"]["worst_undo"] == "49.1195"
+    # 50 shares at 62.826, bought 0.5 % dearer and sold 1 % cheaper: 47.1195; and fees of
+    # 0.005 a share and 1 an order, each way: 2.50.
+    assert first["after"]["worst_undo"] == "49.6195"
     assert not desk.home.exists(), "a dry run leaves nothing"
 
 
