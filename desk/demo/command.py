@@ -72,13 +72,14 @@ def run(*, as_json: bool, seed: str, keep: str | None, fast: bool) -> int:
     try:
         wish = Wish(as_json, _seed(seed), _folder(keep), fast)
     except InvalidInput as error:
-        Show().line(f"saga: {error}")
-        return ExitCode.USAGE
+        return _refused(error)
     report: DemoReport | None
     try:
         report = anyio.run(_until_signal, wish)
     except KeyboardInterrupt:
         report = None
+    except InvalidInput as error:
+        return _refused(error)
     except BrokenPipeError:
         _stop_speaking()
         return ExitCode.FAILED
@@ -133,6 +134,11 @@ def _place(wish: Wish) -> Iterator[Home]:
         ) from None
     with folder as name:
         yield Home(Path(name))
+
+
+def _refused(error: InvalidInput) -> ExitCode:
+    Show().line(f"saga: {error}")
+    return ExitCode.USAGE
 
 
 def _stop_speaking() -> None:
