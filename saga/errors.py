@@ -57,7 +57,15 @@ class AdmissionRefused(SagaError):
 
 
 class Quarantined(SagaError):
-    """This saga's journal cannot be read or trusted; it is set aside, and the others run."""
+    """This saga's journal cannot be read or trusted; it is set aside, and the others run.
+
+    Attributes:
+        sequence: the global sequence number of the record that cannot be read, where one is known.
+    """
+
+    def __init__(self, message: str, sequence: int | None = None) -> None:
+        super().__init__(message)
+        self.sequence = sequence
 
 
 class StoreError(SagaError):

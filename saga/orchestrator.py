@@ -460,12 +460,26 @@ class Orchestrator:
         """Yield every durable record behind a sequence number, without gaps, as they come.
 
         Ends when the engine is left. Take it up again with the last sequence number that was seen.
+        A record that cannot be read is passed over, and logged, when all sagas are asked for.
+
+        Raises:
+            Quarantined: a record of the one saga that is asked for cannot be read.
         """
         while True:
             pulse = self._pulse
-            async for record in self.store.records(after=after, batch_id=batch_id):
-                after = record.sequence
-                yield record
+            try:
+                async for record in self.store.records(after=after, batch_id=batch_id):
+                    after = record.sequence
+                    yield record
+            except Quarantined as error:
+                if batch_id is not None or error.sequence is None:
+                    raise
+                _LOG.error("passed over: %s", error)  # S18: one saga's record stops no other's
+                after = error.sequence
+                continue
+            except StoreError:
+                if self._open:
+                    raise
             if not self._open:
                 return
             await pulse.wait()

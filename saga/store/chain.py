@@ -77,7 +77,8 @@ def as_record(batch_uid: str, stored: StoredRecord) -> JournalRecord:
     except InvalidInput as error:
         raise Quarantined(
             f"record {stored.number} of batch {batch_uid} (sequence {stored.sequence}) cannot be "
-            f"read: {error}"
+            f"read: {error}",
+            stored.sequence,
         ) from error
     return JournalRecord(
         stored.sequence, batch_uid, stored.number, instant(stored.at), event, stored.digest

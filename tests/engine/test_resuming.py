@@ -125,6 +125,10 @@ async def test_a_directive_kind_that_is_not_registered_stops_that_saga_alone(
         async with desk.engine() as engine:
             with pytest.raises(Quarantined, match="'buy'"):
                 await engine.wait(stopped.batch_id)
+            with pytest.raises(Quarantined):
+                await anext(engine.events(batch_id=stopped.batch_id))
+            seen = await anext(engine.events())  # the others' records are still told
+            assert (seen.sequence, seen.event.kind) == (2, "started")
     assert Buy.model_fields["kind"].default == "buy"
     async with desk.engine() as engine:  # with the kind back, the saga is taken up again
         await engine.cancel(stopped.batch_id, by="alice", reason="enough")
