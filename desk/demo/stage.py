@@ -17,6 +17,7 @@ from typing import Final
 
 from brokers.orders import Side
 from brokers.paper import EXAMPLE_OPTIONS, Market, PaperExchange, PaperSettings
+from brokers.venue import Idempotency
 from desk.home import PORTFOLIO, Home
 from portfolio import (
     Allowance,
@@ -127,6 +128,8 @@ class Stage:
     def build(self) -> PaperExchange:
         """Make the exchange's books, with the first deposit in them."""
         settings = PaperSettings(
+            # It would take the same order twice: nothing but the engine's own care prevents that.
+            idempotent=Idempotency.NONE,
             slippage_basis_points=_BASIS_POINTS_WORSE,
             fee_per_unit=_FEE_PER_UNIT,
             fee_minimum=_FEE_MINIMUM,

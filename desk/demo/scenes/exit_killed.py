@@ -42,7 +42,8 @@ async def play(stage: Stage, show: Show) -> SceneReport:
         3,
         "Emergency exit, killed",
         f"PAPER. A process of its own sells {POSITIONS} positions as one ATOMIC batch. After "
-        f"{count} orders it is killed with SIGKILL: it can tidy up nothing.",
+        f"{count} orders it is killed with SIGKILL: it can tidy up nothing. The exchange would take "
+        "an order twice if it were sent twice.",
     )
     checks = Checks()
     exchange = PaperExchange(stage.home.exchange)
