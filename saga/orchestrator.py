@@ -504,7 +504,8 @@ class Orchestrator:
         self._admit()
 
     def _admit(self) -> None:
-        if self._open:
+        # Until all that is unfinished is taken up, nobody knows which keys are held.
+        if self._open and not self._to_resume:
             for batch_id in self._admission.admit():
                 self._runners[batch_id].admit()
 
@@ -582,6 +583,7 @@ class Orchestrator:
                 _LOG.warning("resuming goes on in %s s: %s", wait.total_seconds(), error)
                 await self._clock.sleep_until(self._clock.now() + wait)
                 wait = min(wait * 2, LONGEST_RESUME_WAIT)
+        self._admit()
 
     async def _resume(self, batch_id: str) -> None:
         try:

@@ -2,6 +2,7 @@
 
 import sqlite3
 from decimal import Decimal
+from pathlib import Path
 
 import anyio
 import pytest
@@ -11,6 +12,7 @@ from brokers.paper import Fault, FaultRule
 from saga.errors import Quarantined, StoreHeld
 from saga.events import Resumed
 from saga.orchestrator import Orchestrator
+from saga.store.protocol import JournalRecord
 from saga.store.sqlite import SqliteStore
 from tests.engine.trading_desk import Desk, batch, buy
 
@@ -152,6 +154,41 @@ async def test_a_participant_with_a_bug_stops_its_saga_alone(
             await engine.wait(order.batch_id)
         monkeypatch.undo()
         assert (await engine.run(batch(buy("KO")))).status == "success"
+
+
+class SlowStore(SqliteStore):
+    """A store whose journals cannot be read until its gate is opened."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.gate = anyio.Event()
+
+    async def journal(self, batch_id: str) -> tuple[JournalRecord, ...]:
+        await self.gate.wait()
+        return await super().journal(batch_id)
+
+
+@pytest.mark.requirement("T6", "T15")
+async def test_nothing_new_is_let_in_before_all_that_is_unfinished_has_its_key_back(
+    desk: Desk,
+) -> None:
+    running = batch(buy("KO", limit_price="1"), exclusion_key="portfolio:main")
+    async with desk.engine() as engine:
+        await engine.submit(running)
+        await desk.until_sent(1)
+    later = batch(buy("PG"), exclusion_key="portfolio:main")
+    other = batch(buy("XOM"))
+    slow = SlowStore(desk.store_path)
+    async with Orchestrator(slow, [desk.exchange]) as engine:
+        await engine.submit(later)
+        await engine.submit(other)
+        with pytest.raises(TimeoutError):
+            await engine.wait(other.batch_id, timeout=0.05)
+        slow.gate.set()
+        assert (await engine.wait(other.batch_id)).status == "success"
+        assert (await engine.batch(later.batch_id)).state == "PENDING"
+        await engine.cancel(running.batch_id, by="alice", reason="enough")
+        assert (await engine.wait(later.batch_id)).status == "success"
 
 
 async def test_leaving_in_the_middle_of_a_call_loses_nothing(desk: Desk) -> None:
