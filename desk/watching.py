@@ -86,7 +86,7 @@ class _Bar:
 class _Lines:
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
-        self._state: tuple[str, bool] | None = None
+        self._last_state: tuple[str, bool] | None = None
         self._told: tuple[str, str | None] | None = None
         self._at = 0.0
 
@@ -95,8 +95,8 @@ class _Lines:
         state = (row.state, row.paused)
         is_due = time.monotonic() - self._at >= LINE_SECONDS
         told = (words, row.waits_for)
-        if state == self._state and (told == self._told or not is_due):
+        if state == self._last_state and (told == self._told or not is_due):
             return
-        self._state, self._told, self._at = state, told, time.monotonic()
+        self._last_state, self._told, self._at = state, told, time.monotonic()
         waits = f"; waits for {row.waits_for}" if row.waits_for else ""
         self._screen.say(f"{row.batch_id} {words}{waits}")
