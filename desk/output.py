@@ -237,9 +237,17 @@ class Screen:
             first = False
 
 
+class _Console(Console):
+    """A console that says so when its reader has left, as a plain stream does."""
+
+    def on_broken_pipe(self) -> None:
+        """Do not end the process here."""
+        raise BrokenPipeError
+
+
 def _console(stream: IO[str]) -> Console:
     is_terminal = stream.isatty()
-    return Console(
+    return _Console(
         file=stream,
         highlight=False,
         markup=False,

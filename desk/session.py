@@ -20,7 +20,7 @@ from desk.exit_codes import ExitCode
 from desk.output import Format, Screen
 from desk.settings import Configured, configure
 from desk.signals import until_signal
-from saga.errors import InvalidInput
+from saga.errors import InvalidInput, StoreUnusable
 from saga.history import History
 
 LOG_BYTES: Final = 5_000_000
@@ -68,6 +68,7 @@ class Session:
         self.configured: Configured = configure(home or given.home, given.config)
         self.screen = Screen(form)
         self.when_interrupted: str | None = None
+        self._log: logging.Handler | None = None
 
     @property
     def operator(self) -> str:
@@ -75,7 +76,17 @@ class Session:
         return self.configured.settings.operator
 
     def history(self) -> AbstractAsyncContextManager[History]:
-        """Return the history of the store, to be read beside its owner."""
+        """Return the history of the store, to be read beside its owner.
+
+        Raises:
+            StoreUnusable: there is none.
+        """
+        home = self.configured.home
+        if not home.store.exists():
+            raise StoreUnusable(
+                f"there is no store in {home.folder}; run a batch first (`saga run FILE`), or name "
+                "another folder with --home"
+            )
         return History(self.configured.home.store)
 
     def run(self, work: Callable[[], Awaitable[ExitCode]]) -> None:
@@ -84,7 +95,10 @@ class Session:
         Raises:
             Exit: always, with the exit status.
         """
-        code = anyio.run(partial(until_signal, work, self._heard))
+        try:
+            code = anyio.run(partial(until_signal, work, self._heard))
+        finally:
+            self._close_log()
         raise typer.Exit(code)
 
     def _heard(self) -> None:
@@ -104,6 +118,12 @@ class Session:
         root = logging.getLogger()
         root.setLevel(logging.INFO)
         root.addHandler(handler)
+        self._log = handler
+
+    def _close_log(self) -> None:
+        if self._log is not None:
+            logging.getLogger().removeHandler(self._log)
+            self._log.close()
 
     def confirm(self, question: str, *, yes: bool, no_input: bool) -> None:
         """Ask on a terminal whether to go on; off a terminal nothing is asked.

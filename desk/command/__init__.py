@@ -4,7 +4,10 @@ This module is made to be light: nothing is loaded before it is certain that an 
 moment, is heard as one.
 """
 
+import os
 import signal
+import sys
+from contextlib import suppress
 from typing import Final, NoReturn
 
 _INTERRUPTED: Final = 130
@@ -19,7 +22,12 @@ def run() -> int:
 
         code = int(run_app())
     except KeyboardInterrupt:
-        code = _INTERRUPTED
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()
+        # An interruption inside of `exec`, which some imports use, stays noted in the interpreter
+        # and would change the exit status at its end.
+        os._exit(_INTERRUPTED)
     # The exit status is known: nothing that comes now may change it.
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)

@@ -69,7 +69,9 @@ def _demo(context: typer.Context) -> object:
     """
     from desk.demo.command import demo  # loaded only for this
 
-    demo_app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
+    demo_app = typer.Typer(
+        add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+    )
     demo_app.command()(demo)
     return typer.main.get_command(demo_app).main(
         args=context.args, prog_name="saga demo", standalone_mode=False, obj=context.obj

@@ -15,6 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import pytest
+
+from desk.command.app import run_app
+
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = REPOSITORY / "examples"
 SAGA = (sys.executable, "-m", "desk")
@@ -38,7 +42,8 @@ class Done:
 
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return an environment without settings of the person who runs the tests."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("SAGA_", "NO_COLOR"))}
+    not_ours = ("SAGA_", "NO_COLOR", "COLUMNS", "LINES")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(not_ours)}
     kept |= {"PYTHONPATH": str(REPOSITORY), "PYTHONUTF8": "1", "USER": "tester", **(more or {})}
     return kept
 
@@ -87,7 +92,13 @@ class Desk:
         found: list[dict[str, Any]] = listed.data["batches"]
         return found
 
-    def on_terminal(self, *arguments: str | Path, width: int, typed: str = "") -> tuple[int, str]:
+    def on_terminal(
+        self,
+        *arguments: str | Path,
+        width: int,
+        typed: str = "",
+        env: Mapping[str, str] | None = None,
+    ) -> tuple[int, str]:
         """Run the command on a pseudo-terminal; return its status and what the screen got."""
         master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, width, 0, 0))
@@ -96,7 +107,7 @@ class Desk:
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env=environment({"SAGA_HOME": str(self.home), "TERM": "xterm-256color"}),
+            env=environment({"SAGA_HOME": str(self.home), "TERM": "xterm-256color", **(env or {})}),
             start_new_session=True,
         )
         os.close(slave)
@@ -115,6 +126,16 @@ class Desk:
         return process.wait(LONGEST_SECONDS), seen.decode()
 
 
+def _hears_signals(process: "subprocess.Popen[bytes]") -> bool:
+    """Tell whether the process has a handler of its own for SIGTERM."""
+    try:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+    except OSError:
+        return False
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) & 1 << (signal.SIGTERM - 1))
+
+
 @dataclass(frozen=True)
 class Running:
     """A command that runs."""
@@ -131,6 +152,12 @@ class Running:
                 return batches[0]
             assert self.process.poll() is None, self.finish()
         raise AssertionError(f"it never came to that: {self.desk.batches()}")
+
+    def until_it_hears(self) -> None:
+        """Wait until the interpreter is up and the command has begun."""
+        while not _hears_signals(self.process):
+            assert self.process.poll() is None
+            time.sleep(0.002)
 
     def until_said(self, words: str) -> str:
         """Wait until the words stand on stderr, and return what stood there."""
@@ -151,6 +178,24 @@ class Running:
         """Wait for the end."""
         out, err = self.process.communicate(timeout=LONGEST_SECONDS)
         return Done(self.process.returncode, out.decode(), err.decode())
+
+
+def call(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str
+) -> Done:
+    """Run the command in this process: quick, for what needs neither signals nor a pipe."""
+    for name in [name for name in os.environ if name.startswith("SAGA_")]:
+        if name not in SET_BY_TESTS:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("SAGA_HOME", str(home))
+    monkeypatch.setattr(sys, "argv", ["saga", *words])
+    code = int(run_app())
+    captured = capsys.readouterr()
+    return Done(code, captured.out, captured.err)
+
+
+SET_BY_TESTS = ("SAGA_PAPER__CASH", "SAGA_PAPR__CASH")
+"""Settings in the environment that a test has made itself."""
 
 
 def orders_csv(path: Path, *orders: tuple[str, str, int]) -> Path:

@@ -3,8 +3,13 @@
 import json
 from pathlib import Path
 
+import anyio
 import pytest
 
+from brokers import Side, TimeInForce
+from brokers.paper import PaperExchange
+from tests.brokers.samples import request
+from tests.desk.conftest import Invoke
 from tests.desk.terminal import EXAMPLES, REPOSITORY, Desk, orders_csv
 
 
@@ -104,12 +109,12 @@ def test_the_same_file_with_an_id_is_one_saga_however_often_it_is_handed_in(
     ],
 )
 def test_bad_input_is_one_sentence_with_status_2_and_nothing_is_stored(
-    desk: Desk, tmp_path: Path, content: str, words: str
+    desk: Desk, invoke: Invoke, tmp_path: Path, content: str, words: str
 ) -> None:
     file = tmp_path / "bad.json"
     file.write_text(content)
 
-    done = desk.run("run", file, "--json")
+    done = invoke("run", file, "--json")
 
     assert done.code == 2
     assert words in done.err
@@ -119,23 +124,27 @@ def test_bad_input_is_one_sentence_with_status_2_and_nothing_is_stored(
 
 
 @pytest.mark.requirement("S10")
-def test_a_batch_that_would_trade_beside_the_books_is_refused(desk: Desk, tmp_path: Path) -> None:
+def test_a_batch_that_would_trade_beside_the_books_is_refused(
+    desk: Desk, invoke: Invoke, tmp_path: Path
+) -> None:
     order = {"kind": "buy", "directive_id": "EXE_1", "symbol": "KO", "quantity": "5"}
     batch = {"execution_mode": "ATOMIC", "directives": [order], "exclusion_key": "mine"}
     file = tmp_path / "batch.json"
     file.write_text(json.dumps(batch))
 
-    done = desk.run("run", file)
+    done = invoke("run", file)
 
     assert done.code == 2
     assert "names no portfolio, so that its trades would be in no books" in done.err
 
 
 @pytest.mark.requirement("O11")
-def test_what_the_portfolio_does_not_hold_is_not_sold(desk: Desk, tmp_path: Path) -> None:
+def test_what_the_portfolio_does_not_hold_is_not_sold(
+    desk: Desk, invoke: Invoke, tmp_path: Path
+) -> None:
     file = orders_csv(tmp_path / "sell.csv", ("KO", "sell", 5))
 
-    done = desk.run("run", file)
+    done = invoke("run", file)
 
     assert done.code == 6
     assert "sells 5 KO at worst, but portfolio 'main' has 0 free" in done.err
@@ -144,9 +153,9 @@ def test_what_the_portfolio_does_not_hold_is_not_sold(desk: Desk, tmp_path: Path
 
 @pytest.mark.requirement("D5")
 def test_a_dry_run_shows_each_inverse_and_what_a_death_after_each_leg_costs(
-    desk: Desk, orders: Path
+    desk: Desk, invoke: Invoke, orders: Path
 ) -> None:
-    done = desk.run("run", orders, "--dry-run", "--json")
+    done = invoke("run", orders, "--dry-run", "--json")
 
     assert done.code == 0, done.err
     first, second = done.data["legs"]
@@ -162,18 +171,22 @@ def test_a_dry_run_shows_each_inverse_and_what_a_death_after_each_leg_costs(
 
 
 @pytest.mark.requirement("D5")
-def test_a_dry_run_refuses_what_a_run_would_refuse(desk: Desk, tmp_path: Path) -> None:
+def test_a_dry_run_refuses_what_a_run_would_refuse(
+    desk: Desk, invoke: Invoke, tmp_path: Path
+) -> None:
     file = orders_csv(tmp_path / "odd.csv", ("NOPE", "buy", 5))
 
-    done = desk.run("run", file, "--dry-run")
+    done = invoke("run", file, "--dry-run")
 
     assert done.code == 2
     assert "is not listed" in done.err
 
 
 @pytest.mark.requirement("B9")
-def test_a_run_without_a_file_and_without_a_store_says_what_to_give(desk: Desk) -> None:
-    done = desk.run("run")
+def test_a_run_without_a_file_and_without_a_store_says_what_to_give(
+    desk: Desk, invoke: Invoke
+) -> None:
+    done = invoke("run")
 
     assert done.code == 2
     assert "FILE is missing" in done.err
@@ -181,8 +194,8 @@ def test_a_run_without_a_file_and_without_a_store_says_what_to_give(desk: Desk) 
 
 
 @pytest.mark.requirement("T4")
-def test_a_brokers_export_tells_which_rows_were_left_out(desk: Desk) -> None:
-    done = desk.run("run", REPOSITORY / "tests/desk/data/schwab.csv", "--dry-run")
+def test_a_brokers_export_tells_which_rows_were_left_out(desk: Desk, invoke: Invoke) -> None:
+    done = invoke("run", REPOSITORY / "tests/desk/data/schwab.csv", "--dry-run")
 
     assert "Schwab: 2 rows are no trade, left out:" in done.err
     assert "line 4: MoneyLink Transfer" in done.err
@@ -200,35 +213,32 @@ def test_a_brokers_export_tells_which_rows_were_left_out(desk: Desk) -> None:
     ],
 )
 def test_an_example_runs_end_to_end_from_its_file(
-    desk: Desk, example: str, mode: str, trades: int
+    desk: Desk, invoke: Invoke, example: str, mode: str, trades: int
 ) -> None:
-    opened = desk.run("run", EXAMPLES / "opening_positions.csv", "--json")
+    opened = invoke("run", EXAMPLES / "opening_positions.csv", "--json")
     assert opened.code == 0, opened.err
 
-    done = desk.run("run", EXAMPLES / f"{example}.json", "--json")
+    done = invoke("run", EXAMPLES / f"{example}.json", "--json")
 
     assert done.code == 0, done.err
     assert done.data["batch"]["mode"] == mode
     assert [trade["status"] for trade in done.data["trades"]] == ["success"] * trades
-    checked = desk.run("check", "--json")
+    checked = invoke("check", "--json")
     assert (checked.code, checked.data["findings"]) == (0, [])
 
 
 @pytest.mark.requirement("E11", "T16")
-async def test_twenty_open_orders_are_cancelled_at_once_from_the_file(desk: Desk) -> None:
-    assert desk.run("run", EXAMPLES / "opening_positions.csv").code == 0
-    await _twenty_open_orders(desk)
+def test_twenty_open_orders_are_cancelled_at_once_from_the_file(desk: Desk, invoke: Invoke) -> None:
+    assert invoke("run", EXAMPLES / "opening_positions.csv").code == 0
+    anyio.run(_twenty_open_orders, desk)
 
-    done = desk.run("run", EXAMPLES / "bulk_cancel.json", "--json")
+    done = invoke("run", EXAMPLES / "bulk_cancel.json", "--json")
 
     assert done.code == 0, done.err
     assert [trade["status"] for trade in done.data["trades"]] == ["success"] * 20
 
 
 async def _twenty_open_orders(desk: Desk) -> None:
-    from brokers.paper import PaperExchange
-    from tests.brokers.samples import Side, TimeInForce, request
-
     exchange = PaperExchange(desk.home / "exchange.db")
     for number in range(1, 21):
         key = f"DESK-ORDER-{number:02}"

@@ -1,0 +1,265 @@
+"""A rollback that fails, and what an operator does about it, from the command line alone."""
+
+import json
+import sqlite3
+from decimal import Decimal
+from pathlib import Path
+
+import anyio
+import pytest
+
+from brokers import Side
+from brokers.paper import Fault, FaultRule, PaperExchange
+from saga.ids import Purpose
+from tests.desk.conftest import Invoke
+from tests.desk.terminal import Desk, orders_csv
+
+QUICK = {"attempts": 1, "backoff_seconds": 0}
+UNDO_REFUSED = FaultRule(
+    fault=Fault.REFUSES, purpose=Purpose.COMPENSATION, times=None, reason="trading is halted"
+)
+LATE_LEG_REFUSED = FaultRule(fault=Fault.REFUSES, symbol="PG", reason="not today")
+
+
+def _script(desk: Desk, *rules: FaultRule) -> None:
+    exchange = PaperExchange(desk.home / "exchange.db")
+
+    async def work() -> None:
+        await exchange.script(*rules)
+
+    anyio.run(work)
+
+
+def _by_hand(desk: Desk, side: Side, quantity: int, symbol: str) -> str:
+    exchange = PaperExchange(desk.home / "exchange.db")
+
+    async def work() -> str:
+        await exchange.trade_by_hand(side, Decimal(quantity), symbol)
+        return (await exchange.trades())[-1].fill_id
+
+    return anyio.run(work)
+
+
+@pytest.fixture
+def stale(traded: Desk, invoke: Invoke, tmp_path: Path) -> str:
+    """A batch that could not be undone; its id."""
+    orders = [
+        {"kind": "buy", "directive_id": f"EXE_{s}", "symbol": s, "quantity": "40", "retry": QUICK}
+        for s in ("AAPL", "PG")
+    ]
+    file = tmp_path / "batch.json"
+    file.write_text(json.dumps({"execution_mode": "ATOMIC", "directives": orders}))
+    _script(traded, UNDO_REFUSED, LATE_LEG_REFUSED)
+    done = invoke("run", file, "--json")
+    assert done.code == 4, done.err
+    assert done.data["batch"]["state"] == "STALE"
+    return str(done.data["batch"]["batch_id"])
+
+
+@pytest.mark.requirement("O10", "S6")
+def test_what_is_left_is_shown_and_said_to_be_known(invoke: Invoke, stale: str) -> None:
+    shown = invoke("show", stale)
+    as_json = invoke("show", stale, "--json").data
+
+    assert "! stale" in shown.out
+    assert "LEFT OVER: what could not be undone or found out" in shown.out
+    assert f"saga resolve {stale}" in shown.out
+    (left,) = as_json["residual"]
+    assert (left["symbol"], left["low"], left["high"], left["known"]) == ("AAPL", "40", "40", True)
+    assert Decimal(left["value_low"]) == 40 * Decimal(left["last_price"])
+
+
+@pytest.mark.requirement("O10", "O11")
+def test_a_stale_portfolio_says_so_and_trades_nothing(
+    desk: Desk, invoke: Invoke, stale: str, orders: Path
+) -> None:
+    books = invoke("portfolio")
+    refused = invoke("run", orders)
+
+    assert books.code == 4
+    assert f"STALE because of {stale}" in books.out
+    assert refused.code == 6
+    assert "is stale since" in refused.err
+    assert invoke("check").code == 0, "what is stale is told, and nothing is broken"
+
+
+@pytest.mark.requirement("B9", "O7")
+def test_a_retry_undoes_what_was_left_once_the_broker_lets_it(
+    desk: Desk, invoke: Invoke, stale: str
+) -> None:
+    _script(desk)
+
+    done = invoke("retry", stale, "--reason", "the halt is lifted", "--json")
+
+    assert "Orders are sent to undo what is left: 40 AAPL (known)" in done.err
+    assert done.code == 1, "it did not do what it was made for: it was rolled back"
+    assert done.data["batch"]["state"] == "ROLLED_BACK"
+    assert done.data["in_place"] == []
+    assert invoke("check").code == 0
+
+
+@pytest.mark.requirement("B9", "O10")
+def test_an_operator_closes_it_with_evidence_and_the_books_follow(
+    desk: Desk, invoke: Invoke, stale: str, orders: Path
+) -> None:
+    _script(desk)
+    trade_id = _by_hand(desk, Side.SELL, 40, "AAPL")
+    external = invoke("check", "--json")
+    adjust = f"AAPL,-40,{_cash_of(desk, trade_id)},{trade_id}"
+
+    done = invoke(
+        *("resolve", stale, "--reason", "sold by phone", "--action", "sold 40 AAPL"),
+        *("--evidence", "ticket 4711", "--adjust", adjust, "--json"),
+    )
+
+    assert "no saga made it" in external.data["findings"][0]["sentence"]
+    assert done.code == 0, done.err
+    assert done.data["batch"]["state"] == "ROLLED_BACK"
+    assert invoke("portfolio").code == 0
+    assert invoke("check", "--json").data["findings"] == []
+    assert invoke("run", orders).code == 0, "it trades again"
+    told = invoke("events", stale).out
+    assert "sold by phone; sold 40 AAPL (evidence: ticket 4711)" in told
+
+
+def _cash_of(desk: Desk, trade_id: str) -> Decimal:
+    with sqlite3.connect(desk.home / "exchange.db") as books:
+        (amount,) = books.execute(
+            "SELECT amount FROM cash WHERE fill_id = ?", (trade_id,)
+        ).fetchone()
+    books.close()
+    return Decimal(amount)
+
+
+@pytest.mark.requirement("B9")
+def test_resolving_without_an_adjustment_says_what_the_books_will_keep(
+    invoke: Invoke, stale: str
+) -> None:
+    done = invoke("resolve", stale, "--reason", "x", "--action", "y", "--evidence", "z")
+
+    assert "Left over: 40 AAPL (known). No --adjust names it" in done.err
+    assert done.code == 0
+
+
+@pytest.mark.requirement("B9", "T14")
+def test_the_failed_trades_of_a_batch_are_sent_again_as_a_new_batch_once(
+    desk: Desk, traded: Desk, invoke: Invoke, tmp_path: Path
+) -> None:
+    _script(desk, LATE_LEG_REFUSED)
+    file = orders_csv(tmp_path / "three.csv", ("KO", "buy", 5), ("PG", "buy", 5))
+    partly = invoke("run", file, "--mode", "PARALLEL", "--json")
+    parent = partly.data["batch"]["batch_id"]
+
+    again = invoke("retry", parent, "--reason", "it trades again", "--json")
+    twice = invoke("retry", parent, "--reason", "it trades again", "--json")
+
+    assert partly.code == 3
+    assert again.code == 0, again.err
+    assert again.data["batch"]["parent_id"] == parent
+    assert [trade["symbol"] for trade in again.data["trades"]] == ["PG"]
+    assert twice.data["batch"]["batch_id"] == again.data["batch"]["batch_id"]
+
+
+@pytest.mark.requirement("S8", "S11")
+def test_a_check_lists_every_problem_with_its_saga(traded: Desk, invoke: Invoke) -> None:
+    latest = invoke("list", "--json").data["batches"][0]["batch_id"]
+    with sqlite3.connect(traded.home / "saga.db") as store:
+        store.execute("UPDATE batches SET failed_trades = 1 WHERE batch_uid = ?", (latest,))
+        store.execute("UPDATE portfolio_books SET cash = '5'")
+    store.close()
+
+    done = invoke("check", "--json")
+
+    assert done.code == 1
+    found = {(each["batch_id"], each["rule"]) for each in done.data["findings"]}
+    assert (latest, "S11") in found
+    assert (None, "S10") in found
+    assert "failed_trades is 1, the journal says 0" in invoke("check").out
+
+
+@pytest.mark.requirement("S8")
+def test_a_check_sees_a_journal_that_was_altered(traded: Desk, invoke: Invoke) -> None:
+    with sqlite3.connect(traded.home / "saga.db") as store:
+        store.execute("DROP TRIGGER journal_is_never_changed")
+        store.execute("UPDATE journal SET at = at + 1 WHERE number = 2")
+    store.close()
+
+    done = invoke("check", "--json")
+
+    assert done.code == 1
+    assert any("was altered" in each["sentence"] for each in done.data["findings"])
+
+
+@pytest.mark.requirement("S2", "S10")
+def test_a_check_sees_a_trade_that_no_saga_made(traded: Desk, invoke: Invoke) -> None:
+    trade_id = _by_hand(traded, Side.BUY, 3, "KO")
+
+    done = invoke("check", "--json")
+
+    assert done.code == 1
+    assert [each["rule"] for each in done.data["findings"]] == ["S10"]
+    assert f"trade {trade_id} (buy 3 KO)" in done.data["findings"][0]["sentence"]
+
+
+@pytest.mark.requirement("S2", "S3")
+def test_a_check_sees_an_order_that_was_doubled_or_never_intended(
+    traded: Desk, invoke: Invoke
+) -> None:
+    columns = "symbol, side, quantity, time_in_force, status, filled, day, placed_at, visible_at"
+    with sqlite3.connect(traded.home / "exchange.db") as books:
+        for key in ("client_order_id", "'20261121_093000_zzzzz-0F1'"):
+            books.execute(
+                f"INSERT INTO orders (client_order_id, {columns}, asleep) "
+                f"SELECT {key}, {columns}, asleep FROM orders WHERE number = 1"
+            )
+    books.close()
+
+    rules = {each["rule"] for each in invoke("check", "--json").data["findings"]}
+
+    assert {"S2", "S3"} <= rules
+
+
+def test_doctor_finds_a_file_that_others_can_read(traded: Desk, invoke: Invoke) -> None:
+    well = invoke("doctor", "--json")
+    (traded.home / "saga.db").chmod(0o644)
+
+    ill = invoke("doctor", "--json")
+
+    assert (well.code, well.data["ok"]) == (0, True)
+    assert (ill.code, ill.data["ok"]) == (1, False)
+    assert any("others can read it: chmod 600" in each["sentence"] for each in ill.data["points"])
+    assert {each["name"] for each in well.data["points"]} >= {"python", "sqlite", "disk", "clock"}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        ("directory", "saga.db"),
+        ("text", "saga.db"),
+        ("newer", "newer"),
+    ],
+)
+@pytest.mark.requirement("T2")
+def test_a_store_that_cannot_be_used_is_named_with_status_5(
+    traded: Desk, invoke: Invoke, orders: Path, spoil: str, words: str
+) -> None:
+    store = traded.home / "saga.db"
+    if spoil == "newer":
+        with sqlite3.connect(store) as connection:
+            connection.execute(
+                "INSERT INTO migrations SELECT component, 99, name, applied_at FROM migrations LIMIT 1"
+            )
+        connection.close()
+    else:
+        for side_file in traded.home.glob("saga.db*"):
+            side_file.unlink()
+        if spoil == "directory":
+            store.mkdir()
+        else:
+            store.write_text("this is no database, but it is long enough to be one" * 200)
+
+    done = invoke("run", orders)
+
+    assert done.code == 5, done.err
+    assert words in done.err
+    assert "Traceback" not in done.err

@@ -1,0 +1,210 @@
+"""Two terminals, signals, and deaths: whose store it is, and who carries on."""
+
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from desk.control import socket_path
+from desk.home import Home
+from tests.desk.conftest import SLOW
+from tests.desk.terminal import Desk, Running, orders_csv
+
+
+def _half_way(running: Running, processed: int = 2) -> str:
+    """Wait until so many trades of the batch are over; return its id."""
+    batch = running.until(lambda batches: batches[0]["processed_trades"] >= processed)
+    assert batch["state"] == "RUNNING", batch
+    return str(batch["batch_id"])
+
+
+@pytest.mark.requirement("B9", "D7", "S12")
+def test_a_second_terminal_cancels_a_batch_that_the_first_one_runs(
+    desk: Desk, eleven: Path
+) -> None:
+    first = desk.start("run", eleven, env=SLOW)
+    batch_id = _half_way(first)
+
+    cancelled = desk.run("cancel", batch_id, "--reason", "the wrong file", "--json")
+    ran = first.finish()
+
+    assert cancelled.code == 0, cancelled.err
+    assert "What filled is undone at the market, newest first" in cancelled.err
+    assert "owns the store and carries this out" in cancelled.err
+    assert cancelled.data["batch"]["status"] == "cancelled"
+    assert ran.code == 1, "for the one who ran it, it did not end as it should"
+    assert "the wrong file" in ran.out
+    checked = desk.run("check")
+    assert checked.code == 0, checked.out
+
+
+@pytest.mark.requirement("B9")
+def test_a_batch_is_paused_and_let_go_on_from_another_terminal(desk: Desk, eleven: Path) -> None:
+    first = desk.start("run", eleven, env=SLOW)
+    batch_id = _half_way(first, 1)
+
+    paused = desk.run("pause", batch_id, "--reason", "asking the broker", "--json")
+    again = desk.run("pause", batch_id, "--reason", "asking the broker")
+    shown = desk.run("show", batch_id)
+    gone_on = desk.run("unpause", batch_id, "--reason", "all is well", "--json")
+
+    assert paused.code == 0, paused.err
+    assert paused.data["batch"]["paused"] is True
+    assert again.code == 6
+    assert f"`saga unpause {batch_id} --reason ...` lets it go on" in shown.out
+    assert gone_on.code == 0, gone_on.err
+    assert gone_on.data["batch"]["status"] == "success"
+    assert first.finish().code == 0
+
+
+@pytest.mark.requirement("B6", "T6")
+def test_a_second_run_is_handed_to_the_owner_which_stays_for_it(
+    desk: Desk, eleven: Path, tmp_path: Path
+) -> None:
+    first = desk.start("run", eleven, env=SLOW)
+    _half_way(first, 1)
+    other = orders_csv(tmp_path / "other.csv", ("XOM", "buy", 1))
+
+    handed = desk.run("run", other, "--no-wait", "--json")
+    ran = first.finish()
+
+    assert handed.code == 0, handed.err
+    assert ran.code == 0
+    assert f"Staying for {handed.data['batch']['batch_id']}" in ran.err
+    assert {batch["status"] for batch in desk.batches()} == {"success"}
+    assert len(desk.batches()) == 2
+
+
+@pytest.mark.requirement("B4")
+def test_nobody_to_carry_it_on_is_no_place_to_leave_a_batch(desk: Desk, orders: Path) -> None:
+    done = desk.run("run", orders, "--no-wait")
+
+    assert done.code == 6
+    assert "--no-wait needs another process" in done.err
+    assert desk.batches() == []
+
+
+@pytest.mark.requirement("D6", "D7", "B11", "T15", "S1", "S3")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_a_signal_ends_is_taken_up_again(
+    desk: Desk, eleven: Path, number: signal.Signals
+) -> None:
+    first = desk.start("run", eleven, env=SLOW)
+    batch_id = _half_way(first)
+
+    first.signal(number)
+    ended = first.finish()
+
+    assert "Traceback" not in ended.err
+    if number is signal.SIGKILL:
+        assert ended.code == -signal.SIGKILL
+        doctor = desk.run("doctor")
+        assert "is dead; `saga run` without a file takes up what it left" in doctor.out
+    else:
+        assert ended.code == 130
+        assert "Leaving cleanly" in ended.err
+        assert "`saga run` without a file takes up what is unfinished" in ended.err
+    resumed = desk.run("run", "--json")
+    assert resumed.code == 0, resumed.err
+    assert [(b["batch_id"], b["status"]) for b in resumed.data["batches"]] == [
+        (batch_id, "success")
+    ]
+    assert desk.run("check").code == 0
+
+
+@pytest.mark.requirement("D6", "B9")
+def test_a_cancel_that_finds_nobody_becomes_the_owner_itself(desk: Desk, eleven: Path) -> None:
+    first = desk.start("run", eleven, env=SLOW)
+    batch_id = _half_way(first)
+    first.signal(signal.SIGKILL)
+    first.finish()
+
+    cancelled = desk.run("cancel", batch_id, "--reason", "it died", "--json")
+
+    assert cancelled.code == 0, cancelled.err
+    assert cancelled.data["batch"]["status"] == "cancelled"
+    assert cancelled.data["in_place"] == []
+    assert desk.run("check").code == 0
+
+
+@pytest.mark.requirement("D6", "T15")
+def test_a_watcher_takes_the_place_of_an_owner_that_dies(
+    desk: Desk, eleven: Path, tmp_path: Path
+) -> None:
+    first = desk.start("run", eleven, env=SLOW)
+    _half_way(first, 1)
+    other = orders_csv(tmp_path / "other.csv", ("XOM", "buy", 1))
+    second = desk.start("run", other, "--json")
+    second.until_said("owns the store and carries this out")
+
+    first.signal(signal.SIGKILL)
+    first.finish()
+    done = second.finish()
+
+    assert "this one takes its place" in done.err
+    assert done.code == 0, done.err
+    assert {batch["status"] for batch in desk.batches()} == {"success"}
+
+
+@pytest.mark.requirement("D6")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("after_seconds", [0.0, 0.3, 1.0])
+def test_a_signal_at_any_moment_ends_the_command_without_a_traceback(
+    desk: Desk, eleven: Path, number: signal.Signals, after_seconds: float
+) -> None:
+    running = desk.start("run", eleven, env=SLOW)
+    running.until_it_hears()
+    time.sleep(after_seconds)  # the moment is what is tested; it may fall anywhere
+
+    running.signal(number)
+    done = running.finish()
+
+    assert done.code == 130, done
+    assert "Traceback" not in done.err
+    assert "KeyboardInterrupt" not in done.err
+
+
+@pytest.mark.requirement("D6")
+def test_a_second_signal_stops_at_once(desk: Desk, eleven: Path) -> None:
+    running = desk.start("run", eleven, env={"SAGA_PAPER__LATENCY_SECONDS": "4"})
+    running.until(lambda batches: batches[0]["state"] == "RUNNING")
+
+    running.signal(signal.SIGINT)
+    running.until_said("once more stops at once")
+    began = time.monotonic()
+    running.signal(signal.SIGINT)
+    done = running.finish()
+
+    assert done.code == 130
+    assert time.monotonic() - began < 2.0
+
+
+@pytest.mark.requirement("S12")
+def test_a_socket_left_behind_by_a_dead_owner_is_removed(desk: Desk, orders: Path) -> None:
+    desk.home.mkdir(mode=0o700)
+    path = socket_path(Home(desk.home))
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with socket.socket(socket.AF_UNIX) as left_behind:
+        left_behind.bind(str(path))
+
+    done = desk.run("run", orders)
+
+    assert done.code == 0, done.err
+    assert not path.exists(), "the owner takes its own socket away"
+
+
+@pytest.mark.requirement("D7")
+def test_a_folder_whose_path_is_too_long_for_a_socket_is_served_elsewhere(
+    tmp_path: Path, eleven: Path
+) -> None:
+    desk = Desk(tmp_path / ("long " * 25))
+    assert not socket_path(Home(desk.home)).is_relative_to(desk.home)
+    first = desk.start("run", eleven, env=SLOW)
+    batch_id = _half_way(first, 1)
+
+    cancelled = desk.run("cancel", batch_id, "--reason", "from afar", "--json")
+
+    assert cancelled.code == 0, cancelled.err
+    assert first.finish().code == 1

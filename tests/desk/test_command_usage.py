@@ -1,0 +1,105 @@
+"""What is said before anything is done: help, wrong calls, settings."""
+
+import pytest
+
+from tests.desk.conftest import Invoke
+from tests.desk.terminal import Desk
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("run", "list", "show", "events", "portfolio", "cancel", "pause", "unpause", "retry"),
+        *("resolve", "diagram", "check", "doctor", "config show"),
+    ],
+)
+def test_every_command_has_help_with_an_example(invoke: Invoke, command: str) -> None:
+    done = invoke(*command.split(), "--help")
+
+    assert done.code == 0
+    assert "xample: " in done.out
+    assert "saga " in done.out
+    assert done.err == ""
+
+
+def test_the_main_help_says_what_each_exit_status_means(invoke: Invoke) -> None:
+    done = invoke("--help")
+
+    words = " ".join(done.out.split())
+    for meaning in ("0 done", "2 bad usage", "4 STALE", "5 the store is held", "130 interrupted"):
+        assert meaning in words
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("nonsense",), 2, "No such command 'nonsense'"),
+        (("list", "--nonsense"), 2, "--nonsense"),
+        (("list", "--status", "odd"), 2, "'odd' is not one of"),
+        (("list", "--limit", "0"), 2, "limit must be"),
+        (("list", "--from", "yesterday"), 2, "'yesterday' is no date"),
+        (("list", "--json", "--output", "csv"), 2, "contradict each other"),
+        (("list",), 5, "there is no store"),
+        (("run", "missing.csv"), 2, "cannot be read: No such file"),
+        (("run", "."), 2, "cannot be read: Is a directory"),
+        (("cancel", "BAT_1"), 2, "--reason"),
+        (("--home", "/dev/null", "list"), 2, "is no folder"),
+        (("--config", "/nowhere.toml", "list"), 2, "/nowhere.toml is not there"),
+    ],
+)
+def test_a_wrong_call_is_one_sentence_on_stderr(
+    invoke: Invoke, arguments: tuple[str, ...], code: int, words: str
+) -> None:
+    done = invoke(*arguments)
+
+    assert done.code == code, done.err
+    assert words in done.err
+    assert done.out == ""
+    assert len(done.err.splitlines()) == 1
+
+
+def test_settings_say_where_they_come_from(
+    invoke: Invoke, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.home.mkdir()
+    (desk.home / "saga.toml").write_text("[paper]\ncash = 5000.10\nday = 2022-12-05\n")
+    monkeypatch.setenv("SAGA_PAPER__CASH", "7000.10")
+
+    shown = invoke("config", "show", "--json").data["settings"]
+
+    found = {row["name"]: (row["value"], row["source"]) for row in shown}
+    assert found["paper.cash"] == ("7000.10", "SAGA_PAPER__CASH")
+    assert found["paper.day"] == ("2022-12-05", str(desk.home / "saga.toml"))
+    assert found["portfolio"] == ("main", "default")
+    assert found["home"] == (str(desk.home), "SAGA_HOME")
+
+
+@pytest.mark.parametrize(
+    ("toml", "env", "words"),
+    [
+        ("[paper]\ncahs = 1\n", {}, "paper.cahs: is not a known field"),
+        ("[papper]\ncash = 1\n", {}, "papper: is not a known field"),
+        ("[paper]\ncash = 1 2\n", {}, "is no TOML"),
+        ("[paper]\ncash = -1\n", {}, "paper.cash: -1 is not positive"),
+        ("", {"SAGA_PAPR__CASH": "1"}, "environment variable SAGA_PAPR__CASH is not a known"),
+        ("", {"SAGA_PAPER__CASH": "much"}, "settings (SAGA_PAPER__CASH): paper.cash: 'much'"),
+        ('portfolio = "a b"\n', {}, "portfolio name 'a b'"),
+    ],
+)
+def test_a_loose_setting_is_refused(
+    invoke: Invoke,
+    desk: Desk,
+    monkeypatch: pytest.MonkeyPatch,
+    toml: str,
+    env: dict[str, str],
+    words: str,
+) -> None:
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    desk.home.mkdir()
+    (desk.home / "saga.toml").write_text(toml)
+
+    done = invoke("config", "show")
+
+    assert done.code == 2
+    assert words in done.err
