@@ -26,7 +26,7 @@ class Clock(Protocol):
         ...
 
     async def sleep_until(self, instant: datetime) -> None:
-        """Return once `now()` is not before `instant`."""
+        """Return once `now()` is not before `instant`, or after that long if it was put back."""
         ...
 
 
@@ -47,6 +47,14 @@ class SystemClock:
         return time.monotonic()
 
     async def sleep_until(self, instant: datetime) -> None:
-        """Return once the wall clock is not before `instant`."""
-        while (left := (instant - utc_now()).total_seconds()) > 0:  # noqa: ASYNC110 - it is time itself that is waited for
+        """Return once the wall clock is not before `instant`.
+
+        Nobody sleeps longer than there was to wait at first: where the wall is put back, this
+        returns early.
+        """
+        end = self.elapsed() + (instant - self.now()).total_seconds()
+        while True:
+            left = min((instant - self.now()).total_seconds(), end - self.elapsed())
+            if left <= 0:
+                return
             await anyio.sleep(min(left, LONGEST_NAP_SECONDS))

@@ -12,6 +12,7 @@
     ├── Quarantined             this saga's journal cannot be trusted or read; the others run
     └── StoreError
         ├── StoreUnusable       not a database, read-only, wrong schema, wrong settings
+        ├── StoreBusy           another program holds the write lock; nothing was written
         ├── StoreHeld           another owner holds the store
         ├── OwnershipLost       another owner took the store over; nothing more can be written
         └── StorePoisoned       a write failed; what is durable is known only after a restart
@@ -74,6 +75,10 @@ class StoreError(SagaError):
 
 class StoreUnusable(StoreError):
     """The store cannot be opened safely."""
+
+
+class StoreBusy(StoreError):
+    """Another program has held the store's write lock too long; nothing was written."""
 
 
 class StoreHeld(StoreError):

@@ -19,9 +19,10 @@ import anyio
 from anyio.abc import TaskGroup
 
 from saga.alarms import Alarms
+from saga.calls import Unusable, answer_of, believed, in_words
 from saga.clock import Clock
 from saga.core import Ask, Decision, Question, decide, observe
-from saga.errors import NotAllowed, NotServed, SagaError, StoreError
+from saga.errors import NotAllowed, NotServed, SagaError, StoreBusy, StoreError
 from saga.events import (
     AnswerLost,
     Event,
@@ -45,6 +46,8 @@ _LOG = logging.getLogger("saga.runner")
 
 MAX_EVENTS_PER_COMMIT: Final = 512
 """Decisions are gathered into one commit up to about this many events."""
+MAX_BUSY_TRIES: Final = 30
+"""So often a record is tried while another program holds the store's lock (10 s each)."""
 FENCE_CHECK_SECONDS: Final = 1.0
 """A send that comes later than this after its intent was durable first reads who owns the store."""
 
@@ -78,7 +81,8 @@ class _Answer:
     attempt: AttemptRecord
     question: Question | None
     """None for a send."""
-    result: Report | Exception | None
+    result: object
+    """What it returned, or the exception that says why it returned nothing."""
     buried: bool = False
     """The key was withdrawn before it was looked up."""
 
@@ -96,6 +100,7 @@ class SagaRunner:
         self._saga = saga
         self._around = surroundings
         self._inbox: deque[_Request | _Answer] = deque()
+        self._heard: list[_Request] = []
         self._wake = anyio.Event()
         self._admitted = False
         self._stopping = False
@@ -103,7 +108,6 @@ class SagaRunner:
         self._busy: set[str] = set()
         self._quiet: dict[tuple[str, Question], datetime] = {}
         self._news: set[str] = set()
-        self._alarm_at: datetime | None = None
         self._missing: str | None = None
         self._is_resumed = resumed and saga.state not in (SagaState.PENDING, *SAGA_AT_REST)
         self.row: BatchRow = batch_row(saga)
@@ -164,8 +168,10 @@ class SagaRunner:
                 calls.cancel_scope.cancel()  # look-ups, at most: nothing is being sent any more
         finally:
             self.closed = True
-            self._turn_away([m for m in self._inbox if isinstance(m, _Request)])
+            waiting = [m for m in self._inbox if isinstance(m, _Request)]
+            self._turn_away([*self._heard, *waiting])
             self._inbox.clear()
+            self._around.alarms.forget(self)
             self.ended.set()
 
     def _turn_away(self, requests: list[_Request]) -> None:
@@ -180,15 +186,12 @@ class SagaRunner:
         while True:
             self._wake = anyio.Event()
             now = self._around.clock.now()
-            requests, events, decision = self._settle(now)
+            events, decision = self._settle(now)
             if events:
-                try:
-                    await self._commit(events, now)
-                except BaseException:
-                    self._turn_away(requests)
-                    raise
-            for request in requests:
+                await self._commit(events, now)
+            for request in self._heard:
                 request.answered.set()
+            self._heard.clear()
             for event in events:
                 if isinstance(event, Intended | SentAgain) and not self._stopping:
                     self._send(event, calls)
@@ -204,9 +207,8 @@ class SagaRunner:
 
     # --- deciding and recording ------------------------------------------------------------------
 
-    def _settle(self, now: datetime) -> tuple[list[_Request], list[Event], Decision]:
+    def _settle(self, now: datetime) -> tuple[list[Event], Decision]:
         """Fold in what has come, and decide until nothing more is to be recorded at once."""
-        requests: list[_Request] = []
         events: list[Event] = []
         if self._is_resumed:
             self._is_resumed = False
@@ -214,7 +216,7 @@ class SagaRunner:
         while self._inbox:
             message = self._inbox.popleft()
             if isinstance(message, _Request):
-                requests.append(message)
+                self._heard.append(message)
                 try:
                     self._apply(message.event, now, events)
                 except NotAllowed as error:
@@ -230,7 +232,7 @@ class SagaRunner:
                 break
             for event in decision.events:
                 self._apply(event, now, events)
-        return requests, events, decision
+        return events, decision
 
     def _apply(self, event: Event, now: datetime, events: list[Event]) -> None:
         apply(self._saga, self._saga.number + 1, now, event)
@@ -248,9 +250,18 @@ class SagaRunner:
             batch_row=row,
             trade_rows=tuple(trade_row(saga, step) for step in changed_steps(saga, events)),
         )
-        sequence = await self._around.store.append(append)
+        sequence = await self._append(append)
         self.row = row
         self._around.on_commit(self, sequence)
+
+    async def _append(self, append: Append) -> int:
+        """Append; where another process holds the store's lock, nothing was written: try again."""
+        for _ in range(MAX_BUSY_TRIES - 1):
+            try:
+                return await self._around.store.append(append)
+            except StoreBusy as error:
+                _LOG.warning("the next record of %s waits: %s", self.batch_id, error)
+        return await self._around.store.append(append)
 
     def view(self) -> BatchRow:
         """Return the batch's view, with what is known only to this process of why it waits."""
@@ -283,17 +294,15 @@ class SagaRunner:
         participant: Participant,
         durable_at: float,
     ) -> None:
-        result: Report | Exception
-        try:
-            if self._around.clock.elapsed() - durable_at > FENCE_CHECK_SECONDS:
-                await self._around.store.verify_owner()
-            with anyio.fail_after(participant.capabilities.call_timeout_seconds):
-                result = await participant.send(attempt)
-        except StoreError:
-            raise  # no longer the owner, or unable to know: nothing was sent
-        except Exception as error:  # rule 3: whatever it is, it proves nothing
-            result = error
-        self._end_call(_Answer(record, None, result))
+        if self._around.clock.elapsed() - durable_at > FENCE_CHECK_SECONDS:
+            await self._around.store.verify_owner()  # or nothing is sent
+        seconds = self._call_seconds(record)
+        self._end_call(
+            _Answer(record, None, await answer_of(lambda: participant.send(attempt), seconds))
+        )
+
+    def _call_seconds(self, record: AttemptRecord) -> float:
+        return self._saga.capabilities(record).call_timeout_seconds
 
     def _ask(self, decision: Decision, now: datetime, calls: TaskGroup) -> None:
         """Ask what is due, and set an alarm for what is not."""
@@ -303,27 +312,28 @@ class SagaRunner:
             key = ask.attempt.key
             if key in self._busy or self._stopping:
                 continue
-            due = self._due(ask)
+            due = self._due(ask, now)
             if due <= now or key in self._news:
                 self._news.discard(key)
                 self._start_asking(ask, calls)
             elif wake_at is None or due < wake_at:
                 wake_at = due
-        if wake_at is not None and (self._alarm_at is None or wake_at < self._alarm_at):
-            self._alarm_at = wake_at
-            self._around.alarms.ring(wake_at, self._alarm)
+        if wake_at is not None:
+            self._around.alarms.ring(wake_at, self)
 
-    def _alarm(self) -> None:
-        self._alarm_at = None
-        self.wake()
+    def _due(self, ask: Ask, now: datetime) -> datetime:
+        """Return when to ask.
 
-    def _due(self, ask: Ask) -> datetime:
-        """An answer that told nothing new is not journalled, so its time is remembered here."""
+        An answer that told nothing new is not journalled, so its time is remembered here. A time
+        ahead of the clock is from before the clock was put back, and no reason to wait.
+        """
+        asked_at = ask.attempt.asked_at or ask.attempt.since
+        due = ask.not_before if asked_at <= now else now
         quiet = self._quiet.get((ask.attempt.key, ask.question))
-        if quiet is None:
-            return ask.not_before
+        if quiet is None or quiet > now:
+            return due
         poll = self._saga.capabilities(ask.attempt).poll_seconds
-        return max(ask.not_before, quiet + timedelta(seconds=poll))
+        return max(due, quiet + timedelta(seconds=poll))
 
     def _start_asking(self, ask: Ask, calls: TaskGroup) -> None:
         attempt = self._saga.attempt(ask.attempt)
@@ -335,16 +345,16 @@ class SagaRunner:
         calls.start_soon(self._call_ask, ask, attempt, participant)
 
     async def _call_ask(self, ask: Ask, attempt: Attempt, participant: Participant) -> None:
-        result: Report | Exception | None
+        seconds = self._call_seconds(ask.attempt)
+        refused: object = None
         buried = False
-        try:
-            with anyio.fail_after(participant.capabilities.call_timeout_seconds):
-                if ask.question is Question.WITHDRAW:
-                    await participant.withdraw(attempt)
-                    buried = participant.capabilities.tombstone
-                result = await participant.look_up(attempt)
-        except Exception as error:  # rule 3: whatever it is, it proves nothing
-            result = error
+        if ask.question is Question.WITHDRAW:
+            refused = await answer_of(lambda: participant.withdraw(attempt), seconds)
+            buried = not isinstance(refused, Exception) and participant.capabilities.tombstone
+        result = await answer_of(lambda: participant.look_up(attempt), seconds)
+        is_over = isinstance(result, Report) and result.final is True
+        if isinstance(refused, Exception) and not is_over:
+            result = refused  # a withdrawal may fail because the order is over; else it counts
         self._end_call(_Answer(ask.attempt, ask.question, result, buried))
 
     def _begin_call(self, attempt: AttemptRecord) -> None:
@@ -374,17 +384,20 @@ class SagaRunner:
     def _events_of(self, answer: _Answer) -> tuple[AttemptEvent, ...]:
         attempt = answer.attempt
         where = (attempt.step, attempt.purpose, attempt.number)
-        result: Exception | Report | None = answer.result
-        if isinstance(result, Report):
+        result = answer.result
+        if not isinstance(result, Exception):
             try:
-                return observe(attempt, result)
-            except ValueError as error:
+                report = believed(result)
+                if report is not None:
+                    return observe(attempt, report)
+                if answer.question is not None:
+                    return (NotFound(*where, tombstone=answer.buried),)
+                result = Unusable("the send returned nothing")
+            except (Unusable, ValueError) as error:
                 result = error
-        if result is None:
-            return (NotFound(*where, tombstone=answer.buried),)
+        reason = in_words(result)
         if isinstance(result, KeyTaken) and attempt.state is not AttemptState.OVER:
-            return (GaveUp(*where, f"its key names another order: {result}"),)
-        reason = f"{type(result).__name__}: {result}" if str(result) else type(result).__name__
+            return (GaveUp(*where, f"its key names another order: {reason}"),)
         if answer.question is None:
             return (AnswerLost(*where, reason),)
         return (NoAnswer(*where, reason),)

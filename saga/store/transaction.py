@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from traceback import clear_frames
 from typing import Final, TypeVar, TypeVarTuple
 
-from saga.errors import StoreError, StorePoisoned
+from saga.errors import StoreBusy, StorePoisoned
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -83,7 +83,7 @@ def writing(connection: sqlite3.Connection) -> Iterator[None]:
     """Hold a write transaction: committed at the end, undone whole when anything is raised.
 
     Raises:
-        StoreError: another process holds the write lock; nothing was written.
+        StoreBusy: another process holds the write lock; nothing was written.
         StorePoisoned: the disk or the file failed.
     """
     _begin(connection)
@@ -106,7 +106,7 @@ def _begin(connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
     except sqlite3.Error as error:
         if primary_code(error) == sqlite3.SQLITE_BUSY:
-            raise StoreError(
+            raise StoreBusy(
                 "another process has held the write lock of the checkpoint store for more than "
                 f"{BUSY_TIMEOUT_SECONDS:g} seconds; nothing was written: end that process"
             ) from error

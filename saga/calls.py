@@ -1,0 +1,145 @@
+"""Calls to a participant: whatever comes back, late, broken or not at all, is an answer to judge.
+
+A participant is somebody else's program. What it raises proves nothing (rule 3), and what it
+returns is believed only if it can be true and can be kept in the journal. Nothing that it does, or
+that a library under it does, may end more than the one call.
+"""
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+
+import anyio
+from pydantic_core import PydanticCustomError
+
+from saga.amounts import to_decimal
+from saga.outcome import Fill, Report
+from saga.wording import shown
+
+MAX_FILLS: Final = 10_000
+"""More fills of one attempt than this are taken for garbage."""
+MAX_WORDS: Final = 500
+"""A participant's own words are cut to this length."""
+_MAX_ID_LENGTH: Final = 200
+
+
+class Unusable(Exception):
+    """The call ended, and says nothing about the attempt."""
+
+
+async def answer_of(call: Callable[[], Awaitable[object]], seconds: float) -> object:
+    """Return what the call returned, or the exception that says why it returned nothing.
+
+    Only a wish to end this task, or the program, is raised.
+
+    Args:
+        call: begins the call.
+        seconds: how long it may take.
+    """
+    try:
+        with anyio.fail_after(seconds):
+            return await call()
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except Exception as error:
+        return error
+    except BaseException as error:
+        # A library that loses its connection cancels the futures that wait on it. Only a
+        # cancellation that was asked of this task is ours to follow.
+        if _is_being_cancelled():
+            raise
+        return Unusable(f"the call ended with {in_words(error)}")
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    asked = task is not None and task.cancelling() > 0
+    return asked or anyio.current_effective_deadline() == -math.inf
+
+
+def in_words(error: BaseException) -> str:
+    """Return the kind and the words of an exception, harmless and short."""
+    name = type(error).__name__
+    try:
+        text = str(error)
+    except Exception:  # even its words are somebody else's program
+        text = "its own words cannot be read"
+    return f"{name}: {harmless(text)}" if text else name
+
+
+def harmless(text: str) -> str:
+    """Return somebody else's words without control characters, broken Unicode or undue length."""
+    return "".join(char if char.isprintable() else "?" for char in text[:MAX_WORDS])
+
+
+def believed(told: object) -> Report | None:
+    """Return what a participant returned, if it can be true.
+
+    Raises:
+        Unusable: it cannot; the sentence says what is wrong with it.
+    """
+    if told is None:
+        return None
+    if not isinstance(told, Report):
+        raise Unusable(f"the answer is no report but {_shown(told)}")
+    final: object = told.final
+    if not isinstance(final, bool):
+        raise Unusable(f"whether it is final is {_shown(final)}")
+    return replace(
+        told,
+        fills=_fills(told.fills),
+        reason=_words(told.reason),
+        reference=_words(told.reference),
+    )
+
+
+def _fills(told: object) -> tuple[Fill, ...]:
+    if not isinstance(told, (tuple, list)) or len(told) > MAX_FILLS:
+        raise Unusable(f"its fills are not a list of at most {MAX_FILLS}")
+    by_id: dict[str, Fill] = {}
+    for fill in told:
+        if not isinstance(fill, Fill):
+            raise Unusable(f"{_shown(fill)} is no fill")
+        _check(fill)
+        if by_id.setdefault(fill.fill_id, fill) != fill:
+            raise Unusable(f"fill {fill.fill_id} stands there with two contents")
+    return tuple(by_id.values())
+
+
+def _check(fill: Fill) -> None:
+    fill_id: object = fill.fill_id
+    if not (isinstance(fill_id, str) and fill_id.isprintable()):
+        raise Unusable(f"fill_id {_shown(fill_id)} is not a name")
+    if not 0 < len(fill_id) <= _MAX_ID_LENGTH:
+        raise Unusable(f"fill_id {_shown(fill_id)} is empty, or longer than {_MAX_ID_LENGTH}")
+    numbers: tuple[tuple[str, object], ...] = (
+        *(("quantity", fill.quantity), ("price", fill.price), ("fee", fill.fee)),
+    )
+    for name, value in numbers:
+        if not isinstance(value, Decimal):
+            raise Unusable(f"fill {fill_id} has the {name} {_shown(value)}, which is not exact")
+        try:
+            to_decimal(value)
+        except PydanticCustomError as error:
+            raise Unusable(f"the {name} of fill {fill_id}: {error.message()}") from None
+    at: object = fill.at
+    if at is not None and not (isinstance(at, datetime) and at.utcoffset() is not None):
+        raise Unusable(f"at {_shown(at)} of fill {fill_id} is no instant with a time zone")
+
+
+def _words(told: object) -> str | None:
+    # An id that is a number and should be text is a slip on which no money hangs.
+    if told is None:
+        return None
+    return harmless(told if isinstance(told, str) else _shown(told))
+
+
+def _shown(value: object) -> str:
+    try:
+        return harmless(shown(value))
+    except Exception:  # even its repr is somebody else's program
+        return f"a {type(value).__name__}"
