@@ -1,22 +1,32 @@
 """Calls to the user's own code when a saga comes to rest, each kept apart from every saga.
 
-A hook that raises is logged; one that hangs is given up after a bound. Neither harms a saga. A hook
-is called at most once for each time that a saga comes to rest, by the process in which it did; who
-must not miss one reads `Orchestrator.events` from the last sequence number that was seen.
+A hook that raises is logged; one that hangs is given up after a bound. Neither harms a saga. A
+plain function may block, so it runs on a thread, which does not keep the program from ending.
+
+A hook is called at most once for each time that a saga comes to rest, by the process in which it
+did; who must not miss one reads `Orchestrator.events` from the last sequence number that was seen.
 """
 
+import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Container
+from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass
+from threading import BoundedSemaphore, Thread
+from typing import Final
 
 import anyio
-import anyio.to_thread
 from anyio.abc import TaskGroup
 
+from saga.calls import answer_of
 from saga.views import BatchRow, BatchStatus
 
 _LOG = logging.getLogger("saga.hooks")
+
+MAX_WAITING: Final = 10_000
+"""Calls that wait for their turn or are under way; one more is not made, and logged."""
 
 Hook = Callable[[BatchRow], Awaitable[None] | None]
 
@@ -24,7 +34,11 @@ Hook = Callable[[BatchRow], Awaitable[None] | None]
 @dataclass(frozen=True, slots=True)
 class _Registered:
     hook: Hook
-    statuses: Container[BatchStatus] | None
+    statuses: frozenset[BatchStatus]
+
+
+class _NoThread(Exception):
+    """Hooks that were given up still hold every thread."""
 
 
 class Hooks:
@@ -38,21 +52,29 @@ class Hooks:
     def __init__(self, *, seconds: float, at_once: int) -> None:
         self._seconds = seconds
         self._slots = anyio.Semaphore(at_once)
+        self._threads = BoundedSemaphore(at_once)
         self._registered: list[_Registered] = []
         self._under_way = 0
         self._idle = anyio.Event()
 
     def add(self, hook: Hook, statuses: Container[BatchStatus] | None) -> None:
         """Register a hook for some statuses, or for all."""
-        self._registered.append(_Registered(hook, statuses))
+        wanted = (each for each in BatchStatus if statuses is None or each in statuses)
+        self._registered.append(_Registered(hook, frozenset(wanted)))
 
     def call(self, row: BatchRow, tasks: TaskGroup) -> None:
         """Start every hook that wants to hear of this batch."""
         status = BatchStatus(row.status)
         for registered in self._registered:
-            if registered.statuses is None or status in registered.statuses:
-                self._under_way += 1
-                tasks.start_soon(self._call, registered.hook, row)
+            if status not in registered.statuses:
+                continue
+            if self._under_way >= MAX_WAITING:
+                _LOG.error(
+                    "%s outcome hooks wait, so none is called for %s", MAX_WAITING, row.batch_id
+                )
+                return
+            self._under_way += 1
+            tasks.start_soon(self._call, registered.hook, row)
 
     async def drain(self) -> None:
         """Return once no call is under way."""
@@ -69,19 +91,49 @@ class Hooks:
 
     async def _call_bounded(self, hook: Hook, row: BatchRow) -> None:
         async with self._slots:
-            with anyio.move_on_after(self._seconds) as scope:
-                try:
-                    if inspect.iscoroutinefunction(hook):
-                        await hook(row)
-                    else:  # it may block, so it gets a thread that can be left behind
-                        result = await anyio.to_thread.run_sync(hook, row, abandon_on_cancel=True)
-                        if inspect.isawaitable(result):
-                            await result
-                except Exception:
-                    _LOG.exception("an outcome hook failed for %s", row.batch_id)
-            if scope.cancelled_caught:
-                _LOG.error(
-                    "an outcome hook for %s took over %s s and was given up",
-                    row.batch_id,
-                    self._seconds,
-                )
+            result = await answer_of(lambda: self._begin(hook, row), self._seconds)
+        if isinstance(result, TimeoutError):
+            _LOG.error("an outcome hook for %s was given up: it timed out", row.batch_id)
+        elif isinstance(result, Exception):
+            _LOG.error("an outcome hook failed for %s", row.batch_id, exc_info=result)
+
+    async def _begin(self, hook: Hook, row: BatchRow) -> None:
+        if inspect.iscoroutinefunction(hook):
+            await hook(row)
+            return
+        result = await self._on_a_thread(hook, row)
+        if inspect.isawaitable(result):
+            await result
+
+    async def _on_a_thread(self, hook: Hook, row: BatchRow) -> Awaitable[None] | None:
+        """Call the hook on a thread of its own, which can be left behind."""
+        if not self._threads.acquire(blocking=False):
+            raise _NoThread("hooks that were given up before still hold every thread")
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Awaitable[None] | None] = loop.create_future()
+        context = copy_context()
+
+        def tell(result: Awaitable[None] | None, error: BaseException | None) -> None:
+            if answer.done():
+                return
+            if error is None:
+                answer.set_result(result)
+            else:
+                cause = RuntimeError(f"the hook raised {type(error).__name__}")
+                cause.__cause__ = error
+                answer.set_exception(cause)
+
+        def work() -> None:
+            result: Awaitable[None] | None = None
+            failure: BaseException | None = None
+            try:
+                result = context.run(hook, row)
+            except BaseException as error:  # it is told to whoever waits
+                failure = error
+            finally:
+                self._threads.release()
+            with suppress(RuntimeError):  # the loop may be closed by now, and nobody waits
+                loop.call_soon_threadsafe(tell, result, failure)
+
+        Thread(target=work, name="outcome hook", daemon=True).start()
+        return await answer

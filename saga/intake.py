@@ -7,6 +7,8 @@ is refused whole, with a sentence that names the field, the value, the rule, and
 from collections.abc import Mapping
 from decimal import Decimal
 
+from pydantic import ValidationError
+
 from saga.directive import Directive
 from saga.errors import AdmissionRefused, InvalidInput, NotServed
 from saga.limits import Limits
@@ -14,6 +16,7 @@ from saga.model import Batch, ExecutionMode, parse_batch
 from saga.outcome import Fill, Outcome
 from saga.participant import Participant
 from saga.policy import FailurePolicy, OnFailure
+from saga.wording import explain
 
 
 def checked_again(batch: Batch) -> Batch:
@@ -25,6 +28,18 @@ def checked_again(batch: Batch) -> Batch:
         InvalidInput: it breaks a rule.
     """
     return parse_batch(batch.model_dump(warnings=False))
+
+
+def policy_checked_again(policy: FailurePolicy) -> FailurePolicy:
+    """Return the policy, held to every rule of its type once more; see `checked_again`.
+
+    Raises:
+        InvalidInput: it breaks a rule.
+    """
+    try:
+        return FailurePolicy.model_validate(policy.model_dump(warnings=False))
+    except ValidationError as error:
+        raise InvalidInput(explain(error)) from None
 
 
 def check_submission(

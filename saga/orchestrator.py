@@ -24,9 +24,12 @@ from typing import Final, Self
 import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
+from pydantic_core import PydanticCustomError
 
 from saga.admission import Admission
 from saga.alarms import Alarms
+from saga.amounts import to_decimal
+from saga.calls import in_words
 from saga.clock import Clock, SystemClock
 from saga.errors import (
     AdmissionRefused,
@@ -37,6 +40,7 @@ from saga.errors import (
     OwnershipLost,
     Quarantined,
     SagaError,
+    StoreBusy,
     StoreError,
     StorePoisoned,
 )
@@ -53,10 +57,10 @@ from saga.events import (
 from saga.fold import begin, fold
 from saga.hooks import Hook, Hooks
 from saga.ids import batch_of_key
-from saga.intake import check_submission, checked_again
+from saga.intake import check_submission, checked_again, policy_checked_again
 from saga.ledger import Saga
 from saga.limits import Limits
-from saga.machine import SAGA_AT_REST, SagaState
+from saga.machine import SAGA_AT_REST, SAGA_ENDS, SagaState
 from saga.model import Batch
 from saga.participant import Participant
 from saga.policy import FailurePolicy
@@ -65,6 +69,7 @@ from saga.runner import SagaRunner, Surroundings
 from saga.store.protocol import Append, Change, CheckpointStore, JournalRecord
 from saga.version import VERSION
 from saga.views import BatchRow, BatchStatus, TradeRow, batch_row, trade_row
+from saga.wording import shown
 
 _LOG = logging.getLogger("saga.orchestrator")
 
@@ -80,6 +85,9 @@ class _Keep(Enum):
 
 KEEP: Final = _Keep.KEEP
 """The undo's budget stays what it was."""
+
+_NEEDS_NO_KEY: Final = frozenset({SagaState.PENDING, *SAGA_ENDS})
+"""In any other state a saga that is left, or set aside, lets nobody else run on its key."""
 
 
 class Orchestrator:
@@ -127,7 +135,8 @@ class Orchestrator:
         self._runners: dict[str, SagaRunner] = {}
         self._to_resume: dict[str, anyio.Event] = {}
         self._aside: set[str] = set()
-        self._entering = 0
+        self._submitting = 0
+        self._entered = False
         self._pulse = anyio.Event()
         self._open = False
         self._stack = AsyncExitStack()
@@ -141,7 +150,11 @@ class Orchestrator:
         Raises:
             StoreUnusable: the store cannot be opened safely.
             StoreHeld: another living owner holds it.
+            NotAllowed: it was entered before.
         """
+        if self._entered:
+            raise NotAllowed("an orchestrator is entered once; make a new one to run again")
+        self._entered = True
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.store)
             await self.store.acquire(take_over=self._take_over)
@@ -189,7 +202,10 @@ class Orchestrator:
         while True:
             pause = timedelta(seconds=self._limits.heartbeat_seconds)
             await self._clock.sleep_until(self._clock.now() + pause)
-            await self.store.heartbeat()
+            try:
+                await self.store.heartbeat()
+            except StoreBusy as error:  # nobody else can have written either
+                _LOG.warning("a heartbeat is left out: %s", error)
 
     def _require_open(self) -> None:
         if not self._open:
@@ -219,13 +235,12 @@ class Orchestrator:
         """
         self._require_open()
         batch = checked_again(batch)
-        resolved = check_submission(
-            batch, policy or FailurePolicy(), self._participants, self._limits
-        )
+        policy = policy_checked_again(policy or FailurePolicy())
+        resolved = check_submission(batch, policy, self._participants, self._limits)
         known = self._runners.get(batch.batch_id)
         if known is not None:
             return _same_or_conflict(known.saga.submitted, batch, resolved)
-        if self._admission.queued + self._entering >= self._limits.max_queued:
+        if self._admission.queued + self._submitting >= self._limits.max_queued:
             raise AdmissionRefused(
                 f"{self._admission.queued} batches wait already, which is the bound max_queued "
                 f"{self._limits.max_queued}; submit it again later"
@@ -241,9 +256,9 @@ class Orchestrator:
             },
             deadline=None if timeout is None else now + timedelta(seconds=timeout),
             program=PROGRAM,
-            by=by,
+            by=_said(by, "by"),
         )
-        self._entering += 1
+        self._submitting += 1
         try:
             saga = begin(event, now)
             await self.store.append(
@@ -258,9 +273,10 @@ class Orchestrator:
             stored = await self._load(batch.batch_id)
             return _same_or_conflict(stored.submitted, batch, resolved)
         finally:
-            self._entering -= 1
+            self._submitting -= 1
         self._pulse_now()
-        self._start(SagaRunner(saga, self._around, resumed=False))
+        if self._open:  # otherwise it is durable, and the next owner takes it up
+            self._start(SagaRunner(saga, self._around, resumed=False))
         return batch.batch_id
 
     async def run(
@@ -314,9 +330,14 @@ class Orchestrator:
             NotAllowed: it is already being undone, or over.
             NoSuchBatch: there is no such batch.
         """
+        event = CancelRequested(_said(by, "by"), _said(reason, "reason"))
         runner = await self._runner_of(batch_id)
-        if runner.saga.cancel is None:
-            await self._change(runner, CancelRequested(by, _said(reason, "reason")))
+        try:
+            await runner.request(event)
+        except NotAllowed:
+            # The earlier wish is asked for last: what the runner refuses by is durable by now.
+            if runner.saga.cancel is None:
+                raise
         return runner.view()
 
     async def pause(self, batch_id: str, *, by: str, reason: str) -> BatchRow:
@@ -326,8 +347,8 @@ class Orchestrator:
             NotAllowed: it is paused already, or at rest.
             NoSuchBatch: there is no such batch.
         """
-        runner = await self._runner_of(batch_id)
-        return await self._change(runner, Paused(by, _said(reason, "reason")))
+        event = Paused(_said(by, "by"), _said(reason, "reason"))
+        return await self._change(await self._runner_of(batch_id), event)
 
     async def unpause(self, batch_id: str, *, by: str, reason: str) -> BatchRow:
         """Let a paused batch go on.
@@ -336,8 +357,8 @@ class Orchestrator:
             NotAllowed: it is not paused.
             NoSuchBatch: there is no such batch.
         """
-        runner = await self._runner_of(batch_id)
-        return await self._change(runner, Unpaused(by, _said(reason, "reason")))
+        event = Unpaused(_said(by, "by"), _said(reason, "reason"))
+        return await self._change(await self._runner_of(batch_id), event)
 
     async def retry(
         self,
@@ -359,14 +380,19 @@ class Orchestrator:
             NotAllowed: it is not STALE, or its budget is spent and no new one is given.
             NoSuchBatch: there is no such batch.
         """
+        if isinstance(undo_budget, _Keep):
+            wanted = None
+        else:
+            wanted = policy_checked_again(FailurePolicy.model_construct(undo_budget=undo_budget))
         runner = await self._runner_of(batch_id)
-        budget = runner.saga.undo_budget if isinstance(undo_budget, _Keep) else undo_budget
+        budget = runner.saga.undo_budget if wanted is None else wanted.undo_budget
         if budget is not None and runner.saga.undo_cost > budget:
             raise NotAllowed(
                 f"the undo of {batch_id} has cost {runner.saga.undo_cost}, past its undo_budget of "
                 f"{budget}; give a higher one, or resolve it by hand"
             )
-        return await self._change(runner, Retried(by, _said(reason, "reason"), budget))
+        event = Retried(_said(by, "by"), _said(reason, "reason"), budget)
+        return await self._change(runner, event)
 
     async def retry_failed(self, batch_id: str, *, by: str, reason: str) -> str:
         """Submit what a finished batch left undone as a new batch that names it as its parent.
@@ -413,15 +439,14 @@ class Orchestrator:
             NotAllowed: it is not STALE.
             NoSuchBatch: there is no such batch.
         """
-        runner = await self._runner_of(batch_id)
         event = Resolved(
             by=_said(by, "by"),
             reason=_said(reason, "reason"),
             action=_said(action, "action"),
             evidence=_said(evidence, "evidence"),
-            adjustments=adjustments,
+            adjustments=_exact(adjustments),
         )
-        return await self._change(runner, event)
+        return await self._change(await self._runner_of(batch_id), event)
 
     def notify(self, key: str) -> None:
         """Hear that there may be news about an attempt, by its key: it is looked up now."""
@@ -520,14 +545,14 @@ class Orchestrator:
                 raise fatal from None
             # S18: whatever is wrong with this saga is not allowed to touch another.
             _LOG.exception("saga %s is set aside", runner.batch_id)
-            await self.store.quarantine(runner.batch_id, _in_words(error))
+            await self.store.quarantine(runner.batch_id, _cause_in_words(error))
         finally:
             if self._runners.get(runner.batch_id) is runner:
                 del self._runners[runner.batch_id]
             self._admission.leave(
                 runner.batch_id,
                 runner.saga.batch.exclusion_key,
-                keep_key=runner.saga.state is SagaState.STALE,
+                keep_key=runner.row.state not in _NEEDS_NO_KEY,
             )
             self._admit()
 
@@ -555,6 +580,7 @@ class Orchestrator:
         runner = self._runners.get(batch_id)
         if runner is None or runner.closed:
             saga = await self._load(batch_id)
+            self._require_open()
             runner = self._runners.get(batch_id)
             if runner is None or runner.closed:
                 runner = SagaRunner(saga, self._around, resumed=False)
@@ -590,9 +616,10 @@ class Orchestrator:
             saga = await self._load(batch_id)
         except StoreError:
             raise
-        except SagaError as error:
-            _LOG.error("saga %s is set aside: %s", batch_id, error)
-            await self.store.quarantine(batch_id, str(error))
+        except Exception as error:
+            _LOG.exception("saga %s is set aside", batch_id)
+            words = str(error) if isinstance(error, SagaError) else in_words(error)
+            await self.store.quarantine(batch_id, words)
             return
         if batch_id in self._aside:
             await self.store.lift_quarantine(batch_id)
@@ -626,9 +653,29 @@ def _same_or_conflict(stored: Submitted, batch: Batch, policy: FailurePolicy) ->
 
 
 def _said(text: str, field: str) -> str:
+    told: object = text
+    if not isinstance(told, str) or any("\ud800" <= char <= "\udfff" for char in told):
+        raise InvalidInput(f"{field}: must be text, not {shown(told)}; it is kept in the journal")
     if not text.strip():
         raise InvalidInput(f"{field}: must say something, not {text!r}; it is kept in the journal")
     return text
+
+
+def _exact(adjustments: tuple[Adjustment, ...]) -> tuple[Adjustment, ...]:
+    try:
+        return tuple(
+            Adjustment(
+                subject=_said(each.subject, "adjustments.subject"),
+                quantity=to_decimal(each.quantity),
+                cash=to_decimal(each.cash),
+                reference=None
+                if each.reference is None
+                else _said(each.reference, "adjustments.reference"),
+            )
+            for each in adjustments
+        )
+    except PydanticCustomError as error:
+        raise InvalidInput(f"adjustments: {error.message()}") from None
 
 
 def _fatal_in(error: BaseException) -> SagaError | None:
@@ -643,10 +690,10 @@ def _fatal_in(error: BaseException) -> SagaError | None:
     return None
 
 
-def _in_words(error: BaseException) -> str:
+def _cause_in_words(error: BaseException) -> str:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return f"{type(error).__name__}: {error}"
+    return in_words(error)
 
 
 def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:

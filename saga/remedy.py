@@ -25,12 +25,18 @@ def failed_trades_again(saga: Saga, reason: str, now: datetime) -> Batch:
         now: when, UTC.
 
     Raises:
-        NotAllowed: the saga is not over, or left nothing undone.
+        NotAllowed: the saga is not over, was resolved by hand, or left nothing undone.
     """
     if saga.state not in SAGA_ENDS:
         raise NotAllowed(
             f"the failed trades of {saga.batch_id} cannot be tried again while it is {saga.state}; "
             "wait until it is over, or resolve it first"
+        )
+    if saga.resolved is not None:
+        # What is held of it is what the operator made of it, which no journal knows.
+        raise NotAllowed(
+            f"{saga.batch_id} was closed by hand by {saga.resolved.by}, so that what it left is "
+            "not known here; look at the account, and submit a new batch of what is still wanted"
         )
     rolled_back = saga.state is SagaState.ROLLED_BACK
     directives = []
