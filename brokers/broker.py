@@ -217,15 +217,7 @@ class Broker(ABC):
             OutcomeUnknown: only a part of it has traded; whether the rest will, nobody says.
         """
         key = request.client_order_id
-        told = await self.trades()
-        busted = {trade.reverses for trade in told}
-        ours = {
-            trade.fill_id: trade
-            for trade in told
-            if trade.client_order_id == key
-            and trade.reverses is None
-            and trade.fill_id not in busted
-        }
+        ours = await self._trades_of(key)
         if not ours:
             return None
         first = next(iter(ours.values()))
@@ -262,12 +254,32 @@ class Broker(ABC):
             await self.cancel_order(target_key)
             after = await self._find(target_key)
             if after is None:
-                # It was open, it was cancelled, and the venue forgets closed orders.
-                return cancelled_report(key, before.order_id)
+                return await self._forgotten_target(key, before)
             report = cancel_report(key, after)
         if report is None:
             raise OutcomeUnknown(f"order {target_key} is still open after the call to cancel it")
         return report
+
+    async def _forgotten_target(self, key: str, before: OrderState) -> Report:
+        """Report on a cancel whose order was open before, and is not found after it."""
+        target_key = before.client_order_id or ""
+        filled = total(trade.quantity for trade in (await self._trades_of(target_key)).values())
+        if filled >= before.quantity:
+            return refusal_report(f"order {target_key} was filled before it could be cancelled")
+        # It was open, it was cancelled, and the venue forgets closed orders.
+        return cancelled_report(key, before.order_id)
+
+    async def _trades_of(self, key: str) -> dict[str, Trade]:
+        """Return the order's trades that stand, by fill id."""
+        told = await self.trades()
+        busted = {trade.reverses for trade in told}
+        return {
+            trade.fill_id: trade
+            for trade in told
+            if trade.client_order_id == key
+            and trade.reverses is None
+            and trade.fill_id not in busted
+        }
 
     def _not_served(self, directive: Directive) -> NotServed:
         return NotServed(

@@ -66,6 +66,9 @@ def reply_report(state: OrderState, request: OrderRequest) -> Report:
     """
     if not belongs_to(state, request):
         raise _garbage(request.client_order_id, f"it tells of {describe(state)}, which is not ours")
+    if state.status is OrderStatus.FILLED and not state.fills:
+        # Nothing can have been busted yet: the fills are told later than the status.
+        raise _garbage(request.client_order_id, "it is filled, but no fill of it is told of")
     return order_report(state)
 
 

@@ -146,3 +146,9 @@ def test_an_order_with_other_parameters_is_never_taken_for_ours(
 ) -> None:
     with pytest.raises(error):
         told(_with(**other), request(KEY))
+
+
+def test_a_reply_that_says_filled_before_it_tells_of_fills_is_not_a_refusal() -> None:
+    early = _with(status=OrderStatus.FILLED, filled=Decimal(0), fills=())
+    with pytest.raises(OutcomeUnknown, match="no fill of it is told of"):
+        reply_report(believed(early, KEY), request(KEY))
