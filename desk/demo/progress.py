@@ -193,8 +193,7 @@ def _verb(saga: Saga) -> str:
 
 def count(amount: Decimal) -> str:
     """Return a number of shares, exactly, with its thousands set apart."""
-    whole, point, places = plain(amount).partition(".")
-    return f"{int(whole):,}{point}{places}"
+    return format(Decimal(plain(amount)), ",f")
 
 
 def signed(amount: Decimal) -> str:

@@ -6,7 +6,8 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from functools import partial
+from typing import IO, Final
 
 import anyio
 
@@ -104,7 +105,7 @@ def _is_of(key: str | None, batch_id: str) -> bool:
 @contextmanager
 def _process(home: Home, symbols: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
     """Start the process that sells; whatever happens here, it does not outlive this."""
-    with home.log.open("ab") as log:
+    with _log_of(home) as log:
         process = subprocess.Popen(  # noqa: S603 - this program's own module
             [sys.executable, "-m", "desk.demo.worker", str(home.folder), *symbols],
             stdin=subprocess.DEVNULL,
@@ -117,6 +118,15 @@ def _process(home: Home, symbols: Sequence[str]) -> Iterator[subprocess.Popen[by
     finally:
         process.kill()
         process.wait()
+        if home.log.stat().st_size == 0:
+            home.log.unlink()
+
+
+@contextmanager
+def _log_of(home: Home) -> Iterator[IO[bytes]]:
+    """Open the desk's log, for its user alone."""
+    with open(home.log, "ab", opener=partial(os.open, mode=0o600)) as log:
+        yield log
 
 
 async def _last_sequence(history: History) -> int:
@@ -164,7 +174,8 @@ async def _told(history: History, watch: Watch, seen: int) -> int:
 
 
 def _why_it_ended(home: Home, process: subprocess.Popen[bytes]) -> str:
-    complaint = home.log.read_bytes()[-_MAX_COMPLAINT:].decode(errors="replace").strip()
+    text = home.log.read_bytes() if home.log.exists() else b""
+    complaint = text[-_MAX_COMPLAINT:].decode(errors="replace").strip()
     last = complaint.splitlines()[-1] if complaint else "it said nothing"
     return (
         f"the process that was to be killed ended by itself with status {process.returncode} "

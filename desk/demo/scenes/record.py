@@ -60,7 +60,7 @@ async def play(stage: Stage, show: Show) -> SceneReport:
             )
     show.table(_COLUMNS if show.width >= _WIDE else _FEW_COLUMNS, rows)
     show.line()
-    show.fact("diagrams", f"{len(rows)} pictures, one for each batch: {stage.home.diagrams}")
+    show.fact("diagrams", f"{len(rows)} pictures, one for each batch, in {stage.home.diagrams}")
     checks.that(
         all(batch.state in SAGA_ENDS for batch in batches), "every batch has come to its end"
     )
