@@ -7,10 +7,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import IO, Final
 
 import anyio
 
+import desk
 from brokers.paper import PaperExchange
 from brokers.venue import OrderStatus
 from desk.demo.follow import books_agree, follow, report_of, show_standing
@@ -32,6 +34,7 @@ KILL_AFTER: Final = (3, 6)
 _LOOK_SECONDS: Final = 0.005
 _START_SECONDS: Final = 30.0
 """The process must have sent its orders by then."""
+_PACKAGES: Final = Path(desk.__file__).parents[1]
 _MAX_COMPLAINT: Final = 2_000
 
 
@@ -108,6 +111,7 @@ def _process(home: Home, symbols: Sequence[str]) -> Iterator[subprocess.Popen[by
     with _log_of(home) as log:
         process = subprocess.Popen(  # noqa: S603 - this program's own module
             [sys.executable, "-m", "desk.demo.worker", str(home.folder), *symbols],
+            cwd=_PACKAGES,  # not where we are, in which there may be another `desk`
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
