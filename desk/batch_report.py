@@ -29,17 +29,17 @@ TRADE_COLUMNS = (
     Column("number", "#", right=True),
     Column("what", "trade"),
     Column("status", "status"),
-    Column("asked", "asked", right=True),
+    Column("asked", "asked", right=True, spare=1),
     Column("done", "done", right=True),
     Column("undone", "undone", right=True),
-    Column("value", "value", right=True),
-    Column("tries", "tries", right=True),
+    Column("value", "value", right=True, spare=2),
+    Column("tries", "tries", right=True, spare=3),
 )
 EXPOSURE_COLUMNS = (
     Column("symbol", "symbol"),
     Column("quantity", "in place", right=True),
     Column("value", "worth", right=True),
-    Column("price", "at last price", right=True),
+    Column("price", "at last price", right=True, spare=1),
     Column("certainty", "how sure"),
 )
 

@@ -41,11 +41,19 @@ class Format(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column: its name in data, its heading for people, and how its cells stand."""
+    """A column of a table.
+
+    Attributes:
+        name: in data.
+        heading: for people.
+        right: its cells stand at the right.
+        spare: how soon it is left out where a table would be too wide: the highest first, 0 never.
+    """
 
     name: str
     heading: str
     right: bool = False
+    spare: int = 0
 
 
 MARKS: Final = {
@@ -168,16 +176,38 @@ class Screen:
                 self.text(empty)
 
     def table(self, columns: Sequence[Column], rows: Sequence[Mapping[str, Value]]) -> None:
-        """Print a table, or a block of lines for each row where it would not fit."""
-        cells = [[self.cell(row.get(column.name)) for column in columns] for row in rows]
-        widths = [
+        """Print a table that fits: without spare columns, or with a block of lines for each row."""
+        shown = list(columns)
+        hidden: list[str] = []
+        while not self._fits(shown, rows):
+            empty = [c for c in shown if all(row.get(c.name) is None for row in rows)]
+            spare = max(shown, key=lambda column: column.spare)
+            if empty:
+                shown.remove(empty[0])
+            elif spare.spare:
+                shown.remove(spare)
+                hidden.append(spare.heading)
+            else:
+                self._blocks(columns, [self._cells(columns, row) for row in rows])
+                return
+        cells = [self._cells(shown, row) for row in rows]
+        self._lines(shown, cells, self._widths(shown, cells))
+        if hidden:
+            names = ", ".join(reversed(hidden))
+            self.text(Text(f"(left out on this narrow screen: {names})", style="dim"))
+
+    def _cells(self, columns: Sequence[Column], row: Mapping[str, Value]) -> list[Text]:
+        return [self.cell(row.get(column.name)) for column in columns]
+
+    def _widths(self, columns: Sequence[Column], cells: Sequence[Sequence[Text]]) -> list[int]:
+        return [
             max(cell_len(column.heading), *(cell_len(line[place].plain) for line in cells))
             for place, column in enumerate(columns)
         ]
-        if sum(widths) + 2 * (len(widths) - 1) <= self.console.width:
-            self._lines(columns, cells, widths)
-        else:
-            self._blocks(columns, cells)
+
+    def _fits(self, columns: Sequence[Column], rows: Sequence[Mapping[str, Value]]) -> bool:
+        widths = self._widths(columns, [self._cells(columns, row) for row in rows])
+        return sum(widths) + 2 * (len(widths) - 1) <= self.console.width
 
     def pairs(self, pairs: Sequence[tuple[str, Value]]) -> None:
         """Print names and values below one another."""

@@ -15,6 +15,7 @@ from typing import Final
 
 import anyio
 import typer
+from anyio import to_thread
 
 from desk.exit_codes import ExitCode
 from desk.output import Format, Screen
@@ -125,7 +126,7 @@ class Session:
             logging.getLogger().removeHandler(self._log)
             self._log.close()
 
-    def confirm(self, question: str, *, yes: bool, no_input: bool) -> None:
+    async def confirm(self, question: str, *, yes: bool, no_input: bool) -> None:
         """Ask on a terminal whether to go on; off a terminal nothing is asked.
 
         Raises:
@@ -133,6 +134,8 @@ class Session:
         """
         if yes or no_input or not (sys.stdin.isatty() and sys.stderr.isatty()):
             return
-        if not typer.confirm(question, default=False, err=True):
+        # In a thread, so that a signal is heard while the user thinks.
+        ask = partial(typer.confirm, question, default=False, err=True)
+        if not await to_thread.run_sync(ask, abandon_on_cancel=True):
             self.screen.say("Nothing was done.")
             raise typer.Exit(ExitCode.FAILED)

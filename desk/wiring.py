@@ -14,7 +14,7 @@ from brokers.paper import PaperExchange
 from desk.home import Home
 from desk.settings import Configured
 from portfolio import CashDesk, PaperPrices, Portfolio, PortfolioProjection
-from portfolio.books import read_books
+from portfolio.books import read_books, read_names
 from saga.errors import InvalidInput
 from saga.orchestrator import Orchestrator
 from saga.store.sqlite import SqliteStore
@@ -103,6 +103,12 @@ async def _open_portfolio(
     """Give a portfolio that has no books the account's cash."""
     if await store.read(read_books, portfolio.name) is not None:
         return None
+    others = await store.read(read_names)
+    if others:
+        raise InvalidInput(
+            f"portfolio {portfolio.name!r} has no books, and the account's cash belongs to "
+            f"{', '.join(others)} already; name that one in the settings"
+        )
     account = await exchange.account()
     if account.cash <= 0:
         raise InvalidInput(

@@ -248,7 +248,7 @@ def _act(
         wanted = wish(saga) if callable(wish) else wish
         for sentence in consequence(saga):
             session.screen.say(sentence)
-        session.confirm("Do it?", yes=yes, no_input=no_input)
+        await session.confirm("Do it?", yes=yes, no_input=no_input)
         driven = await drive(session, wanted, wait=wait)
         async with session.history() as history:
             report = await batch_report.read_report(history, driven.row.batch_id)

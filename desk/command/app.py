@@ -152,7 +152,8 @@ def _unexpected(error: Exception, screen: Screen) -> int:
     path = Home(default_folder(sys.argv)).log
     text = "".join(traceback.format_exception(error))
     try:
-        with path.open("a", encoding="utf-8") as log:
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        with os.fdopen(descriptor, "a", encoding="utf-8") as log:
             log.write(f"{datetime.now(UTC).isoformat()} {sys.argv[1:]!r}\n{text}")
         where = f"the log {path} says more"
     except OSError:

@@ -18,7 +18,6 @@ FINDING_COLUMNS = (
     Column("rule", "rule"),
     Column("sentence", "what is wrong"),
 )
-POINT_COLUMNS = (Column("name", "point"), Column("verdict", "verdict"), Column("sentence", "found"))
 
 
 def check(
@@ -90,7 +89,12 @@ def doctor(
             for each in points
         ]
         bad = any(each.verdict is Verdict.BAD for each in points)
-        session.screen.rows(POINT_COLUMNS, rows, wrapper="points", beside={"ok": not bad})
+        if session.screen.is_for_people:
+            session.screen.pairs(
+                [(each.name, f"{each.verdict}: {each.sentence}") for each in points]
+            )
+        else:
+            session.screen.json({"points": rows, "ok": not bad})
         return ExitCode.FAILED if bad else ExitCode.DONE
 
     session.run(work)

@@ -31,12 +31,12 @@ FOLLOW_SECONDS = 0.3
 BATCH_COLUMNS = (
     Column("batch_id", "batch"),
     Column("status", "status"),
-    Column("mode", "mode"),
+    Column("mode", "mode", spare=1),
     Column("progress", "done", right=True),
     Column("failed_trades", "failed", right=True),
     Column("undone_trades", "undone", right=True),
-    Column("created_at", "accepted"),
-    Column("exclusion_key", "alone on"),
+    Column("created_at", "accepted", spare=2),
+    Column("exclusion_key", "alone on", spare=3),
 )
 _RECORD: TypeAdapter[Any] = TypeAdapter(Any)
 

@@ -119,7 +119,7 @@ def run(
     async def work() -> ExitCode:
         ready = await _with_prices(session, batch)
         _announce(ready, session.screen)
-        session.confirm("Send it?", yes=yes or str(file) == "-", no_input=no_input)
+        await session.confirm("Send it?", yes=yes or str(file) == "-", no_input=no_input)
         wish = Submit(batch=ready, policy=policy, by=by or session.operator)
         driven = await drive(session, wish, wait=wait)
         async with session.history() as history:

@@ -11,12 +11,9 @@ from tests.desk.terminal import Desk, Done, call, orders_csv
 Invoke = Callable[..., Done]
 """Runs the command in this process."""
 
-SLOW = {"SAGA_PAPER__LATENCY_SECONDS": "0.7"}
+SLOW = {"SAGA_PAPER__LATENCY_SECONDS": "0.3"}
 """So long takes each call of the exchange, so that a batch can be met half-way."""
-ELEVEN = tuple(
-    (symbol, "buy", 10)
-    for symbol in ("KO", "PG", "AAPL", "MSFT", "JPM", "XOM", "WMT", "MRK", "PFE", "BAC", "CVX")
-)
+SEVERAL = tuple((symbol, "buy", 10) for symbol in ("KO", "PG", "AAPL", "MSFT", "JPM", "XOM", "WMT"))
 
 
 @pytest.fixture
@@ -32,9 +29,9 @@ def orders(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def eleven(tmp_path: Path) -> Path:
-    """Eleven orders as CSV."""
-    return orders_csv(tmp_path / "eleven.csv", *ELEVEN)
+def several(tmp_path: Path) -> Path:
+    """Seven orders as CSV."""
+    return orders_csv(tmp_path / "several.csv", *SEVERAL)
 
 
 @pytest.fixture

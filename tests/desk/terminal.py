@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import signal
+import sqlite3
 import struct
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import quote
 
 import pytest
 
@@ -22,6 +24,7 @@ from desk.command.app import run_app
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = REPOSITORY / "examples"
 SAGA = (sys.executable, "-m", "desk")
+LOOK_SECONDS = 0.02
 LONGEST_SECONDS = 60.0
 """Nothing here takes so long; a test that would is broken."""
 
@@ -85,12 +88,21 @@ class Desk:
         return Running(process, self)
 
     def batches(self) -> list[dict[str, Any]]:
-        """Return the trading batches, the latest first."""
+        """Return the trading batches as they are stored, the latest first."""
         if not (self.home / "saga.db").exists():
             return []
-        listed = self.run("list", "--portfolio", "main", "--json")
-        found: list[dict[str, Any]] = listed.data["batches"]
-        return found
+        columns = ("batch_id", "state", "status", "processed_trades")
+        store = sqlite3.connect(f"file:{quote(str(self.home / 'saga.db'))}?mode=ro", uri=True)
+        try:
+            rows = store.execute(
+                "SELECT batch_uid, state, status, processed_trades FROM batches "
+                "WHERE exclusion_key = 'portfolio:main' ORDER BY id DESC"
+            ).fetchall()
+        except sqlite3.OperationalError:  # it is being made
+            return []
+        finally:
+            store.close()
+        return [dict(zip(columns, row, strict=True)) for row in rows]
 
     def on_terminal(
         self,
@@ -151,6 +163,7 @@ class Running:
             if batches and is_so(batches):
                 return batches[0]
             assert self.process.poll() is None, self.finish()
+            time.sleep(LOOK_SECONDS)
         raise AssertionError(f"it never came to that: {self.desk.batches()}")
 
     def until_it_hears(self) -> None:

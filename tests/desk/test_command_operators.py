@@ -247,7 +247,8 @@ def test_a_store_that_cannot_be_used_is_named_with_status_5(
     if spoil == "newer":
         with sqlite3.connect(store) as connection:
             connection.execute(
-                "INSERT INTO migrations SELECT component, 99, name, applied_at FROM migrations LIMIT 1"
+                "INSERT INTO migrations SELECT component, 99, name, applied_at "
+                "FROM migrations LIMIT 1"
             )
         connection.close()
     else:

@@ -9,7 +9,7 @@ import pytest
 
 from desk.control import socket_path
 from desk.home import Home
-from tests.desk.conftest import SLOW
+from tests.desk.conftest import SLOW, Invoke
 from tests.desk.terminal import Desk, Running, orders_csv
 
 
@@ -22,9 +22,9 @@ def _half_way(running: Running, processed: int = 2) -> str:
 
 @pytest.mark.requirement("B9", "D7", "S12")
 def test_a_second_terminal_cancels_a_batch_that_the_first_one_runs(
-    desk: Desk, eleven: Path
+    desk: Desk, invoke: Invoke, several: Path
 ) -> None:
-    first = desk.start("run", eleven, env=SLOW)
+    first = desk.start("run", several, env=SLOW)
     batch_id = _half_way(first)
 
     cancelled = desk.run("cancel", batch_id, "--reason", "the wrong file", "--json")
@@ -36,18 +36,33 @@ def test_a_second_terminal_cancels_a_batch_that_the_first_one_runs(
     assert cancelled.data["batch"]["status"] == "cancelled"
     assert ran.code == 1, "for the one who ran it, it did not end as it should"
     assert "the wrong file" in ran.out
-    checked = desk.run("check")
+    checked = invoke("check")
     assert checked.code == 0, checked.out
 
 
+@pytest.mark.requirement("S10")
+def test_a_check_beside_a_running_batch_finds_nothing_wrong(
+    desk: Desk, invoke: Invoke, several: Path
+) -> None:
+    first = desk.start("run", several, env={"SAGA_PAPER__LATENCY_SECONDS": "0.1"})
+    _half_way(first, 1)
+
+    found = [invoke("check", "--json").data["findings"] for _ in range(3)]
+
+    assert found == [[], [], []]
+    assert first.finish().code == 0
+
+
 @pytest.mark.requirement("B9")
-def test_a_batch_is_paused_and_let_go_on_from_another_terminal(desk: Desk, eleven: Path) -> None:
-    first = desk.start("run", eleven, env=SLOW)
+def test_a_batch_is_paused_and_let_go_on_from_another_terminal(
+    desk: Desk, invoke: Invoke, several: Path
+) -> None:
+    first = desk.start("run", several, env=SLOW)
     batch_id = _half_way(first, 1)
 
     paused = desk.run("pause", batch_id, "--reason", "asking the broker", "--json")
     again = desk.run("pause", batch_id, "--reason", "asking the broker")
-    shown = desk.run("show", batch_id)
+    shown = invoke("show", batch_id)
     gone_on = desk.run("unpause", batch_id, "--reason", "all is well", "--json")
 
     assert paused.code == 0, paused.err
@@ -61,9 +76,9 @@ def test_a_batch_is_paused_and_let_go_on_from_another_terminal(desk: Desk, eleve
 
 @pytest.mark.requirement("B6", "T6")
 def test_a_second_run_is_handed_to_the_owner_which_stays_for_it(
-    desk: Desk, eleven: Path, tmp_path: Path
+    desk: Desk, several: Path, tmp_path: Path
 ) -> None:
-    first = desk.start("run", eleven, env=SLOW)
+    first = desk.start("run", several, env=SLOW)
     _half_way(first, 1)
     other = orders_csv(tmp_path / "other.csv", ("XOM", "buy", 1))
 
@@ -89,9 +104,9 @@ def test_nobody_to_carry_it_on_is_no_place_to_leave_a_batch(desk: Desk, orders: 
 @pytest.mark.requirement("D6", "D7", "B11", "T15", "S1", "S3")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_run_that_a_signal_ends_is_taken_up_again(
-    desk: Desk, eleven: Path, number: signal.Signals
+    desk: Desk, invoke: Invoke, several: Path, number: signal.Signals
 ) -> None:
-    first = desk.start("run", eleven, env=SLOW)
+    first = desk.start("run", several, env=SLOW)
     batch_id = _half_way(first)
 
     first.signal(number)
@@ -100,23 +115,25 @@ def test_a_run_that_a_signal_ends_is_taken_up_again(
     assert "Traceback" not in ended.err
     if number is signal.SIGKILL:
         assert ended.code == -signal.SIGKILL
-        doctor = desk.run("doctor")
+        doctor = invoke("doctor")
         assert "is dead; `saga run` without a file takes up what it left" in doctor.out
     else:
         assert ended.code == 130
         assert "Leaving cleanly" in ended.err
         assert "`saga run` without a file takes up what is unfinished" in ended.err
-    resumed = desk.run("run", "--json")
+    resumed = invoke("run", "--json")
     assert resumed.code == 0, resumed.err
     assert [(b["batch_id"], b["status"]) for b in resumed.data["batches"]] == [
         (batch_id, "success")
     ]
-    assert desk.run("check").code == 0
+    assert invoke("check").code == 0
 
 
 @pytest.mark.requirement("D6", "B9")
-def test_a_cancel_that_finds_nobody_becomes_the_owner_itself(desk: Desk, eleven: Path) -> None:
-    first = desk.start("run", eleven, env=SLOW)
+def test_a_cancel_that_finds_nobody_becomes_the_owner_itself(
+    desk: Desk, invoke: Invoke, several: Path
+) -> None:
+    first = desk.start("run", several, env=SLOW)
     batch_id = _half_way(first)
     first.signal(signal.SIGKILL)
     first.finish()
@@ -126,14 +143,14 @@ def test_a_cancel_that_finds_nobody_becomes_the_owner_itself(desk: Desk, eleven:
     assert cancelled.code == 0, cancelled.err
     assert cancelled.data["batch"]["status"] == "cancelled"
     assert cancelled.data["in_place"] == []
-    assert desk.run("check").code == 0
+    assert invoke("check").code == 0
 
 
 @pytest.mark.requirement("D6", "T15")
 def test_a_watcher_takes_the_place_of_an_owner_that_dies(
-    desk: Desk, eleven: Path, tmp_path: Path
+    desk: Desk, several: Path, tmp_path: Path
 ) -> None:
-    first = desk.start("run", eleven, env=SLOW)
+    first = desk.start("run", several, env=SLOW)
     _half_way(first, 1)
     other = orders_csv(tmp_path / "other.csv", ("XOM", "buy", 1))
     second = desk.start("run", other, "--json")
@@ -152,9 +169,9 @@ def test_a_watcher_takes_the_place_of_an_owner_that_dies(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("after_seconds", [0.0, 0.3, 1.0])
 def test_a_signal_at_any_moment_ends_the_command_without_a_traceback(
-    desk: Desk, eleven: Path, number: signal.Signals, after_seconds: float
+    desk: Desk, several: Path, number: signal.Signals, after_seconds: float
 ) -> None:
-    running = desk.start("run", eleven, env=SLOW)
+    running = desk.start("run", several, env=SLOW)
     running.until_it_hears()
     time.sleep(after_seconds)  # the moment is what is tested; it may fall anywhere
 
@@ -167,8 +184,8 @@ def test_a_signal_at_any_moment_ends_the_command_without_a_traceback(
 
 
 @pytest.mark.requirement("D6")
-def test_a_second_signal_stops_at_once(desk: Desk, eleven: Path) -> None:
-    running = desk.start("run", eleven, env={"SAGA_PAPER__LATENCY_SECONDS": "4"})
+def test_a_second_signal_stops_at_once(desk: Desk, several: Path) -> None:
+    running = desk.start("run", several, env={"SAGA_PAPER__LATENCY_SECONDS": "4"})
     running.until(lambda batches: batches[0]["state"] == "RUNNING")
 
     running.signal(signal.SIGINT)
@@ -197,11 +214,11 @@ def test_a_socket_left_behind_by_a_dead_owner_is_removed(desk: Desk, orders: Pat
 
 @pytest.mark.requirement("D7")
 def test_a_folder_whose_path_is_too_long_for_a_socket_is_served_elsewhere(
-    tmp_path: Path, eleven: Path
+    tmp_path: Path, several: Path
 ) -> None:
     desk = Desk(tmp_path / ("long " * 25))
     assert not socket_path(Home(desk.home)).is_relative_to(desk.home)
-    first = desk.start("run", eleven, env=SLOW)
+    first = desk.start("run", several, env=SLOW)
     batch_id = _half_way(first, 1)
 
     cancelled = desk.run("cancel", batch_id, "--reason", "from afar", "--json")
