@@ -36,9 +36,7 @@ MAX_FINDINGS: Final = 1_000
 RECONCILIATIONS: Final = 3
 """So often books and broker are compared before a difference is believed."""
 SEEN: Final = "S2 S3 S4 S5 S6 S7 S8 S9 S10 S11 S18"
-UNRECONCILIATIONS: Final = 3
-"""So often books and broker are compared before a difference is believed."""
-SEEN: Final = "S1 S12 S13 S14 S15 S16 S17"
+UNSEEN: Final = "S1 S12 S13 S14 S15 S16 S17"
 """What only a running system can break, and only its tests can show."""
 
 
