@@ -101,6 +101,7 @@ async def carry_on(session: Session) -> tuple[BatchRow, ...]:
                 session.screen.say(f"Carrying on {batch_id}.")
                 rows.append(await watch(partial(_look, desk, batch_id), session.screen))
             await _wait_for_others(session, desk, handed_in, None)
+            await _tell_waiting(session, desk)
         return tuple(rows)
 
 
@@ -165,6 +166,19 @@ async def _tell_left(session: Session, desk: Desk, batch_ids: list[str]) -> None
         if row.state not in SAGA_AT_REST:
             session.screen.say(
                 f"{batch_id} is still {row.state}; `saga run` without a file carries it on.",
+                style="yellow",
+            )
+
+
+async def _tell_waiting(session: Session, desk: Desk) -> None:
+    """Name what waits for a person, and is therefore not carried on."""
+    for batch_id in await desk.engine.store.unfinished():
+        row = await desk.engine.batch(batch_id)
+        if row.paused or row.state in SAGA_AT_REST:
+            verb = "unpause" if row.paused else "retry` or `saga resolve"
+            session.screen.say(
+                f"{batch_id} is {'paused' if row.paused else row.state} and waits for a person: "
+                f"`saga show {batch_id}`, then `saga {verb}`.",
                 style="yellow",
             )
 

@@ -83,6 +83,14 @@ def test_a_stale_portfolio_says_so_and_trades_nothing(
     assert invoke("check").code == 0, "what is stale is told, and nothing is broken"
 
 
+@pytest.mark.requirement("B9", "T15")
+def test_carrying_on_names_what_waits_for_a_person(invoke: Invoke, stale: str) -> None:
+    done = invoke("run")
+
+    assert done.code == 0
+    assert f"{stale} is STALE and waits for a person" in done.err
+
+
 @pytest.mark.requirement("B9", "O7")
 def test_a_retry_undoes_what_was_left_once_the_broker_lets_it(
     desk: Desk, invoke: Invoke, stale: str

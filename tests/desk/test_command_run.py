@@ -215,7 +215,7 @@ def test_a_brokers_export_tells_which_rows_were_left_out(desk: Desk, invoke: Inv
 def test_an_example_runs_end_to_end_from_its_file(
     desk: Desk, invoke: Invoke, example: str, mode: str, trades: int
 ) -> None:
-    opened = invoke("run", EXAMPLES / "opening_positions.csv", "--json")
+    opened = invoke("run", EXAMPLES / "holdings.csv", "--json")
     assert opened.code == 0, opened.err
 
     done = invoke("run", EXAMPLES / f"{example}.json", "--json")
@@ -229,7 +229,7 @@ def test_an_example_runs_end_to_end_from_its_file(
 
 @pytest.mark.requirement("E11", "T16")
 def test_twenty_open_orders_are_cancelled_at_once_from_the_file(desk: Desk, invoke: Invoke) -> None:
-    assert invoke("run", EXAMPLES / "opening_positions.csv").code == 0
+    assert invoke("run", EXAMPLES / "holdings.csv").code == 0
     anyio.run(_twenty_open_orders, desk)
 
     done = invoke("run", EXAMPLES / "bulk_cancel.json", "--json")
