@@ -6,7 +6,7 @@ it: a guess as soon as the market moves.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from saga.exact import ZERO, minus, plus, times, total
@@ -48,7 +48,10 @@ class InPlace:
 
 
 def in_place(saga: Saga) -> tuple[InPlace, ...]:
-    """Return what a saga has, or may have, changed of what is held; nothing where it is zero."""
+    """Return what a saga has, or may have, changed of what is held; nothing where it is zero.
+
+    What an operator did by hand when he resolved it counts as much as what the saga did itself.
+    """
     found: dict[str, InPlace] = {}
     for step in saga.steps:
         symbol = step.directive.subject
@@ -70,7 +73,13 @@ def in_place(saga: Saga) -> tuple[InPlace, ...]:
             price if price is not None else before.price,
             before.unproven + keys,
         )
-    return tuple(found.values())
+    for adjustment in saga.resolved.adjustments if saga.resolved else ():
+        symbol, change = adjustment.subject, adjustment.quantity
+        before = found.get(symbol, InPlace(symbol, ZERO, ZERO, None, ()))
+        found[symbol] = replace(
+            before, low=plus(before.low, change), high=plus(before.high, change)
+        )
+    return tuple(each for each in found.values() if not each.low == each.high == 0)
 
 
 @dataclass(frozen=True, slots=True)

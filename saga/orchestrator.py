@@ -13,7 +13,7 @@ what it means is `core`'s.
 """
 
 import logging
-from collections.abc import AsyncIterator, Container, Iterable
+from collections.abc import AsyncGenerator, Container, Iterable
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from decimal import Decimal
@@ -481,7 +481,7 @@ class Orchestrator:
 
     async def events(
         self, *, after: int = 0, batch_id: str | None = None
-    ) -> AsyncIterator[JournalRecord]:
+    ) -> AsyncGenerator[JournalRecord, None]:
         """Yield every durable record behind a sequence number, without gaps, as they come.
 
         Ends when the engine is left. Take it up again with the last sequence number that was seen.

@@ -1,8 +1,8 @@
 """Follows one batch through the engine's journal until it comes to rest, and shows it."""
 
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import Iterable
 from contextlib import aclosing
-from typing import Final, cast
+from typing import Final
 
 import anyio
 
@@ -19,7 +19,6 @@ from saga.store.protocol import JournalRecord
 
 SCENE_SECONDS: Final = 60.0
 """A batch that does not come to rest in this time has spoilt its scene."""
-_Records = AsyncGenerator[JournalRecord, None]
 
 
 async def follow(house: House, show: Show, batch_id: str, *, told: int = 0) -> Saga:
@@ -35,7 +34,7 @@ async def follow(house: House, show: Show, batch_id: str, *, told: int = 0) -> S
         TimeoutError: it did not come to rest in time.
     """
     # It is a generator, and wants to be closed where it is left before its end.
-    events = cast(_Records, house.engine.events(batch_id=batch_id))
+    events = house.engine.events(batch_id=batch_id)
     with anyio.fail_after(SCENE_SECONDS), show.watching() as watch:
         async with aclosing(events) as records:
             async for record in records:

@@ -19,7 +19,6 @@ from typing import Any
 
 import anyio
 import pytest
-from victim import EXCHANGE, Halt, buy_twenty, open_desk, until_halted, until_over
 
 from brokers.orders import Side
 from brokers.paper import Books, Fault, FaultRule, PaperExchange, PaperSettings, conservation_errors
@@ -28,6 +27,7 @@ from desk.demo.books_check import check_books
 from portfolio import books_errors, reconcile
 from saga.ids import Purpose
 from saga.store.protocol import JournalRecord
+from tests.crash.victim import EXCHANGE, Halt, buy_twenty, open_desk, until_halted, until_over
 
 CASH = Decimal(1_000_000)
 LEGS = 20

@@ -123,6 +123,7 @@ def test_an_operator_closes_it_with_evidence_and_the_books_follow(
     assert "no saga made it" in external.data["findings"][0]["sentence"]
     assert done.code == 0, done.err
     assert done.data["batch"]["state"] == "ROLLED_BACK"
+    assert done.data["in_place"] == [], "what was done by hand counts too"
     assert invoke("portfolio").code == 0
     assert invoke("check", "--json").data["findings"] == []
     assert invoke("run", orders).code == 0, "it trades again"
