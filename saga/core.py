@@ -50,7 +50,16 @@ from saga.events import (
 )
 from saga.exact import plain
 from saga.ids import Purpose
-from saga.ledger import MAX_ABSENCES, AttemptRecord, AttemptState, Saga, Step, absences
+from saga.ledger import (
+    MAX_ABSENCES,
+    MAX_LOST_ANSWERS,
+    MAX_SENDS,
+    AttemptRecord,
+    AttemptState,
+    Saga,
+    Step,
+    absences,
+)
 from saga.machine import SagaState, StepState
 from saga.model import ExecutionMode
 from saga.outcome import Report
@@ -134,6 +143,10 @@ def observe(attempt: AttemptRecord, report: Report) -> tuple[Reported, ...]:
     """
     if attempt.state is AttemptState.LOST:
         return ()  # given up; an operator's retry asks again
+    told = {fill.fill_id for fill in report.fills}
+    if not attempt.fill_ids <= told:
+        gone = min(attempt.fill_ids - told)
+        raise ValueError(f"fill {gone!r}, which was told before, is missing")
     new = {fill.fill_id: fill for fill in report.fills if fill.fill_id not in attempt.fill_ids}
     for fill in new.values():
         if not (fill.quantity.is_finite() and fill.quantity > 0):
@@ -226,7 +239,8 @@ def _intents(saga: Saga, now: datetime) -> tuple[tuple[Intended, ...], datetime 
     intents: list[Intended] = []
     retry_at: datetime | None = None
     for position, due in saga.retrying.items():
-        if due > now:
+        longest = timedelta(seconds=saga.steps[position].retry.backoff_max_seconds)
+        if now < due <= now + longest:  # further ahead: the clock was put back
             retry_at = due if retry_at is None else min(retry_at, due)
         elif len(intents) < MAX_INTENTS_AT_ONCE:
             step = saga.steps[position]
@@ -275,9 +289,9 @@ def _undo(saga: Saga, step: Step, now: datetime) -> Decision:
     if saga.paused:  # only what sends waits for the operator, not what calls for one
         return Decision()
     if tries and not step.undo[-1].absent:
-        due = step.undo[-1].since + step.retry.wait_after(tries)
-        if due > now:
-            return Decision(wake_at=due)
+        since, wait = step.undo[-1].since, step.retry.wait_after(tries)
+        if since <= now < since + wait:  # a clock that was put back makes nobody wait
+            return Decision(wake_at=since + wait)
     number = len(step.undo) + 1
     return Decision((Intended(step.position, Purpose.COMPENSATION, number, step.left_to_undo),))
 
@@ -329,8 +343,11 @@ def _rule_on(saga: Saga, attempt: AttemptRecord) -> Event | None:
     no_longer_wanted = attempt.purpose is Purpose.FORWARD and (
         saga.state is SagaState.COMPENSATING or _stop(saga) is not None
     )
-    if no_longer_wanted or attempt.tombstone or attempt.sends >= MAX_ABSENCES:
+    if no_longer_wanted or attempt.tombstone:
         return ProvenAbsent(*where)
+    if attempt.lost_answers >= MAX_LOST_ANSWERS or attempt.sends >= MAX_SENDS:
+        # A participant that takes orders and never shows them would be sent one more each time.
+        return GaveUp(*where, f"handed over {attempt.sends} times, and never found")
     return SentAgain(*where)
 
 

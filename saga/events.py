@@ -54,10 +54,15 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """A new owner took the saga up; what was being sent is unknown from here on."""
+    """A new owner took the saga up; what was being sent is unknown from here on.
+
+    Attributes:
+        taken_over: the last owner was fenced, but may live: a call of it may still arrive.
+    """
 
     kind: ClassVar[str] = "resumed"
     program: str
+    taken_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)

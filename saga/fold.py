@@ -49,6 +49,10 @@ from saga.ledger import (
     absences,
 )
 from saga.machine import SAGA_AT_REST, SagaState, SagaTrigger, StepState, StepTrigger
+from saga.policy import FENCE_CHECK_SECONDS
+
+CLOCK_TOLERANCE: Final = timedelta(hours=2)
+"""An instant further ahead of the present than any wait shows that the clock was put back."""
 
 AttemptEvent = (
     Intended | SentAgain | Reported | AnswerLost | NotFound | NoAnswer | ProvenAbsent | GaveUp
@@ -217,11 +221,14 @@ def _resolved(saga: Saga, at: datetime, event: Resolved) -> None:
 # --- observations ------------------------------------------------------------------------------
 
 
-def _resumed(saga: Saga, at: datetime, _: Resumed) -> None:
+def _resumed(saga: Saga, at: datetime, event: Resumed) -> None:
     _require(saga.state not in SAGA_AT_REST, f"{saga.batch_id} is {saga.state}, and not resumed")
     for attempt in saga.live.values():
         if attempt.state is AttemptState.SENDING:
             _lose(saga, attempt, at, "the engine stopped while it was being sent")
+            if event.taken_over:  # the last owner may live, and its call arrive as late as this
+                late = saga.capabilities(attempt).call_timeout_seconds + FENCE_CHECK_SECONDS
+                attempt.since = at + timedelta(seconds=late)
 
 
 def _answer_lost(saga: Saga, at: datetime, event: AnswerLost) -> None:
@@ -230,6 +237,7 @@ def _answer_lost(saga: Saga, at: datetime, event: AnswerLost) -> None:
         attempt.state in (AttemptState.SENDING, AttemptState.WORKING),
         f"attempt {attempt.key} is {attempt.state}, so no answer of it can be lost",
     )
+    attempt.lost_answers += 1
     _lose(saga, attempt, at, event.reason)
 
 
@@ -262,6 +270,8 @@ def _not_found(saga: Saga, at: datetime, event: NotFound) -> None:
     attempt.silences = 0
     attempt.tombstone = attempt.tombstone or event.tombstone
     attempt.asked_at = at
+    if at + CLOCK_TOLERANCE < attempt.since:  # the clock was put back: the window begins here
+        attempt.since = at
 
 
 def _no_answer(saga: Saga, at: datetime, event: NoAnswer) -> None:
@@ -451,9 +461,8 @@ def _sent_again(saga: Saga, at: datetime, event: SentAgain) -> None:
         attempt.state is AttemptState.UNKNOWN and not attempt.acknowledged,
         f"attempt {attempt.key} is {attempt.state}, and may not be sent again",
     )
-    step = saga.steps[attempt.step]
-    if attempt.purpose is Purpose.FORWARD and step.state is StepState.UNKNOWN:
-        step.life.fire(StepTrigger.SEND_AGAIN)
+    if attempt.purpose is Purpose.FORWARD:
+        saga.steps[attempt.step].life.fire(StepTrigger.SEND_AGAIN)
     attempt.state = AttemptState.SENDING
     attempt.sends += 1
     attempt.since = at

@@ -5,6 +5,7 @@ is refused whole, with a sentence that names the field, the value, the rule, and
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 
 from pydantic import ValidationError
@@ -15,7 +16,7 @@ from saga.limits import Limits
 from saga.model import Batch, ExecutionMode, parse_batch
 from saga.outcome import Fill, Outcome
 from saga.participant import Participant
-from saga.policy import FailurePolicy, OnFailure
+from saga.policy import Capabilities, FailurePolicy, OnFailure
 from saga.wording import explain
 
 
@@ -42,13 +43,26 @@ def policy_checked_again(policy: FailurePolicy) -> FailurePolicy:
         raise InvalidInput(explain(error)) from None
 
 
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """On what terms a batch may come in.
+
+    Attributes:
+        policy: what is to happen when it fails, with its default filled in.
+        capabilities: of the participant of each kind that it may send, its undo included.
+    """
+
+    policy: FailurePolicy
+    capabilities: dict[str, Capabilities]
+
+
 def check_submission(
     batch: Batch,
     policy: FailurePolicy,
     participants: Mapping[str, Participant],
     limits: Limits,
-) -> FailurePolicy:
-    """Return the failure policy with its default filled in, if the batch may come in.
+) -> Accepted:
+    """Return the terms on which the batch may come in.
 
     Args:
         batch: what is handed in.
@@ -66,12 +80,13 @@ def check_submission(
             f"{limits.max_directives}; split the batch"
         )
     resolved = _resolve(batch, policy)
+    kinds: set[str] = set()
     for directive in batch.directives:
-        participant = _served(directive, participants)
-        participant.check(directive)
+        _served(directive, participants).check(directive)
+        kinds.add(directive.kind)
         if resolved.on_failure is not OnFailure.KEEP and batch.is_rolled_back(directive):
-            _check_undo(directive, participants)
-    return resolved
+            kinds.add(_kind_of_undo(directive, participants))
+    return Accepted(resolved, {kind: participants[kind].capabilities for kind in sorted(kinds)})
 
 
 def _resolve(batch: Batch, policy: FailurePolicy) -> FailurePolicy:
@@ -110,11 +125,13 @@ def _served(directive: Directive, participants: Mapping[str, Participant]) -> Pa
     return participant
 
 
-def _check_undo(directive: Directive, participants: Mapping[str, Participant]) -> None:
+def _kind_of_undo(directive: Directive, participants: Mapping[str, Participant]) -> str:
     if not directive.can_be_undone:
         raise InvalidInput(
             f"directive {directive.directive_id}: kind {directive.kind!r} cannot be undone, but "
             "the batch rolls back on failure; leave it out of rollback_only, or do not roll back"
         )
     whole = Fill("-", directive.amount, Decimal(1))
-    _served(directive.inverse(Outcome((whole,))), participants)
+    inverse = directive.inverse(Outcome((whole,)))
+    _served(inverse, participants)
+    return inverse.kind

@@ -23,6 +23,10 @@ from saga.outcome import Exposure, Fill, Outcome
 from saga.participant import Attempt
 from saga.policy import MAX_ATTEMPTS, Capabilities, OnFailure, RetryPolicy
 
+MAX_SENDS = 3
+"""One key is handed over at most so often, each time after proof that it had not arrived."""
+MAX_LOST_ANSWERS = 2
+"""A key whose answer was lost so often, and that is never found, is not handed over again."""
 MAX_ABSENCES = 3
 """A step whose attempts were proven absent so often is refused: it never gets through."""
 
@@ -55,6 +59,7 @@ class AttemptRecord:
         done: how much of it took effect so far.
         undone_before: how much of the step was undone when this compensation was decided.
         sends: how often it was handed over; more than once only after proof of absence.
+        lost_answers: how often what became of a call was not known; a crash is not counted.
         acknowledged: the participant has told of it at least once.
         absent: proven never to have been accepted.
         tombstone: its key was withdrawn, and can never be accepted any more.
@@ -77,6 +82,7 @@ class AttemptRecord:
     fills: list[Fill] = field(default_factory=list)
     fill_ids: set[str] = field(default_factory=set)
     sends: int = 1
+    lost_answers: int = 0
     acknowledged: bool = False
     absent: bool = False
     tombstone: bool = False
@@ -364,8 +370,12 @@ class Saga:
         return step.retry.attempts
 
     def capabilities(self, attempt: AttemptRecord) -> Capabilities:
-        """Return what the participant of an attempt can do."""
-        return self.submitted.capabilities[self.steps[attempt.step].directive.kind]
+        """Return what the participant of an attempt can do; of an inverse it may be another one."""
+        step = self.steps[attempt.step]
+        known = self.submitted.capabilities
+        if attempt.purpose is Purpose.COMPENSATION:
+            return known.get(step.inverse_for(attempt).kind, known[step.directive.kind])
+        return known[step.directive.kind]
 
     def key(self, step: int, purpose: Purpose, number: int) -> str:
         """Return the key of an attempt."""

@@ -130,6 +130,7 @@ class Orchestrator:
             clock=self._clock,
             alarms=self._alarms,
             program=PROGRAM,
+            taken_over=take_over,
             on_commit=self._on_commit,
         )
         self._runners: dict[str, SagaRunner] = {}
@@ -236,10 +237,10 @@ class Orchestrator:
         self._require_open()
         batch = checked_again(batch)
         policy = policy_checked_again(policy or FailurePolicy())
-        resolved = check_submission(batch, policy, self._participants, self._limits)
+        accepted = check_submission(batch, policy, self._participants, self._limits)
         known = self._runners.get(batch.batch_id)
         if known is not None:
-            return _same_or_conflict(known.saga.submitted, batch, resolved)
+            return _same_or_conflict(known.saga.submitted, batch, accepted.policy)
         if self._admission.queued + self._submitting >= self._limits.max_queued:
             raise AdmissionRefused(
                 f"{self._admission.queued} batches wait already, which is the bound max_queued "
@@ -249,11 +250,8 @@ class Orchestrator:
         timeout = batch.timeout_seconds
         event = Submitted(
             batch=batch,
-            policy=resolved,
-            capabilities={
-                kind: self._participants[kind].capabilities
-                for kind in sorted({directive.kind for directive in batch.directives})
-            },
+            policy=accepted.policy,
+            capabilities=accepted.capabilities,
             deadline=None if timeout is None else now + timedelta(seconds=timeout),
             program=PROGRAM,
             by=_said(by, "by"),
@@ -271,7 +269,7 @@ class Orchestrator:
             )
         except BatchConflict:
             stored = await self._load(batch.batch_id)
-            return _same_or_conflict(stored.submitted, batch, resolved)
+            return _same_or_conflict(stored.submitted, batch, accepted.policy)
         finally:
             self._submitting -= 1
         self._pulse_now()

@@ -18,6 +18,9 @@ MIN_COMPENSATION_ATTEMPTS = 3
 MAX_ATTEMPTS = 100
 """No policy can ask for more attempts than this; it bounds what one step can send."""
 
+FENCE_CHECK_SECONDS = 1.0
+"""A send that comes later than this after its intent was durable first reads who owns the store."""
+
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False, strict=True)]
 """A length of time, in seconds, of at most one day. Time may be a float; money may not."""
 

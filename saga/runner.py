@@ -39,6 +39,7 @@ from saga.ledger import AttemptRecord, AttemptState, Saga
 from saga.machine import SAGA_AT_REST, SagaState
 from saga.outcome import Report
 from saga.participant import Attempt, KeyTaken, Participant
+from saga.policy import FENCE_CHECK_SECONDS
 from saga.store.protocol import Append, Change, CheckpointStore
 from saga.views import BatchRow, TradeRow, batch_row, changed_steps, trade_row
 
@@ -48,8 +49,6 @@ MAX_EVENTS_PER_COMMIT: Final = 512
 """Decisions are gathered into one commit up to about this many events."""
 MAX_BUSY_TRIES: Final = 30
 """So often a record is tried while another program holds the store's lock (10 s each)."""
-FENCE_CHECK_SECONDS: Final = 1.0
-"""A send that comes later than this after its intent was durable first reads who owns the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +60,7 @@ class Surroundings:
     clock: Clock
     alarms: Alarms
     program: str
+    taken_over: bool
     on_commit: Callable[["SagaRunner", int], None]
     """Called after each commit, with the last global sequence number."""
 
@@ -212,7 +212,7 @@ class SagaRunner:
         events: list[Event] = []
         if self._is_resumed:
             self._is_resumed = False
-            self._apply(Resumed(self._around.program), now, events)
+            self._apply(Resumed(self._around.program, self._around.taken_over), now, events)
         while self._inbox:
             message = self._inbox.popleft()
             if isinstance(message, _Request):

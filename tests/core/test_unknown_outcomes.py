@@ -57,13 +57,11 @@ def search_in_vain(telling: Telling, step: int = 0, purpose: Purpose = FORWARD) 
 
 
 def never_arrive(telling: Telling, step: int = 0, purpose: Purpose = FORWARD) -> Telling:
-    """Lose every send of the attempt, until it is called absent."""
-    attempt = telling.attempt(step, purpose)
-    while not attempt.absent:
-        if attempt.state is AttemptState.SENDING:
-            lose(telling, step, purpose)
-        search_in_vain(telling, step, purpose)
-        telling.tell(*telling.decide().events)
+    """Lose the answer to an attempt, and bury its key, until it is called absent."""
+    lose(telling, step, purpose)
+    search_in_vain(telling, step, purpose)
+    telling.tell(*telling.decide().events)
+    assert telling.attempt(step, purpose).absent
     return telling
 
 
@@ -141,17 +139,54 @@ def test_look_ups_keep_their_distance_where_there_is_no_window() -> None:
 
 
 @pytest.mark.requirement("S3")
-def test_an_attempt_proven_absent_is_sent_again_with_the_same_key_at_most_three_times() -> None:
+def test_a_key_whose_answer_is_lost_twice_and_that_is_never_found_is_given_up() -> None:
     telling = started(batch_of(5), capabilities=USUAL)
     key = telling.attempt().key
 
-    never_arrive(telling)
+    search_in_vain(lose(telling))
+    assert telling.decide().events == (SentAgain(0, FORWARD, 1),)
+    telling.tell(*telling.decide().events)
+    search_in_vain(lose(telling)).go_on()
 
-    assert telling.attempt().key == key
-    assert telling.attempt().sends == MAX_ABSENCES
-    told = [type(event) for _, _, event in telling.journal]
-    assert told.count(SentAgain) == 2
-    assert told.count(ProvenAbsent) == 1
+    assert [attempt.key for attempt in telling.step().forward] == [key]
+    assert telling.attempt().sends == 2
+    assert telling.state() is SagaState.STALE
+    (exposure,) = telling.saga.residual
+    assert (exposure.low, exposure.high, exposure.unproven) == (0, 5, (key,))
+
+
+@pytest.mark.requirement("S3")
+def test_a_key_that_crashes_kept_from_the_participant_is_handed_over_three_times() -> None:
+    telling = started(batch_of(5), capabilities=USUAL)
+    for _ in range(2):
+        search_in_vain(telling.tell(Resumed("next")))
+        assert telling.decide().events == (SentAgain(0, FORWARD, 1),)
+        telling.tell(*telling.decide().events)
+    search_in_vain(telling.tell(Resumed("next"))).go_on()
+
+    assert telling.attempt().sends == 3
+    assert telling.state() is SagaState.STALE
+
+
+@pytest.mark.requirement("S3", "S12")
+def test_a_call_of_a_fenced_owner_is_waited_for_before_anything_is_called_absent() -> None:
+    telling = started(batch_of(5), capabilities=USUAL)
+    telling.tell(Resumed("next", taken_over=True)).later(USUAL.call_timeout_seconds)
+    telling.tell(*[NotFound(0, FORWARD, 1)] * 3)
+
+    assert telling.decide().events == ()
+    telling.later(5).tell(NotFound(0, FORWARD, 1))
+    assert telling.decide().events == (SentAgain(0, FORWARD, 1),)
+
+
+@pytest.mark.requirement("S3")
+def test_a_clock_that_is_put_back_begins_the_window_anew() -> None:
+    telling = lose(started(batch_of(5), capabilities=USUAL)).later(-86_400)
+    telling.tell(*[NotFound(0, FORWARD, 1)] * 3)
+
+    assert telling.decide().events == ()
+    telling.later(4).tell(NotFound(0, FORWARD, 1))
+    assert telling.decide().events == (SentAgain(0, FORWARD, 1),)
 
 
 @pytest.mark.requirement("S3")
@@ -176,7 +211,7 @@ def test_two_look_ups_prove_nothing_however_late_they_are() -> None:
 
 @pytest.mark.requirement("S3", "S4")
 def test_after_proof_a_new_attempt_is_made_which_does_not_count_as_a_retry() -> None:
-    telling = never_arrive(started(batch_of(5), capabilities=USUAL))
+    telling = never_arrive(started(batch_of(5), capabilities=TOMBSTONE))
     telling.go_on()
 
     assert telling.attempt().number == 2
@@ -188,7 +223,7 @@ def test_after_proof_a_new_attempt_is_made_which_does_not_count_as_a_retry() -> 
 
 
 def test_a_step_that_never_gets_through_is_refused_in_the_end() -> None:
-    telling = started(batch_of(5), capabilities=USUAL)
+    telling = started(batch_of(5), capabilities=TOMBSTONE)
     for _ in range(MAX_ABSENCES):
         never_arrive(telling).go_on()
 
@@ -253,8 +288,22 @@ def test_a_paused_saga_neither_sends_again_nor_asks_for_ever() -> None:
     assert telling.decide().events == (SentAgain(0, FORWARD, 1),)
 
 
-def test_an_undo_that_never_arrived_is_sent_again_and_then_tried_anew() -> None:
+@pytest.mark.requirement("S3", "S5")
+def test_an_undo_whose_answer_was_lost_is_handed_over_again_under_the_same_key_once() -> None:
     telling = started(batch_of(5, 1), capabilities=USUAL).filled(5, 0).refused(1)
+
+    search_in_vain(lose(telling, 0, UNDO), 0, UNDO)
+    assert telling.decide().events == (SentAgain(0, UNDO, 1),)
+    telling.tell(*telling.decide().events)
+    search_in_vain(lose(telling, 0, UNDO), 0, UNDO).go_on()
+
+    assert telling.state() is SagaState.STALE
+    (exposure,) = telling.saga.residual
+    assert (exposure.low, exposure.high) == (0, 5)  # it may have been undone
+
+
+def test_an_undo_that_never_arrived_is_tried_anew_under_another_key() -> None:
+    telling = started(batch_of(5, 1), capabilities=TOMBSTONE).filled(5, 0).refused(1)
 
     never_arrive(telling, 0, UNDO).go_on()
 
@@ -266,7 +315,7 @@ def test_an_undo_that_never_arrived_is_sent_again_and_then_tried_anew() -> None:
 
 
 def test_a_retry_begins_anew_even_if_no_undo_ever_arrived() -> None:
-    telling = started(batch_of(5, 1), capabilities=USUAL).filled(5, 0).refused(1)
+    telling = started(batch_of(5, 1), capabilities=TOMBSTONE).filled(5, 0).refused(1)
     for _ in range(MAX_ABSENCES):
         never_arrive(telling, 0, UNDO).go_on()
 
@@ -419,7 +468,7 @@ def test_an_attempt_at_work_that_cannot_be_asked_about_is_given_up() -> None:
 
 def two_tries(*quantities: int, mode: ExecutionMode = ATOMIC) -> Telling:
     """The first attempt of the first leg was called absent, and the second is in flight."""
-    telling = never_arrive(started(batch_of(*quantities, mode=mode), capabilities=USUAL))
+    telling = never_arrive(started(batch_of(*quantities, mode=mode), capabilities=TOMBSTONE))
     telling.go_on()
     return telling
 
@@ -466,18 +515,9 @@ def test_a_late_open_attempt_is_watched_beside_the_later_one() -> None:
     assert telling.attempt(0, FORWARD, 1).state is AttemptState.UNKNOWN
 
 
-def test_the_later_attempt_is_sent_again_while_a_late_one_works() -> None:
-    telling = two_tries(5, mode=SEQUENTIAL)
-    lose(telling).report(0, FORWARD, 1, final=False)
-    telling.later(4).tell(*[NotFound(0, FORWARD, 2)] * 3).go_on()
-
-    assert telling.attempt().state is AttemptState.SENDING
-    assert telling.step().state is StepState.WORKING
-
-
 def test_late_truth_while_a_leg_waits_for_its_next_try_ends_the_wait() -> None:
     retry = RetryPolicy(attempts=2, backoff_seconds=60)
-    telling = never_arrive(started(batch_of(5, retry=retry), capabilities=USUAL))
+    telling = never_arrive(started(batch_of(5, retry=retry), capabilities=TOMBSTONE))
     telling.go_on()
     telling.refused()
     assert telling.saga.retrying
@@ -503,7 +543,7 @@ def test_late_forward_truth_reopens_a_finished_undo_with_a_full_round_of_tries()
 @pytest.mark.requirement("S6")
 def test_late_forward_truth_gives_a_stuck_undo_another_round() -> None:
     batch = batch_of(1, 5, max_parallel=2)
-    telling = never_arrive(started(batch, capabilities=USUAL), 1)
+    telling = never_arrive(started(batch, capabilities=TOMBSTONE), 1)
     telling.go_on()
     telling.filled(1, 0).filled(2, 1)
     for _ in range(3):
@@ -519,7 +559,7 @@ def test_late_forward_truth_gives_a_stuck_undo_another_round() -> None:
 
 @pytest.mark.requirement("S6")
 def test_an_undo_that_was_done_twice_by_late_truth_is_not_called_rolled_back() -> None:
-    telling = started(batch_of(5, 1), capabilities=USUAL).filled(5, 0).refused(1)
+    telling = started(batch_of(5, 1), capabilities=TOMBSTONE).filled(5, 0).refused(1)
     never_arrive(telling, 0, UNDO).go_on()
     telling.filled(5, 0, UNDO)
     assert telling.step(0).state is StepState.COMPENSATED
@@ -532,7 +572,9 @@ def test_an_undo_that_was_done_twice_by_late_truth_is_not_called_rolled_back() -
 
 
 def test_an_undo_found_late_frees_a_stuck_step() -> None:
-    telling = started(batch_of(1, 5, 1), capabilities=USUAL).filled(1, 0).filled(5, 1).refused(2)
+    telling = (
+        started(batch_of(1, 5, 1), capabilities=TOMBSTONE).filled(1, 0).filled(5, 1).refused(2)
+    )
     never_arrive(telling, 1, UNDO).go_on()
     for _ in range(3):
         telling.refused(1, UNDO).later(100).go_on()
@@ -546,7 +588,9 @@ def test_an_undo_found_late_frees_a_stuck_step() -> None:
 
 
 def test_a_late_undo_that_is_lost_again_on_a_stuck_step_leaves_it_stuck() -> None:
-    telling = started(batch_of(1, 5, 1), capabilities=USUAL).filled(1, 0).filled(5, 1).refused(2)
+    telling = (
+        started(batch_of(1, 5, 1), capabilities=TOMBSTONE).filled(1, 0).filled(5, 1).refused(2)
+    )
     never_arrive(telling, 1, UNDO).go_on()
     for _ in range(3):
         telling.refused(1, UNDO).later(100).go_on()
@@ -601,8 +645,17 @@ def test_what_is_known_already_is_not_told_again() -> None:
     telling = started(batch_of(5)).report(final=False, fills=[fill("a", 2)])
     assert observe(telling.attempt(), Report(False, (fill("a", 2),))) == ()
 
-    telling.report(fills=[fill("a", 2), fill("b", 3)])
-    assert observe(telling.attempt(), Report(True, (fill("a", 2),))) == ()
+    whole = (fill("a", 2), fill("b", 3))
+    telling.report(fills=list(whole))
+    assert observe(telling.attempt(), Report(True, whole)) == ()
+
+
+@pytest.mark.requirement("S9")
+def test_a_report_that_lacks_a_fill_that_was_told_before_is_not_believed() -> None:
+    telling = started(batch_of(5)).report(final=False, fills=[fill("a", 2), fill("b", 3)])
+
+    with pytest.raises(ValueError, match="fill 'a', which was told before, is missing"):
+        observe(telling.attempt(), Report(True, (fill("b", 3),)))
 
 
 def test_a_reference_and_a_reason_are_kept() -> None:

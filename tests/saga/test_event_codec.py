@@ -72,7 +72,10 @@ GOLDEN: list[tuple[Event, str]] = [
         '"program":"trade-saga 0.1.0","by":"desk"}',
     ),
     (events.Started(), "{}"),
-    (events.Resumed(program="trade-saga 0.1.0"), '{"program":"trade-saga 0.1.0"}'),
+    (
+        events.Resumed(program="trade-saga 0.1.0"),
+        '{"program":"trade-saga 0.1.0","taken_over":false}',
+    ),
     (events.Paused(by="ann", reason="halt"), '{"by":"ann","reason":"halt"}'),
     (events.Unpaused(by="ann", reason="open"), '{"by":"ann","reason":"open"}'),
     (events.CancelRequested(by="ann", reason="wrong"), '{"by":"ann","reason":"wrong"}'),
