@@ -136,6 +136,7 @@ class Orchestrator:
         self._runners: dict[str, SagaRunner] = {}
         self._to_resume: dict[str, anyio.Event] = {}
         self._aside: set[str] = set()
+        self._taking_up = anyio.Lock()
         self._submitting = 0
         self._entered = False
         self._pulse = anyio.Event()
@@ -543,18 +544,18 @@ class Orchestrator:
                 raise fatal from None
             # S18: whatever is wrong with this saga is not allowed to touch another.
             _LOG.exception("saga %s is set aside", runner.batch_id)
-            await self.store.quarantine(runner.batch_id, _cause_in_words(error))
+            await self._set_aside(runner.batch_id, _cause_in_words(error))
         finally:
-            if self._runners.get(runner.batch_id) is runner:
-                del self._runners[runner.batch_id]
+            del self._runners[runner.batch_id]
             self._admission.leave(
                 runner.batch_id,
                 runner.saga.batch.exclusion_key,
                 keep_key=runner.row.state not in _NEEDS_NO_KEY,
             )
+            runner.ended.set()
             self._admit()
 
-    def _on_commit(self, runner: SagaRunner, _: int) -> None:
+    def _on_commit(self, runner: SagaRunner) -> None:
         self._pulse_now()
         if runner.row.state in SAGA_AT_REST:
             self._hooks.call(runner.row, self._tasks)
@@ -575,15 +576,35 @@ class Orchestrator:
         loading = self._to_resume.get(batch_id)
         if loading is not None:
             await loading.wait()
-        runner = self._runners.get(batch_id)
-        if runner is None or runner.closed:
-            saga = await self._load(batch_id)
-            self._require_open()
-            runner = self._runners.get(batch_id)
-            if runner is None or runner.closed:
-                runner = SagaRunner(saga, self._around, resumed=False)
-                self._start(runner)
+        runner = self._driving(batch_id)
+        if runner is None:
+            async with self._taking_up:  # one at a time: what is read still stands when it starts
+                runner = self._driving(batch_id) or await self._take_up(batch_id)
         return runner
+
+    def _driving(self, batch_id: str) -> SagaRunner | None:
+        runner = self._runners.get(batch_id)
+        return None if runner is None or runner.closed else runner
+
+    async def _take_up(self, batch_id: str) -> SagaRunner:
+        if (leaving := self._runners.get(batch_id)) is not None:
+            await leaving.ended.wait()
+        saga = await self._load(batch_id)
+        await self._take_back(batch_id)
+        self._require_open()
+        # One that was set aside may have left a call behind, of which nothing is known.
+        runner = SagaRunner(saga, self._around, resumed=True)
+        self._start(runner)
+        return runner
+
+    async def _set_aside(self, batch_id: str, reason: str) -> None:
+        self._aside.add(batch_id)
+        await self.store.quarantine(batch_id, reason)
+
+    async def _take_back(self, batch_id: str) -> None:
+        if batch_id in self._aside:
+            await self.store.lift_quarantine(batch_id)
+            self._aside.discard(batch_id)
 
     async def _load(self, batch_id: str) -> Saga:
         records = await self.store.journal(batch_id)
@@ -617,10 +638,9 @@ class Orchestrator:
         except Exception as error:
             _LOG.exception("saga %s is set aside", batch_id)
             words = str(error) if isinstance(error, SagaError) else in_words(error)
-            await self.store.quarantine(batch_id, words)
+            await self._set_aside(batch_id, words)
             return
-        if batch_id in self._aside:
-            await self.store.lift_quarantine(batch_id)
+        await self._take_back(batch_id)
         if saga.state is SagaState.STALE:
             self._admission.block(batch_id, saga.batch.exclusion_key)
         elif saga.state not in SAGA_AT_REST:

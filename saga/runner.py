@@ -61,8 +61,8 @@ class Surroundings:
     alarms: Alarms
     program: str
     taken_over: bool
-    on_commit: Callable[["SagaRunner", int], None]
-    """Called after each commit, with the last global sequence number."""
+    on_commit: Callable[["SagaRunner"], None]
+    """Called after each commit."""
 
 
 @dataclass(slots=True, eq=False)
@@ -93,7 +93,8 @@ class SagaRunner:
     Args:
         saga: what its journal tells.
         surroundings: what all runners share.
-        resumed: the saga was taken up from a journal that another process may have written.
+        resumed: the saga was taken up from its journal, and calls that it tells of may have been
+            made by somebody who is gone.
     """
 
     def __init__(self, saga: Saga, surroundings: Surroundings, *, resumed: bool) -> None:
@@ -115,7 +116,7 @@ class SagaRunner:
         self.closed = False
         """It hears no more requests; a new runner has to."""
         self.ended = anyio.Event()
-        """Set when the runner does nothing more: at rest, stopped, or failed."""
+        """Set by whoever drives it, once it is done with: at rest, stopped, or set aside."""
 
     @property
     def batch_id(self) -> str:
@@ -172,7 +173,6 @@ class SagaRunner:
             self._turn_away([*self._heard, *waiting])
             self._inbox.clear()
             self._around.alarms.forget(self)
-            self.ended.set()
 
     def _turn_away(self, requests: list[_Request]) -> None:
         for request in requests:
@@ -250,9 +250,9 @@ class SagaRunner:
             batch_row=row,
             trade_rows=tuple(trade_row(saga, step) for step in changed_steps(saga, events)),
         )
-        sequence = await self._append(append)
+        await self._append(append)
         self.row = row
-        self._around.on_commit(self, sequence)
+        self._around.on_commit(self)
 
     async def _append(self, append: Append) -> int:
         """Append; where another process holds the store's lock, nothing was written: try again."""

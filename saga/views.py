@@ -263,6 +263,9 @@ def waits_for(saga: Saga) -> str | None:
         first = saga.steps[working[0].step].directive.describe()
         more = f" and {len(working) - 1} more" if len(working) > 1 else ""
         return f"{first} to fill ({working[0].key}){more}"
+    if saga.live:
+        sending = next(iter(saga.live.values()))
+        return f"the answer to {saga.steps[sending.step].directive.describe()} ({sending.key})"
     if saga.unconfirmed:
         return "the confirmation that nothing arrived late"
     return None

@@ -172,6 +172,10 @@ def two_at_work() -> Telling:
     return telling.report(0, final=False).report(1, final=False)
 
 
+def two_in_the_air() -> Telling:
+    return started(batch_of(5, 5, mode=PARALLEL)).report(0, final=False)
+
+
 def unconfirmed() -> Telling:
     capabilities = Capabilities(visibility_seconds=0.0, tombstone=True)
     telling = started(batch_of(5, mode=SEQUENTIAL), capabilities=capabilities)
@@ -185,7 +189,8 @@ def unconfirmed() -> Telling:
     [
         (pending, "admission"),
         (lambda: pending().tell(Paused("ann", "lunch")), "to be unpaused"),
-        (sending, None),
+        (sending, f"the answer to core_test_take AAA ({KEY})"),
+        (two_in_the_air, f"core_test_take AAA to fill ({KEY})"),
         (lambda: sending().filled(5, 0).tell(Paused("ann", "lunch")), None),
         (unknown, f"the fate of core_test_take AAA ({KEY}): timeout"),
         (

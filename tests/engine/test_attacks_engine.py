@@ -14,13 +14,13 @@ import pytest
 
 from saga.alarms import Alarms
 from saga.clock import SystemClock
-from saga.errors import InvalidInput, NotAllowed
+from saga.errors import InvalidInput, NotAllowed, Quarantined, StoreError
 from saga.events import Adjustment
 from saga.limits import Limits
 from saga.orchestrator import Orchestrator
 from saga.outcome import Report
 from saga.participant import Attempt
-from saga.policy import FailurePolicy
+from saga.policy import Capabilities, FailurePolicy
 from saga.store import database
 from saga.store.protocol import Append
 from saga.store.sqlite import SqliteStore
@@ -265,6 +265,44 @@ async def test_a_saga_that_is_set_aside_with_orders_out_keeps_its_key(
         await anyio.sleep(0.1)
         assert list(await engine.store.quarantined()) == [order.batch_id]
         assert (await engine.batch(other.batch_id)).state == "PENDING"
+
+
+@pytest.mark.requirement("S3", "S18", "D6")
+async def test_a_saga_that_was_set_aside_with_an_order_in_the_air_can_be_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    venue = LyingVenue(Capabilities(visibility_seconds=0.0, poll_seconds=0.02))
+
+    async def fills_and_is_silent(attempt: Attempt) -> Report:
+        venue.fill(attempt)
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    def bug(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    venue.on_send["KO"] = fills_and_is_silent
+    order = batch(buy("AAPL"), buy("KO"))
+    async with engine_on(tmp_path, venue) as engine:
+        await engine.submit(order)
+        await until_sent(venue, 2)
+        waits_for = engine.active()[0].waits_for or ""
+        assert waits_for.startswith("the answer to buy 10 KO")
+        assert venue.sent[-1] in waits_for
+        with monkeypatch.context() as patch:
+            patch.setattr("saga.runner.batch_row", bug)
+            with pytest.raises(StoreError, match="no longer driven"):
+                await engine.pause(order.batch_id, **BY)
+        with pytest.raises(Quarantined, match="ZeroDivisionError"):
+            await engine.wait(order.batch_id, timeout=5)
+
+        await engine.cancel(order.batch_id, **BY)
+        row = await engine.wait(order.batch_id, timeout=5)
+
+        assert await engine.store.quarantined() == {}
+    assert (row.state, row.status) == ("ROLLED_BACK", "cancelled")
+    assert venue.held() == {}
+    assert [key[-4:] for key in venue.sent] == ["-0F1", "-1F1", "-1C1", "-0C1"]
 
 
 @pytest.mark.requirement("S18")
