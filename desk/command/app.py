@@ -3,6 +3,7 @@
 import os
 import sys
 import traceback
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
@@ -15,6 +16,7 @@ from desk.exit_codes import MEANINGS, ExitCode, of_error
 from desk.output import Format, Screen
 from desk.session import Given
 from desk.signals import Interrupted
+from desk.streams import SturdyStream, sturdy_streams
 from saga import __version__
 from saga.errors import SagaError
 
@@ -22,6 +24,8 @@ _STATUSES: Final = "Exit status: " + "; ".join(
     f"{code.value} {meaning}" for code, meaning in MEANINGS.items()
 )
 _EPILOG: Final = f"{_STATUSES}."
+_ACTING: Final = frozenset({"run", "cancel", "pause", "unpause", "retry", "resolve"})
+"""Commands whose exit status is that of what they did, whatever becomes of their output."""
 
 app = typer.Typer(
     name="saga",
@@ -59,6 +63,8 @@ def _begin(
     ] = False,
 ) -> None:
     del version
+    if isinstance(context.obj, _Call):
+        context.obj.command = context.invoked_subcommand
     context.obj = Given(home, config)
 
 
@@ -99,29 +105,56 @@ app.command("doctor")(checking.doctor)
 app.add_typer(configuring.config_app, name="config")
 
 
+@dataclass(slots=True)
+class _Call:
+    """Which command was called, once that is known."""
+
+    command: str | None = None
+
+
 def run_app() -> int:
-    """Run the command with the process's arguments, and return its exit status."""
+    """Run the command with the process's arguments, and return its exit status.
+
+    A reader that leaves, or a disk that is full, never stops what the command does.
+    """
+    call = _Call()
+    with sturdy_streams() as (out, err):
+        code = _run(call)
+        out.flush()
+        code = _after_output(out, call, code)
+        err.flush()
+    return code
+
+
+def _run(call: _Call) -> int:
     screen = Screen(Format.TABLE)
     try:
-        code = _invoke()
-        sys.stdout.flush()
+        return _invoke(call)
     except Interrupted:
         return ExitCode.INTERRUPTED
     except SagaError as error:
         screen.complain(str(error))
         return of_error(error)
-    except BrokenPipeError:
-        _forget_stdout()
-        return ExitCode.DONE
     except Exception as error:
         return _unexpected(error, screen)
-    return code
 
 
-def _invoke() -> int:
+def _after_output(out: SturdyStream, call: _Call, code: int) -> int:
+    """Say that output was lost; what acts keeps its status, what only shows has failed."""
+    if not out.was_cut_short or out.failure is None:
+        return code
+    acts = call.command in _ACTING
+    Screen(Format.TABLE).complain(
+        f"the output could not be written: {out.failure.strerror}; only the output failed"
+        + ("; the exit status is that of what was done" if acts else "")
+    )
+    return code if acts or code else ExitCode.FAILED
+
+
+def _invoke(call: _Call) -> int:
     command = typer.main.get_command(app)
     try:
-        result = command.main(prog_name="saga", standalone_mode=False)
+        result = command.main(prog_name="saga", standalone_mode=False, obj=call)
     except typer.Exit as leaving:
         return leaving.exit_code
     except typer.Abort:
@@ -136,12 +169,6 @@ def _invoke() -> int:
         Screen(Format.TABLE).complain(f"{sentence}; `{path} --help` says what there is")
         return ExitCode.USAGE
     return result if isinstance(result, int) else ExitCode.DONE
-
-
-def _forget_stdout() -> None:
-    """Whoever read our output has left: nothing more can be said there, not even at exit."""
-    devnull = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, sys.stdout.fileno())
 
 
 def _unexpected(error: Exception, screen: Screen) -> int:

@@ -47,7 +47,7 @@ async def dry_run_of(session: Session, batch: Batch, policy: FailurePolicy) -> E
         batch = priced(batch, {symbol: market.close(symbol, day) for symbol in symbols})
         served = _by_kind(exchange)
         resolved = check_submission(batch, policy, served, settings.engine.limits())
-    on_failure = resolved.on_failure or OnFailure.UNDO
+    on_failure = resolved.policy.on_failure or OnFailure.UNDO
     plan = plan_batch(batch, on_failure, settings.allowance(venue))
     reserve = settings.reserve
     rule = (
