@@ -161,7 +161,9 @@ class Orchestrator:
             await stack.enter_async_context(self.store)
             await self.store.acquire(take_over=self._take_over)
             stack.push_async_callback(self._release)
-            self._to_resume = {i: anyio.Event() for i in await self.store.unfinished()}
+            for batch_id, key in (await self.store.unfinished()).items():
+                self._to_resume[batch_id] = anyio.Event()
+                self._admission.block(batch_id, key)  # kept even if its journal cannot be read
             self._aside = set(await self.store.quarantined())
             self._tasks = await stack.enter_async_context(anyio.create_task_group())
             self._tasks.start_soon(self._alarms.run)
@@ -519,6 +521,7 @@ class Orchestrator:
         key = saga.batch.exclusion_key
         self._runners[saga.batch_id] = runner
         if saga.state is SagaState.PENDING:
+            self._admission.leave(saga.batch_id, key)  # it was blocked as unfinished: it waits
             self._admission.enter(saga.batch_id, saga.batch.priority, key, saga.submitted_at)
             if saga.paused:
                 self._admission.hold(saga.batch_id)
@@ -528,7 +531,7 @@ class Orchestrator:
         self._admit()
 
     def _admit(self) -> None:
-        # Until all that is unfinished is taken up, nobody knows which keys are held.
+        # Until all that is unfinished is taken up, nobody knows how much runs, or what goes first.
         if self._open and not self._to_resume:
             for batch_id in self._admission.admit():
                 self._runners[batch_id].admit()
@@ -641,9 +644,7 @@ class Orchestrator:
             await self._set_aside(batch_id, words)
             return
         await self._take_back(batch_id)
-        if saga.state is SagaState.STALE:
-            self._admission.block(batch_id, saga.batch.exclusion_key)
-        elif saga.state not in SAGA_AT_REST:
+        if saga.state not in SAGA_AT_REST:
             self._start(SagaRunner(saga, self._around, resumed=True))
 
 

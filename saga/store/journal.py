@@ -72,6 +72,11 @@ _INSERT_RECORD: Final = (
     "INSERT INTO journal (sequence, batch_id, number, at, kind, data, digest)"
     " VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
+# Named, because SQLite would rather walk the whole table in its order than sort a few rows.
+_UNFINISHED: Final = (
+    "SELECT batch_uid, exclusion_key FROM batches INDEXED BY batches_unfinished"
+    " WHERE state NOT IN ('COMPLETED', 'ROLLED_BACK') ORDER BY id"
+)
 
 
 def last_sequence(connection: sqlite3.Connection) -> int:
@@ -264,9 +269,6 @@ def read_page(
     return [(uid, StoredRecord(*record)) for uid, *record in rows]
 
 
-def read_unfinished(connection: sqlite3.Connection) -> list[str]:
-    """Return the ids of all sagas that are not over, oldest first."""
-    rows = connection.execute(
-        "SELECT batch_uid FROM batches WHERE state NOT IN ('COMPLETED', 'ROLLED_BACK') ORDER BY id"
-    )
-    return [uid for (uid,) in rows]
+def read_unfinished(connection: sqlite3.Connection) -> dict[str, str | None]:
+    """Return the exclusion key of each saga not over, by id, oldest submission first."""
+    return dict(connection.execute(_UNFINISHED).fetchall())

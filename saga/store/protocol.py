@@ -226,10 +226,11 @@ class CheckpointStore(Protocol):
         """Return the reason for each saga that is set aside."""
         ...
 
-    async def unfinished(self) -> list[str]:
-        """Return the ids of all sagas that are not over, in the order of their submission.
+    async def unfinished(self) -> dict[str, str | None]:
+        """Return the exclusion key of each saga not over, by id, oldest submission first.
 
-        STALE ones are among them: they wait for an operator, and keep their exclusion key.
+        STALE ones are among them: they wait for an operator, and keep their key. It is told
+        without the journal, so that a saga whose journal cannot be read keeps its key as well.
         """
         ...
 

@@ -296,8 +296,8 @@ class SqliteStore:
         """
         await self._write(_replace_views, self._epoch, batch_row, trade_rows)
 
-    async def unfinished(self) -> list[str]:
-        """Return the ids of all sagas that are not over, in the order of their submission."""
+    async def unfinished(self) -> dict[str, str | None]:
+        """Return the exclusion key of each saga not over, by id, oldest submission first."""
         return await self.read(journal.read_unfinished)
 
     async def journal(self, batch_id: str) -> tuple[JournalRecord, ...]:

@@ -121,7 +121,7 @@ async def test_a_process_killed_before_the_batch_was_durable_has_sent_nothing(
         process.kill()
         process.join()
     async with open_desk(folder) as desk:
-        assert await desk.store.unfinished() == []
+        assert await desk.store.unfinished() == {}
         assert (await desk.exchange.books()).orders == ()
         books = await desk.main.books()
         assert books.free_cash == books.cash == CASH
@@ -169,7 +169,7 @@ def _copy(template: Path, folder: Path) -> Path:
 async def _finish(folder: Path) -> int:
     """Let another engine come to the end, and judge it; return how much was durable before."""
     async with open_desk(folder) as desk:
-        (batch_id,) = await desk.store.unfinished() or [await _last_batch(desk.store)]
+        (batch_id,) = list(await desk.store.unfinished()) or [await _last_batch(desk.store)]
         before = await desk.store.journal(batch_id)
         durable = next(
             (r.number - 1 for r in before if r.event.kind == "resumed"), before[-1].number

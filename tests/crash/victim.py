@@ -145,7 +145,7 @@ def until_over(folder: Path, say: Connection) -> None:
 async def _until_over(folder: Path, say: Connection) -> None:
     store = SqliteStore(folder / STORE, projections=[PortfolioProjection(ALLOWANCE)])
     async with desk_over(store, folder) as desk:
-        unfinished = await store.unfinished()
+        unfinished = list(await store.unfinished())
         say.send("begun")
         await desk.main.wait(unfinished[0] if unfinished else await buy_twenty(desk))
     say.send("over")

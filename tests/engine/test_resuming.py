@@ -86,11 +86,12 @@ async def test_a_second_engine_on_the_same_store_is_refused_by_name(desk: Desk) 
                 raise AssertionError("two owners")
 
 
-@pytest.mark.requirement("S18", "S8")
-async def test_a_saga_whose_journal_was_altered_is_set_aside_and_the_others_run(
+@pytest.mark.requirement("S18", "S8", "T6")
+async def test_a_saga_whose_journal_was_altered_keeps_its_key_aside_and_the_others_run(
     desk: Desk,
 ) -> None:
-    bad = batch(buy("AAPL"), buy("KO", limit_price="1"))
+    bad = batch(buy("AAPL"), buy("KO", limit_price="1"), exclusion_key="portfolio:main")
+    on_its_key = batch(buy("XOM"), exclusion_key="portfolio:main")
     good = batch(buy("MSFT", limit_price="1"))
     async with desk.engine() as engine:
         await engine.submit(bad)
@@ -109,9 +110,27 @@ async def test_a_saga_whose_journal_was_altered_is_set_aside_and_the_others_run(
         with pytest.raises(Quarantined, match=bad.batch_id):
             await engine.wait(bad.batch_id)
         assert list(await engine.store.quarantined()) == [bad.batch_id]
+        await engine.submit(on_its_key)
         await engine.cancel(good.batch_id, by="alice", reason="enough")
         assert (await engine.wait(good.batch_id)).status == "cancelled"
         assert (await engine.run(batch(buy("PG")))).status == "success"
+        with pytest.raises(TimeoutError):
+            await engine.wait(on_its_key.batch_id, timeout=0.05)
+        assert (await engine.batch(on_its_key.batch_id)).state == "PENDING"
+
+
+@pytest.mark.requirement("T6", "B11")
+async def test_batches_that_waited_for_one_key_run_after_a_restart(desk: Desk) -> None:
+    holder = batch(buy("KO", limit_price="1"), exclusion_key="portfolio:main")
+    waiting = [batch(buy("PG"), exclusion_key="portfolio:main") for _ in range(2)]
+    async with desk.engine() as engine:
+        for order in (holder, *waiting):
+            await engine.submit(order)
+        await desk.until_sent(1)
+    async with desk.engine() as engine:
+        await engine.cancel(holder.batch_id, by="alice", reason="enough")
+        for order in waiting:
+            assert (await engine.wait(order.batch_id, timeout=10)).status == "success"
 
 
 @pytest.mark.requirement("S18")

@@ -199,7 +199,7 @@ class StoreContract:
             await store.acquire()
             with pytest.raises(StoreError, match="follow on record 0"):
                 await store.append(following(1, 2, Started()))
-            assert await store.unfinished() == []
+            assert await store.unfinished() == {}
 
     async def test_an_append_without_records_is_refused(self, place: Place) -> None:
         async with place.store() as store:
@@ -246,17 +246,22 @@ class StoreContract:
             assert [record.sequence for record in await all_records(store)] == [1, 2, 3, 4, 5]
 
     @pytest.mark.requirement("B11")
-    async def test_unfinished_sagas_are_listed_in_the_order_of_their_submission(
+    async def test_unfinished_sagas_are_listed_with_their_keys_in_the_order_of_their_submission(
         self, place: Place
     ) -> None:
         async with place.store() as store:
             await store.acquire()
-            for number in (3, 1, 2):
+            for number in (3, 1):
                 await store.append(first(number))
+            alone = first(2)
+            await store.append(
+                replace(alone, batch_row=replace(alone.batch_row, exclusion_key=None))
+            )
             for append in whole_life(1)[1:]:
                 await store.append(append)
         async with place.store() as store:
-            assert await store.unfinished() == [batch_id(3), batch_id(2)]
+            unfinished = await store.unfinished()
+            assert list(unfinished.items()) == [(batch_id(3), "main"), (batch_id(2), None)]
 
     async def test_a_saga_that_is_set_aside_is_listed_with_its_reason_until_it_is_taken_back(
         self, place: Place
@@ -269,7 +274,7 @@ class StoreContract:
             await store.quarantine(batch_id(1), "record 1 does not decode")
         async with place.store() as store:
             assert await store.quarantined() == {batch_id(1): "record 1 does not decode"}
-            assert await store.unfinished() == [batch_id(1), batch_id(2)]
+            assert list(await store.unfinished()) == [batch_id(1), batch_id(2)]
             await store.acquire()
             await store.lift_quarantine(batch_id(1))
             await store.lift_quarantine(batch_id(1))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from saga.errors import StoreError, StoreHeld, StorePoisoned, StoreUnusable
-from saga.store import database, schema
+from saga.store import database, journal, schema
 from saga.store.sqlite import SqliteStore
 from tests.store.sample_appends import batch_id, first
 
@@ -253,3 +253,14 @@ async def test_a_store_without_its_tables_is_refused(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("DROP TABLE migrations")
     assert "are not as this program left them" in await refused(path)
+
+
+@pytest.mark.requirement("B11")
+async def test_what_is_unfinished_is_found_without_reading_what_is_over(path: Path) -> None:
+    def plan(connection: sqlite3.Connection) -> list[str]:
+        rows = connection.execute(f"EXPLAIN QUERY PLAN {journal._UNFINISHED}")
+        return [detail for *_, detail in rows]
+
+    async with SqliteStore(path) as store:
+        steps = await store.read(plan)
+    assert "USING INDEX batches_unfinished" in steps[0]

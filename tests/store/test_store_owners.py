@@ -65,7 +65,7 @@ async def test_a_second_process_is_refused_with_the_name_of_the_first(path: Path
         async with SqliteStore(path) as store:
             with pytest.raises(StoreHeld, match=f"process {child.pid} on {os.uname().nodename}"):
                 await store.acquire()
-            assert await store.unfinished() == [batch_id(1)]
+            assert await store.unfinished() == {batch_id(1): "main"}
 
 
 @pytest.mark.requirement("S12", "D6", "T15")
@@ -124,4 +124,4 @@ async def test_a_store_that_was_not_acquired_can_be_read_by_others(path: Path) -
     async with SqliteStore(path) as store:
         with pytest.raises(OwnershipLost):
             await store.append(first(1))
-        assert await store.unfinished() == []
+        assert await store.unfinished() == {}
