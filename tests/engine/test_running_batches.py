@@ -1,16 +1,21 @@
 """What a batch does from submit to its end, with a real store and a real exchange."""
 
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from decimal import Decimal
 
 import anyio
 import pytest
 
-from brokers.paper import Fault, FaultRule
+from brokers.paper import Fault, FaultRule, PaperExchange
 from saga.errors import AdmissionRefused, BatchConflict, InvalidInput, NoSuchBatch, NotServed
-from saga.events import CompensationStarted, Intended, Submitted
+from saga.events import CompensationStarted, Intended, Submitted, decode
+from saga.ids import attempt_key
 from saga.limits import Limits
 from saga.model import Batch, ExecutionMode
+from saga.outcome import Report
+from saga.participant import Attempt
 from saga.policy import FailurePolicy, OnFailure
 from saga.store.protocol import JournalRecord
 from saga.views import BatchRow, BatchStatus
@@ -183,18 +188,28 @@ async def test_events_are_gapless_and_can_be_taken_up_again(desk: Desk) -> None:
 
 @pytest.mark.requirement("S2", "D6")
 async def test_the_intent_is_in_the_journal_before_the_order_is_at_the_exchange(
-    desk: Desk,
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    order = batch(buy("AAPL"), buy("KO"))
+    durable: list[tuple[str, list[str]]] = []
+    send = PaperExchange.send
+
+    async def looking_first(exchange: PaperExchange, attempt: Attempt) -> Report:
+        with closing(sqlite3.connect(f"file:{desk.store_path}?mode=ro", uri=True)) as file:
+            rows = file.execute("SELECT kind, data FROM journal ORDER BY sequence")
+            events = [decode(kind, data) for kind, data in rows]
+        intents = [event for event in events if isinstance(event, Intended)]
+        keys = [attempt_key(order.batch_id, e.step, e.purpose, e.number) for e in intents]
+        durable.append((attempt.key, keys))
+        return await send(exchange, attempt)
+
+    monkeypatch.setattr(PaperExchange, "send", looking_first)
+    await desk.exchange.script(FaultRule(fault=Fault.REFUSES, symbol="MSFT"))
+    order = batch(buy("AAPL"), buy("KO"), buy("MSFT"))
     async with desk.engine() as engine:
         await engine.run(order)
-        kinds = [
-            (type(record.event).__name__, record.number)
-            for record in await engine.store.journal(order.batch_id)
-        ]
-    assert [name for name, _ in kinds] == [
-        *("Submitted", "Started", "Intended", "Reported", "Intended", "Reported", "Completed"),
-    ]
+    assert [key[-4:] for key, _ in durable] == ["-0F1", "-1F1", "-2F1", "-1C1", "-0C1"]
+    for key, keys in durable:  # what the file held when the order was handed over
+        assert keys[-1] == key
 
 
 @pytest.mark.requirement("E6")
