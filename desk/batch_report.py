@@ -4,20 +4,26 @@ As data (`as_json`) and for people (`show`), made of the same facts, read from t
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import TypeAdapter
 from rich.text import Text
 
-from desk.exposure import CashEffect, InPlace, cash_effect, in_place
-from desk.output import Column, Screen, Value, money
-from saga.exact import plain
+from desk.carrier import Carrier
+from desk.closing import CLOSING_COLUMNS, Closing, closing_of
+from desk.exposure import CashEffect, InPlace, cash_effect, in_place, residual
+from desk.next_step import past_budget, what_now
+from desk.orders_told import ORDER_COLUMNS, ToldOrder, orders_of
+from desk.output import Column, Money, Screen, Value, instant, money
+from desk.telling import BY_CUSTOMER, Teller
+from saga.exact import plain, plus
 from saga.fold import fold
 from saga.history import History
 from saga.ledger import Saga
-from saga.machine import SagaState
+from saga.machine import SAGA_AT_REST, SAGA_ENDS, SagaState
 from saga.views import BatchRow, TradeResult, TradeRow
 
 _RESULT = TypeAdapter(TradeResult)
@@ -33,6 +39,7 @@ TRADE_COLUMNS = (
     Column("done", "done", right=True),
     Column("undone", "undone", right=True),
     Column("value", "value", right=True, spare=2),
+    Column("time_in_force", "in force", spare=4),
     Column("tries", "tries", right=True, spare=3),
 )
 EXPOSURE_COLUMNS = (
@@ -54,10 +61,28 @@ class Report:
     in_place: tuple[InPlace, ...]
     residual: tuple[InPlace, ...]
     cash: CashEffect
+    orders: tuple[ToldOrder, ...]
+    closing: Closing | None
+    stopped: Mapping[str, str]
+    """By client order id, why the saga itself had cancelled the order."""
+    carrier: Carrier | None
+
+    def error(self, trade: TradeRow) -> str | None:
+        """Return why a trade failed, in words that name who cancelled it."""
+        last = self.saga.steps[trade.position].forward[-1:]
+        why = next((self.stopped[a.key] for a in last if a.key in self.stopped), None)
+        if trade.error is None or why is None:
+            return trade.error
+        return trade.error.replace(BY_CUSTOMER, why)
 
 
-async def read_report(history: History, batch_id: str) -> Report:
+async def read_report(history: History, batch_id: str, carrier: Carrier | None = None) -> Report:
     """Read what is told of a batch.
+
+    Args:
+        history: where it is read.
+        batch_id: the batch.
+        carrier: who carries on what is unfinished; None if nobody looked.
 
     Raises:
         NoSuchBatch: there is none with this id.
@@ -72,20 +97,49 @@ async def read_report(history: History, batch_id: str) -> Report:
         for trade in trades
         if trade.result is not None and trade.direction
     ]
-    residual = tuple(InPlace.of(each) for each in saga.residual)
-    return Report(row, trades, saga, in_place(saga), residual, cash_effect(results))
+    teller = Teller()
+    for record in records:
+        teller.tell(record)
+    left = residual(saga)
+    return Report(
+        row=row,
+        trades=trades,
+        saga=saga,
+        in_place=in_place(saga),
+        residual=left,
+        cash=cash_effect(results),
+        orders=orders_of(saga, records, teller.stopped),
+        closing=closing_of(saga, left, records[-1].at),
+        stopped=teller.stopped,
+        carrier=carrier,
+    )
 
 
 def batch_as_json(row: BatchRow) -> dict[str, Any]:
     """Return a batch's row as JSON has it."""
     data = asdict(row)
     data["residual"] = None if row.residual is None else json.loads(row.residual)
+    data["closed_by_hand"] = closed_by_hand(row)
     return data
 
 
-def trade_as_json(trade: TradeRow) -> dict[str, Any]:
+def closed_by_hand(row: BatchRow) -> bool:
+    """Tell whether an operator closed it: only such a batch is over with something left."""
+    return row.residual is not None and row.state in SAGA_ENDS
+
+
+def status_word(row: BatchRow) -> str:
+    """Return a batch's status as people see it."""
+    if row.paused and row.state not in SAGA_AT_REST:
+        return "paused"
+    return f"{row.status}, closed by hand" if closed_by_hand(row) else row.status
+
+
+def trade_as_json(trade: TradeRow, report: Report) -> dict[str, Any]:
     """Return a trade's row as JSON has it."""
     data = asdict(trade)
+    data["error"] = report.error(trade)
+    data["time_in_force"] = time_in_force(report.saga, trade)
     data["result"] = None if trade.result is None else json.loads(trade.result)
     return data
 
@@ -101,6 +155,8 @@ def exposure_as_json(each: InPlace) -> dict[str, Any]:
         "value_low": each.value(each.low),
         "value_high": each.value(each.high),
         "unproven": list(each.unproven),
+        "open": list(each.open),
+        "certainty": each.certainty,
     }
 
 
@@ -113,20 +169,26 @@ def as_json(report: Report) -> dict[str, Any]:
         "submitted_by": submitted.by,
         "on_failure": None if submitted.policy.on_failure is None else submitted.policy.on_failure,
         "undo_budget": report.saga.undo_budget,
+        "undo_budget_spent": report.saga.undo_cost if report.saga.undo_began else None,
+        "past_undo_budget": past_budget(report.saga),
+        "carried_on_by": None if report.carrier is None else report.carrier.pid,
+        "stopped_because": stopped_because(report.saga),
+        "resolved": None if report.closing is None else report.closing.as_json(),
         "metadata": submitted.batch.model_dump(mode="json")["metadata"],
         "cash_change": report.cash.cash,
         "fees": report.cash.fees,
         "in_place": [exposure_as_json(each) for each in report.in_place],
         "residual": [exposure_as_json(each) for each in report.residual],
-        "trades": [trade_as_json(trade) for trade in report.trades],
+        "trades": [trade_as_json(trade, report) for trade in report.trades],
+        "orders": [each.as_json() for each in report.orders],
     }
 
 
 def show(report: Report, screen: Screen) -> None:
     """Show the report to a person."""
     row = report.row
-    heading = Text.assemble((row.batch_id, "bold"), "  ", screen.cell(row.status))
-    screen.text(heading + Text(f"  {row.state}{', paused' if row.paused else ''}  PAPER"))
+    heading = Text.assemble((row.batch_id, "bold"), "  ", screen.cell(status_word(row)))
+    screen.text(heading + Text(f"  {row.state}  PAPER"))
     screen.pairs(_facts(report))
     screen.text()
     shown = report.trades[:MAX_TRADES_SHOWN]
@@ -137,9 +199,33 @@ def show(report: Report, screen: Screen) -> None:
     for trade in shown:
         if trade.error:
             what = report.saga.steps[trade.position].directive.describe()
-            screen.text(f"{trade.position + 1}. {what}: {trade.error}")
+            screen.text(f"{trade.position + 1}. {what}: {report.error(trade)}")
+    _show_orders(report, screen)
+    _show_closing(report, screen)
     _show_exposure(report, screen)
-    screen.text(f"Now: {what_now(row)}")
+    screen.text(f"Now: {what_now(row, report.saga, report.closing, report.carrier)}")
+
+
+def _show_orders(report: Report, screen: Screen) -> None:
+    if not report.orders:
+        return
+    shown = report.orders[:MAX_TRADES_SHOWN]
+    screen.text()
+    screen.text(Text("Orders: what was sent to the broker", style="bold"))
+    screen.table(ORDER_COLUMNS, [each.line() for each in shown])
+    if len(report.orders) > len(shown):
+        more = len(report.orders) - len(shown)
+        screen.text(f"and {more} more: `saga show {report.row.batch_id} --json` has them all")
+    for each in shown:
+        if each.reason:
+            screen.text(f"{each.client_order_id}: {each.reason}")
+
+
+def _show_closing(report: Report, screen: Screen) -> None:
+    if report.closing is not None and report.closing.settled:
+        screen.text()
+        screen.text(Text("Closed by hand: what was left, and what was done", style="bold"))
+        screen.table(CLOSING_COLUMNS, report.closing.lines())
 
 
 def _facts(report: Report) -> list[tuple[str, Value]]:
@@ -148,7 +234,8 @@ def _facts(report: Report) -> list[tuple[str, Value]]:
     if row.undone_trades:
         progress += f", {row.undone_trades} undone"
     policy = saga.submitted.policy.on_failure
-    facts: list[tuple[str, Value]] = [
+    facts: list[tuple[str, Value]] = report.closing.facts() if report.closing else []
+    facts += [
         ("trades", progress),
         ("mode", f"{row.mode}, on failure: {policy or 'keep'}, priority {row.priority}"),
         ("accepted", f"{row.created_at:%Y-%m-%d %H:%M:%S}Z by {saga.submitted.by}"),
@@ -156,15 +243,18 @@ def _facts(report: Report) -> list[tuple[str, Value]]:
     if row.exclusion_key:
         facts.append(("alone on", row.exclusion_key))
     if row.deadline and row.completed_at is None:
-        facts.append(("deadline", row.deadline))
+        facts.append(("deadline", _deadline(row.deadline)))
     if row.completed_at:
         facts.append(("at rest", row.completed_at))
     if row.parent_id:
         facts.append(("tries again", row.parent_id))
-    if row.reason:
-        facts.append(("because", row.reason))
+    because = stopped_because(saga)
+    if because:
+        facts.append(("because", because))
     if row.waits_for:
         facts.append(("waits for", row.waits_for))
+    if row.state not in SAGA_AT_REST and report.carrier is not None:
+        facts.append(("process", report.carrier.sentence))
     if any(trade.direction for trade in report.trades):
         facts.append(
             (
@@ -172,9 +262,51 @@ def _facts(report: Report) -> list[tuple[str, Value]]:
                 f"{_signed(report.cash.cash)} USD by known fills, fees {money(report.cash.fees)}",
             )
         )
+    closing = report.closing
+    if closing is not None and closing.event.adjustments:
+        both = plus(report.cash.cash, closing.cash)
+        facts.append(("cash by hand", f"{_signed(closing.cash)} USD, as {closing.event.by} said"))
+        facts.append(("cash in all", f"{_signed(both)} USD"))
     if row.undo_cost is not None:
-        facts.append(("undo cost", f"{money(row.undo_cost)} USD (known)"))
+        apart = "; trades by hand not counted" if closing else ""
+        facts.append(("undo cost", f"{money(row.undo_cost)} USD (known{apart})"))
+    if saga.undo_budget is not None:
+        past = " (past it)" if past_budget(saga) else ""
+        facts.append(
+            ("undo budget", f"{money(saga.undo_budget)} USD, spent {money(saga.undo_cost)}{past}")
+        )
     return facts
+
+
+def _deadline(deadline: datetime) -> str:
+    left = int((deadline - datetime.now(UTC)).total_seconds())
+    if left < 0:
+        return f"{instant(deadline)}, past by {_span(-left)}"
+    return f"{instant(deadline)}, {_span(left)} left"
+
+
+def _span(seconds: int) -> str:
+    hours, rest = divmod(seconds, 3_600)
+    return f"{hours} h {rest // 60} min" if hours else f"{rest // 60} min {rest % 60} s"
+
+
+def stopped_because(saga: Saga) -> str | None:
+    """Return why a batch stopped, was rolled back or is stale; None if it did not."""
+    if saga.reason is not None:
+        return saga.reason
+    if saga.tally.failed == 0 and saga.next_unsent == len(saga.steps):
+        return None
+    if saga.cancel is not None:
+        return f"cancelled by {saga.cancel.by}: {saga.cancel.reason}"
+    if saga.deadline_passed and saga.submitted.deadline is not None:
+        return f"the deadline {instant(saga.submitted.deadline)} passed"
+    return None
+
+
+def time_in_force(saga: Saga, trade: TradeRow) -> str | None:
+    """Return how long a leg stays open at the broker; None where that means nothing."""
+    found: str | None = getattr(saga.steps[trade.position].directive, "time_in_force", None)
+    return found
 
 
 def _signed(amount: Any) -> str:
@@ -190,7 +322,8 @@ def trade_line(trade: TradeRow, report: Report) -> dict[str, Value]:
         "asked": trade.amount,
         "done": trade.done,
         "undone": trade.undone if trade.rollback else None,
-        "value": money(trade.value) if trade.value else None,
+        "value": Money(trade.value) if trade.value else None,
+        "time_in_force": time_in_force(report.saga, trade),
         "tries": trade.attempts,
     }
 
@@ -199,24 +332,26 @@ def exposure_line(each: InPlace) -> dict[str, Value]:
     """Return what is in place of a symbol as a table shows it."""
     low, high = each.value(each.low), each.value(each.high)
     if each.is_known:
-        quantity, certainty = plain(each.low), "known"
+        quantity = plain(each.low)
         value = None if low is None else money(low)
     else:
         quantity = f"{plain(each.low)} to {plain(each.high)}"
-        certainty = f"a guess: {len(each.unproven)} order(s) unproven"
         value = None if low is None or high is None else f"{money(low)} to {money(high)}"
     return {
         "symbol": each.symbol,
         "quantity": quantity,
         "value": value,
         "price": each.price,
-        "certainty": certainty,
+        "certainty": each.certainty,
     }
 
 
 def _show_exposure(report: Report, screen: Screen) -> None:
     left = report.residual if report.saga.state is SagaState.STALE else report.in_place
     screen.text()
+    if not left and report.closing is not None:
+        screen.text("In place: nothing, with what was done by hand (as the operator said).")
+        return
     if not left:
         screen.text("In place: nothing; this batch changes no holding as things stand (known).")
         return
@@ -225,32 +360,12 @@ def _show_exposure(report: Report, screen: Screen) -> None:
     else:
         screen.text(Text("In place: what this batch has changed of the holdings", style="bold"))
     screen.table(EXPOSURE_COLUMNS, [exposure_line(each) for each in left])
-    keys: Sequence[str] = [key for each in left for key in each.unproven]
-    if keys:
-        screen.text(f"Ask the broker about: {', '.join(keys)}")
+    keys = {key for each in left for key in each.unproven if key not in each.open}
+    asked = [each for each in report.orders if each.client_order_id in keys]
+    if asked:
+        screen.text(f"Ask the broker about: {'; '.join(map(_question, asked))}")
 
 
-def what_now(row: BatchRow) -> str:
-    """Return what a person can do about a batch."""
-    batch_id = row.batch_id
-    if row.state == SagaState.STALE:
-        return (
-            f"a person has to act: `saga retry {batch_id} --reason ...` tries the rollback again; "
-            f"`saga resolve {batch_id} --reason ... --action ... --evidence ...` closes it once "
-            "it was dealt with by hand. Its portfolio trades nothing until then."
-        )
-    if row.status in ("failed", "cancelled", "partial_success"):
-        return (
-            f"it is over. `saga retry {batch_id} --reason ...` sends what was left undone as a new "
-            f"batch; `saga diagram {batch_id}` draws its way."
-        )
-    if row.state == SagaState.COMPLETED:
-        return f"nothing; it is done. `saga diagram {batch_id}` draws its way."
-    if row.state == SagaState.ROLLED_BACK:
-        return "nothing; all of it was undone."
-    if row.paused:
-        return f"it is paused: `saga unpause {batch_id} --reason ...` lets it go on."
-    return (
-        f"it is under way while a saga process runs; `saga run` without a file carries it on, "
-        f"`saga cancel {batch_id} --reason ...` stops it."
-    )
+def _question(order: ToldOrder) -> str:
+    its_id = f", broker's id {order.broker_order_id}" if order.broker_order_id else ""
+    return f"{order.words}, {plain(order.filled)} known filled ({order.client_order_id}{its_id})"

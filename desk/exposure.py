@@ -7,10 +7,11 @@ it: a guess as soon as the market moves.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal
 
-from saga.exact import ZERO, minus, plus, times, total
-from saga.ledger import UNPROVEN, Saga
+from saga.exact import ZERO, minus, plain, plus, times, total
+from saga.ledger import UNPROVEN, AttemptRecord, AttemptState, Saga
 from saga.outcome import Exposure, Fill
 from saga.views import TradeResult
 
@@ -24,6 +25,11 @@ class InPlace:
         high: most signed change.
         price: of the last fill, or the one that was planned with; None if there is none.
         unproven: keys of the attempts that may still change it.
+        open: of those, what the broker is known to have and may still fill.
+        sure: signed change that has taken effect already and can be seen; None where nobody said.
+        silent_since: when the first of the others had its last answer, or was sent; None if there
+            is no other.
+        as_of: when the journal last told of the batch; None where nobody said.
     """
 
     symbol: str
@@ -31,11 +37,33 @@ class InPlace:
     high: Decimal
     price: Decimal | None
     unproven: tuple[str, ...]
+    open: tuple[str, ...] = ()
+    sure: Decimal | None = None
+    silent_since: datetime | None = None
+    as_of: datetime | None = None
 
     @property
     def is_known(self) -> bool:
         """Both ends are the same."""
         return self.low == self.high
+
+    @property
+    def certainty(self) -> str:
+        """How far it is known, in a few words."""
+        if not self.unproven:
+            return "known"
+        parts = []
+        if self.open:
+            width = minus(self.high, self.low)
+            at = f" as of {self.as_of:%H:%M:%S}Z" if self.as_of else ""
+            if len(self.open) == len(self.unproven) and self.sure is not None:
+                parts.append(f"{plain(self.sure)} known, {plain(width)} still open{at}")
+            else:
+                parts.append(f"{len(self.open)} order(s) still open{at}")
+        if len(self.open) < len(self.unproven):
+            since = f" since {self.silent_since:%H:%M:%S}Z" if self.silent_since else ""
+            parts.append(f"not known: no answer{since}")
+        return "; ".join(parts)
 
     @classmethod
     def of(cls, exposure: Exposure) -> "InPlace":
@@ -79,7 +107,38 @@ def in_place(saga: Saga) -> tuple[InPlace, ...]:
         found[symbol] = replace(
             before, low=plus(before.low, change), high=plus(before.high, change)
         )
-    return tuple(each for each in found.values() if not each.low == each.high == 0)
+    return _told_apart((each for each in found.values() if not each.low == each.high == 0), saga)
+
+
+def residual(saga: Saga) -> tuple[InPlace, ...]:
+    """Return what was left when a saga became STALE."""
+    return _told_apart(map(InPlace.of, saga.residual), saga)
+
+
+def _told_apart(found: Iterable[InPlace], saga: Saga) -> tuple[InPlace, ...]:
+    """Tell the orders that are known to be open from those of unknown fate."""
+    attempts: dict[str, AttemptRecord] = {}
+    sure: dict[str, Decimal] = {}
+    for step in saga.steps:
+        attempts |= {a.key: a for a in (*step.forward, *step.undo) if a.state in UNPROVEN}
+        symbol = step.directive.subject
+        if symbol is not None:
+            change = times(Decimal(step.directive.direction), step.left_to_undo)
+            sure[symbol] = plus(sure.get(symbol, ZERO), change)
+    told = []
+    for each in found:
+        mine = [attempts[key] for key in each.unproven if key in attempts]
+        silent = [a.since for a in mine if a.state is not AttemptState.WORKING]
+        told.append(
+            replace(
+                each,
+                open=tuple(a.key for a in mine if a.state is AttemptState.WORKING),
+                sure=sure.get(each.symbol),
+                silent_since=min(silent, default=None),
+                as_of=saga.updated_at,
+            )
+        )
+    return tuple(told)
 
 
 @dataclass(frozen=True, slots=True)

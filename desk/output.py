@@ -26,6 +26,11 @@ WIDTH_OFF_TERMINAL: Final = 10_000
 """No line that goes into a file or a pipe is broken."""
 NOTHING: Final = "-"
 
+
+class Money(Decimal):
+    """An amount of money: people see its thousands set apart, data has it plain and exact."""
+
+
 Value = str | int | bool | Decimal | datetime | None
 """A cell. `None` is shown as a dash, and is `null` in JSON and empty in CSV."""
 
@@ -120,6 +125,11 @@ class Screen:
     def raw(self, text: str) -> None:
         """Write text as it stands."""
         self._out.write(text)
+
+    @property
+    def is_unread(self) -> bool:
+        """Nothing that is written to stdout can be read by anybody any more."""
+        return getattr(self._out, "failure", None) is not None
 
     def flush(self) -> None:
         """Let what was printed be seen now."""
@@ -218,8 +228,9 @@ class Screen:
     def cell(self, value: Value) -> Text:
         """Return a value as a table shows it; a status with its shape."""
         text = shown_value(value)
-        if text in MARKS:
-            sign, ascii_sign, style = MARKS[text]
+        status = text.partition(", ")[0]
+        if status in MARKS:
+            sign, ascii_sign, style = MARKS[status]
             sign = ascii_sign if self._is_ascii else sign
             return Text(f"{sign} {text}", style=style)
         return Text(text)
@@ -301,6 +312,8 @@ def shown_value(value: Value) -> str:
         return NOTHING
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, Money):
+        return money(value)
     if isinstance(value, Decimal):
         return plain(value)
     if isinstance(value, datetime):

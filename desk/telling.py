@@ -1,10 +1,16 @@
-"""Journal records in words: one short line for each event."""
+"""Journal records in words: one short line for each event, with the order that it concerns."""
 
+from dataclasses import dataclass
+from typing import Any, Final
+
+from desk.orders_told import side_of
+from saga.directive import Directive
 from saga.events import (
     Abandoned,
     AnswerLost,
     CancelRequested,
     CompensationStarted,
+    DeadlinePassed,
     Event,
     GaveUp,
     Intended,
@@ -25,7 +31,108 @@ from saga.events import (
     Withdrawn,
 )
 from saga.exact import plain
-from saga.ids import Purpose
+from saga.ids import Purpose, attempt_key
+from saga.model import ExecutionMode
+from saga.store.protocol import JournalRecord
+
+BY_CUSTOMER: Final = "cancelled by the customer"
+"""The broker's word for an order that whoever sent it has cancelled: mostly the saga itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Concerned:
+    """The order that an event is about, as the broker would know it.
+
+    Attributes:
+        side: buy, sell, or the directive's kind.
+        broker_order_id: None while the broker has not told it.
+        fill_ids: of the fills that the event tells.
+    """
+
+    side: str
+    symbol: str | None
+    client_order_id: str
+    broker_order_id: str | None
+    fill_ids: tuple[str, ...]
+
+    @property
+    def words(self) -> str:
+        """It in words."""
+        parts = [f"{self.side} {self.symbol or ''}".rstrip(), self.client_order_id]
+        if self.broker_order_id:
+            parts.append(f"broker's id {self.broker_order_id}")
+        if self.fill_ids:
+            parts.append(f"fill {', '.join(self.fill_ids)}")
+        return ", ".join(parts)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return {
+            "side": self.side,
+            "symbol": self.symbol,
+            "client_order_id": self.client_order_id,
+            "broker_order_id": self.broker_order_id,
+            "fill_ids": list(self.fill_ids),
+        }
+
+
+class Teller:
+    """Tells one batch's journal, record by record; it has to see all of them, in order.
+
+    Attributes:
+        stopped: by client order id, why the saga itself had cancelled the order.
+    """
+
+    def __init__(self) -> None:
+        self.stopped: dict[str, str] = {}
+        self._directives: tuple[Directive, ...] = ()
+        self._batch_id = ""
+        self._references: dict[str, str] = {}
+        self._stop: str | None = None
+        self._one_stops_all = False
+
+    def tell(self, record: JournalRecord) -> tuple[str, Concerned | None]:
+        """Return what happened, in a few words, and the order that it concerns."""
+        event = record.event
+        if isinstance(event, Submitted):
+            self._directives, self._batch_id = event.batch.directives, event.batch.batch_id
+            self._one_stops_all = event.batch.execution_mode is not ExecutionMode.PARALLEL
+        elif isinstance(event, CancelRequested):
+            self._stop = f"cancelled by {event.by}: {event.reason}"
+        elif isinstance(event, DeadlinePassed):
+            self._stop = self._stop or "its deadline passed"
+        words, concerned = told(event), None
+        if isinstance(event, OfAttempt):
+            concerned = self._concerned(event)
+            if isinstance(event, Reported) and event.final and event.reason:
+                if event.reason == BY_CUSTOMER and self._stop is not None:
+                    why = by_this_saga(self._stop)
+                    self.stopped[concerned.client_order_id] = why
+                    words = words.replace(BY_CUSTOMER, why)
+                elif self._one_stops_all and self._stop is None:
+                    what = self._directives[event.step].describe()
+                    self._stop = f"{what} failed: {event.reason}"
+            words = f"{words} [{concerned.words}]"
+        return words, concerned
+
+    def _concerned(self, event: "OfAttempt") -> Concerned:
+        directive = self._directives[event.step]
+        key = attempt_key(self._batch_id, event.step, event.purpose, event.number)
+        if isinstance(event, Reported) and event.reference:
+            self._references[key] = event.reference
+        fills = event.fills if isinstance(event, Reported) else ()
+        return Concerned(
+            side=side_of(directive, event.purpose),
+            symbol=directive.subject,
+            client_order_id=key,
+            broker_order_id=self._references.get(key),
+            fill_ids=tuple(fill.fill_id for fill in fills),
+        )
+
+
+def by_this_saga(reason: str) -> str:
+    """Return how a cancellation by the saga itself is told."""
+    return f"cancelled by this saga: {reason}"
 
 
 def told(event: Event) -> str:
@@ -71,16 +178,12 @@ def told(event: Event) -> str:
             return ""
 
 
-def _attempt(
-    event: Intended
-    | SentAgain
-    | Reported
-    | AnswerLost
-    | NotFound
-    | NoAnswer
-    | ProvenAbsent
-    | GaveUp,
-) -> str:
+OfAttempt = (
+    Intended | SentAgain | Reported | AnswerLost | NotFound | NoAnswer | ProvenAbsent | GaveUp
+)
+
+
+def _attempt(event: OfAttempt) -> str:
     what = "undo " if event.purpose is Purpose.COMPENSATION else ""
     again = f" (try {event.number})" if event.number > 1 else ""
     return f"{what}step {event.step + 1}{again}"

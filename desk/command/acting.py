@@ -12,6 +12,7 @@ import typer
 from pydantic import ValidationError
 
 from desk import batch_report
+from desk.carrier import carrier_of
 from desk.command.options import (
     BatchArgument,
     ByOption,
@@ -22,7 +23,7 @@ from desk.command.options import (
     YesOption,
 )
 from desk.consequences import of_cancel, of_pause, of_resolve, of_retry, of_unpause
-from desk.driving import drive
+from desk.driving import drive, tell_others
 from desk.exit_codes import ExitCode, of_row
 from desk.output import Format
 from desk.session import Session
@@ -248,10 +249,12 @@ def _act(
         wanted = wish(saga) if callable(wish) else wish
         for sentence in consequence(saga):
             session.screen.say(sentence)
+        await tell_others(session, batch_id)
         await session.confirm("Do it?", yes=yes, no_input=no_input)
         driven = await drive(session, wanted, wait=wait)
         async with session.history() as history:
-            report = await batch_report.read_report(history, driven.row.batch_id)
+            carrier = await carrier_of(session.configured.home)
+            report = await batch_report.read_report(history, driven.row.batch_id, carrier)
         if session.screen.is_for_people:
             batch_report.show(report, session.screen)
         else:

@@ -9,16 +9,18 @@ from pydantic import TypeAdapter
 from rich.text import Text
 
 from desk import batch_report
+from desk.carrier import carrier_of
 from desk.command.options import BatchArgument, HomeOption, JsonOption, OutputOption
 from desk.exit_codes import ExitCode
-from desk.output import Column, Format, Value, instant, money
+from desk.output import Column, Format, Money, Value, instant, money
 from desk.session import Session
-from desk.telling import told
+from desk.telling import Concerned, Teller
 from portfolio.books import Books, read_books, read_names
 from portfolio.naming import exclusion_key
 from saga.errors import InvalidInput
 from saga.exact import times
-from saga.history import Progress
+from saga.history import History, Progress
+from saga.machine import SAGA_AT_REST
 from saga.model import ExecutionMode, Priority
 from saga.query import BatchQuery, BatchSort
 from saga.store.protocol import JournalRecord
@@ -27,14 +29,16 @@ from saga.views import BatchRow, BatchStatus
 
 FOLLOW_SECONDS = 0.3
 """How often a followed journal is read."""
+MAX_TELLERS = 1_000
+"""Most batches that `saga events` keeps in mind at once; others are read again."""
 
 BATCH_COLUMNS = (
     Column("batch_id", "batch"),
     Column("status", "status"),
     Column("mode", "mode", spare=1),
-    Column("progress", "done", right=True),
-    Column("failed_trades", "failed", right=True),
-    Column("undone_trades", "undone", right=True),
+    Column("progress", "over", right=True),
+    Column("failed_trades", "of those failed", right=True),
+    Column("undone_trades", "reversed", right=True),
     Column("created_at", "accepted", spare=2),
     Column("exclusion_key", "alone on", spare=3),
 )
@@ -99,12 +103,16 @@ def list_batches(
     async def work() -> ExitCode:
         async with session.history() as history:
             page = await history.batches(query)
+            carrier = await carrier_of(session.configured.home)
         screen = session.screen
         rows = [_batch_line(row) for row in page.rows]
         if screen.form in (Format.JSON, Format.JSONL):
             rows = [batch_report.batch_as_json(row) for row in page.rows]
-        beside = {"next_cursor": page.next_cursor}
+        beside = {"next_cursor": page.next_cursor, "carried_on_by": carrier.pid}
         screen.rows(BATCH_COLUMNS, rows, wrapper="batches", beside=beside, empty="No batches.")
+        unfinished = sum(row.state not in SAGA_AT_REST for row in page.rows)
+        if unfinished:
+            screen.say(f"{unfinished} unfinished: {carrier.sentence}.")
         if page.next_cursor and screen.form is not Format.JSON:
             screen.say(f"More: the same with --cursor {page.next_cursor}")
         return ExitCode.DONE
@@ -116,7 +124,7 @@ def _batch_line(row: BatchRow) -> dict[str, Value]:
     progress = Progress.of(row)
     return {
         "batch_id": row.batch_id,
-        "status": "paused" if row.paused else row.status,
+        "status": batch_report.status_word(row),
         "mode": row.mode,
         "progress": f"{progress.processed}/{progress.total}",
         "failed_trades": row.failed_trades or None,
@@ -155,7 +163,8 @@ def show(
 
     async def work() -> ExitCode:
         async with session.history() as history:
-            report = await batch_report.read_report(history, batch_id)
+            carrier = await carrier_of(session.configured.home)
+            report = await batch_report.read_report(history, batch_id, carrier)
         screen = session.screen
         if screen.form is Format.JSON:
             screen.json(batch_report.as_json(report))
@@ -194,18 +203,20 @@ def events(
 
     async def work() -> ExitCode:
         last = after
+        tellers: dict[str, Teller] = {}
         async with session.history() as history:
             if batch_id is not None:
                 await history.batch(batch_id)
             while True:
                 records = await history.records(after=last, batch_id=batch_id)
                 for record in records:
-                    _show_record(session, record, one_batch=batch_id is not None)
+                    words, order = await _told(history, tellers, record)
+                    _show_record(session, record, words, order, one_batch=batch_id is not None)
                     last = record.sequence
                     session.when_interrupted = (
                         f"`saga events --follow --after {last}` goes on from here."
                     )
-                if not records and not follow:
+                if session.screen.is_unread or (not records and not follow):
                     return ExitCode.DONE
                 if not records:
                     await anyio.sleep(FOLLOW_SECONDS)
@@ -213,8 +224,30 @@ def events(
     session.run(work)
 
 
-def _show_record(session: Session, record: JournalRecord, *, one_batch: bool) -> None:
-    words = told(record.event)
+async def _told(
+    history: History, tellers: dict[str, Teller], record: JournalRecord
+) -> tuple[str, Concerned | None]:
+    """Tell a record, after all that its batch's journal has before it."""
+    teller = tellers.get(record.batch_id)
+    if teller is None:
+        if len(tellers) >= MAX_TELLERS:
+            tellers.pop(next(iter(tellers)))
+        teller = tellers[record.batch_id] = Teller()
+        if record.number > 1:
+            for earlier in await history.journal(record.batch_id):
+                if earlier.number < record.number:
+                    teller.tell(earlier)
+    return teller.tell(record)
+
+
+def _show_record(
+    session: Session,
+    record: JournalRecord,
+    words: str,
+    order: Concerned | None,
+    *,
+    one_batch: bool,
+) -> None:
     if session.screen.form is Format.JSONL:
         session.screen.json_line(
             {
@@ -224,6 +257,7 @@ def _show_record(session: Session, record: JournalRecord, *, one_batch: bool) ->
                 "at": record.at,
                 "kind": record.event.kind,
                 "words": words,
+                "order": None if order is None else order.as_json(),
                 "data": _RECORD.dump_python(record.event, mode="json"),
             }
         )
@@ -281,7 +315,7 @@ def _show_books(session: Session, books: Books) -> None:
             "price": each.last_price,
             "value": None
             if each.last_price is None
-            else money(times(each.last_price, each.quantity)),
+            else Money(times(each.last_price, each.quantity)),
         }
         for each in books.holdings.values()
     ]

@@ -1,7 +1,11 @@
 """A rollback that fails, and what an operator does about it, from the command line alone."""
 
+import csv
+import io
 import json
+import re
 import sqlite3
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -87,7 +91,8 @@ def test_a_stale_portfolio_says_so_and_trades_nothing(
 def test_carrying_on_names_what_waits_for_a_person(invoke: Invoke, stale: str) -> None:
     done = invoke("run")
 
-    assert done.code == 0
+    assert done.code == 4, "something is unfinished, and nothing of it could be carried on"
+    assert "Nothing can be carried on: 1 waits for a person." in done.out
     assert f"{stale} is STALE and waits for a person" in done.err
 
 
@@ -138,6 +143,95 @@ def _cash_of(desk: Desk, trade_id: str) -> Decimal:
         ).fetchone()
     books.close()
     return Decimal(amount)
+
+
+@pytest.mark.requirement("B9", "O10", "S6")
+def test_a_batch_closed_by_hand_says_by_whom_what_was_done_and_what_remains(
+    desk: Desk, invoke: Invoke, stale: str
+) -> None:
+    said = ("--reason", "sold by phone", "--action", "sold 30 AAPL", "--evidence", "ticket 4711")
+    done = invoke("resolve", stale, *said, "--adjust", "AAPL,-30,6000.50,T-1", "--by", "anna")
+    assert done.code == 0, done.err
+
+    shown = invoke("show", stale).out
+    data = invoke("show", stale, "--json").data
+    listed = invoke("list").out
+    refused = invoke("retry", stale, "--reason", "again", "--yes")
+
+    assert "failed, closed by hand" in shown
+    assert "by hand by anna at " in shown
+    assert re.search(r"AAPL +\+40 +-30 +\+10", shown)
+    assert "cash by hand  +6,000.50 USD, as anna said" in shown
+    assert "saga retry" not in shown
+    assert "a difference remains in the books" in shown
+    assert "failed, closed by hand" in listed
+    resolved = data["resolved"]
+    assert (resolved["by"], resolved["action"]) == ("anna", "sold 30 AAPL")
+    assert (resolved["evidence"], resolved["cash"]) == ("ticket 4711", "6000.5")
+    (settled,) = resolved["symbols"]
+    assert (settled["left_low"], settled["adjusted"], settled["remains_low"]) == ("40", "-30", "10")
+    assert data["batch"]["closed_by_hand"] is True
+    assert refused.code == 6
+    assert "closed by hand by anna" in refused.err
+    assert "Orders are sent" not in refused.err
+
+
+@pytest.mark.requirement("O10", "T11")
+def test_every_order_is_shown_as_the_broker_knows_it(invoke: Invoke, stale: str) -> None:
+    shown = invoke("show", stale).out
+    orders = invoke("show", stale, "--json").data["orders"]
+    events = [json.loads(line) for line in invoke("events", stale, "--json").out.splitlines()]
+
+    assert [(o["side"], o["symbol"], o["purpose"]) for o in orders[:2]] == [
+        ("buy", "AAPL", "forward"),
+        ("buy", "PG", "forward"),
+    ]
+    assert {(o["side"], o["symbol"], o["filled"]) for o in orders[2:]} == {("sell", "AAPL", "0")}
+    assert all(o["client_order_id"] in shown and o["sent_at"] for o in orders)
+    assert (orders[0]["status"], orders[0]["filled"]) == ("filled", "40")
+    assert orders[0]["average_price"] is not None
+    assert (orders[1]["status"], orders[1]["reason"]) == ("refused or cancelled", "not today")
+    (filled,) = [e for e in events if e["order"] and e["order"]["fill_ids"]]
+    assert filled["order"]["client_order_id"] == orders[0]["client_order_id"]
+    assert filled["order"]["broker_order_id"] == orders[0]["broker_order_id"] is not None
+    assert (filled["order"]["side"], filled["order"]["symbol"]) == ("buy", "AAPL")
+
+
+@pytest.mark.requirement("E15")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("portfolio", "--json"),
+        ("portfolio", "-O", "csv"),
+        ("portfolio", "-O", "jsonl"),
+        ("list", "--json"),
+        ("list", "-O", "csv"),
+        ("show", "ID", "--json"),
+        ("show", "ID", "-O", "csv"),
+        ("events", "--json"),
+        ("check", "--json"),
+    ],
+)
+def test_no_number_in_data_has_its_thousands_set_apart(
+    invoke: Invoke, stale: str, words: tuple[str, ...]
+) -> None:
+    done = invoke(*(stale if word == "ID" else word for word in words))
+
+    rows = [json.loads(line) for line in done.out.splitlines()] if "csv" not in words else []
+    cells = [cell for row in csv.reader(io.StringIO(done.out)) for cell in row] if not rows else []
+    found = [*cells, *_texts(rows)]
+    assert found
+    assert [text for text in found if re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?", text)] == []
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from _texts(list(value.values()))
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts(each)
 
 
 @pytest.mark.requirement("B9")

@@ -1,0 +1,74 @@
+"""What a person can do about a batch now, in one sentence. Pure."""
+
+from desk.carrier import Carrier
+from desk.closing import Closing
+from desk.output import money
+from saga.ledger import Saga
+from saga.machine import SagaState
+from saga.views import BatchRow
+
+
+def past_budget(saga: Saga) -> bool:
+    """Tell whether the undo has cost more than its budget, so that nothing more is undone."""
+    return saga.undo_budget is not None and saga.undo_cost > saga.undo_budget
+
+
+def what_now(
+    row: BatchRow, saga: Saga, closing: Closing | None = None, carrier: Carrier | None = None
+) -> str:
+    """Return what a person can do about a batch.
+
+    Args:
+        row: its row.
+        saga: what its journal tells.
+        closing: how it was closed by hand, if it was.
+        carrier: who carries on what is unfinished; None if nobody looked.
+    """
+    batch_id = row.batch_id
+    if closing is not None:
+        return _closed(closing)
+    if saga.state is SagaState.STALE:
+        return _stale(saga)
+    if row.status in ("failed", "cancelled", "partial_success"):
+        return (
+            f"it is over. `saga retry {batch_id} --reason ...` sends what was not carried out as a "
+            f"new batch; `saga diagram {batch_id}` draws its way."
+        )
+    if saga.state is SagaState.COMPLETED:
+        return f"nothing; it is done. `saga diagram {batch_id}` draws its way."
+    return _under_way(row, carrier)
+
+
+def _closed(closing: Closing) -> str:
+    if closing.has_difference:
+        return (
+            "it was closed by hand, and a difference remains in the books: look at `saga check` "
+            "and `saga portfolio`, and at the broker's account."
+        )
+    return "nothing; it was closed by hand. `saga check` compares the books with the broker's."
+
+
+def _stale(saga: Saga) -> str:
+    budget = ""
+    if saga.undo_budget is not None and past_budget(saga):
+        budget = (
+            f" --undo-budget N (more than the {money(saga.undo_cost)} that it has cost) or "
+            "--no-undo-budget"
+        )
+    return (
+        f"a person has to act: `saga retry {saga.batch_id} --reason ...`{budget} tries the "
+        f"rollback again; `saga resolve {saga.batch_id} --reason ... --action ... --evidence ...` "
+        "closes it once it was dealt with by hand. Its portfolio trades nothing until then."
+    )
+
+
+def _under_way(row: BatchRow, carrier: Carrier | None) -> str:
+    if carrier is None:
+        who = "it is under way while a saga process runs; `saga run` without a file carries it on"
+    elif carrier.pid is None:
+        who = carrier.sentence
+    else:
+        who = f"it is {carrier.sentence}"
+    if row.paused:
+        return f"it is paused: `saga unpause {row.batch_id} --reason ...` lets it go on; {who}."
+    return f"{who}; `saga cancel {row.batch_id} --reason ...` stops it."

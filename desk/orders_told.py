@@ -1,0 +1,185 @@
+"""What was sent to the broker for a batch, order by order, with the ids that the broker knows.
+
+Read from the journal alone. Pure.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Context, Decimal, Inexact
+from typing import Any, Final
+
+from desk.output import Column, Value
+from saga.directive import Directive
+from saga.events import Intended
+from saga.exact import plain, times, total
+from saga.ids import Purpose
+from saga.ledger import AttemptRecord, AttemptState, Saga, Step
+from saga.outcome import Fill
+from saga.store.protocol import JournalRecord
+
+ORDER_COLUMNS = (
+    Column("client_order_id", "client order id"),
+    Column("broker_order_id", "broker's id"),
+    Column("purpose", "what for"),
+    Column("order", "order"),
+    Column("filled", "filled", right=True),
+    Column("average_price", "average", right=True, spare=2),
+    Column("status", "state"),
+    Column("sent_at", "sent", spare=1),
+)
+
+_PRICE_DIGITS: Final = 28
+
+STATES: Final = {
+    AttemptState.SENDING: "being sent",
+    AttemptState.WORKING: "open",
+    AttemptState.UNKNOWN: "not known",
+    AttemptState.LOST: "not known, given up",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ToldOrder:
+    """One attempt as the broker would know it.
+
+    Attributes:
+        side: buy, sell, or the directive's kind.
+        number: the try's number for its purpose, from 1.
+        average_price: exact; None if there is no fill, or it has no end.
+        sent_at: when its intent was made durable, right before it was sent first.
+    """
+
+    client_order_id: str
+    broker_order_id: str | None
+    step: int
+    purpose: Purpose
+    number: int
+    side: str
+    symbol: str | None
+    asked: Decimal
+    filled: Decimal
+    average_price: Decimal | None
+    fill_ids: tuple[str, ...]
+    status: str
+    reason: str | None
+    sent_at: datetime | None
+
+    @property
+    def what_for(self) -> str:
+        """What it was sent for, and which try it was."""
+        return f"{'undo' if self.purpose is Purpose.COMPENSATION else 'forward'}, try {self.number}"
+
+    @property
+    def words(self) -> str:
+        """What was asked, in words."""
+        return f"{self.side} {plain(self.asked)} {self.symbol or ''}".rstrip()
+
+    def line(self) -> dict[str, Value]:
+        """Return it as a table shows it."""
+        return {
+            "client_order_id": self.client_order_id,
+            "broker_order_id": self.broker_order_id,
+            "purpose": self.what_for,
+            "order": self.words,
+            "filled": self.filled,
+            "average_price": self.average_price,
+            "status": self.status,
+            "sent_at": self.sent_at,
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return {
+            "client_order_id": self.client_order_id,
+            "broker_order_id": self.broker_order_id,
+            "position": self.step,
+            "purpose": self.purpose.value,
+            "try": self.number,
+            "side": self.side,
+            "symbol": self.symbol,
+            "asked": self.asked,
+            "filled": self.filled,
+            "average_price": self.average_price,
+            "fill_ids": list(self.fill_ids),
+            "status": self.status,
+            "reason": self.reason,
+            "sent_at": self.sent_at,
+        }
+
+
+def orders_of(
+    saga: Saga, records: Iterable[JournalRecord], stopped: Mapping[str, str]
+) -> tuple[ToldOrder, ...]:
+    """Return every order of a batch, refused ones and those of its undo included, as sent.
+
+    Args:
+        saga: what its journal tells.
+        records: the journal.
+        stopped: by client order id, why the saga itself had cancelled the order.
+    """
+    sent: dict[tuple[int, Purpose, int], datetime] = {}
+    for record in records:
+        if isinstance(record.event, Intended):
+            event = record.event
+            sent[event.step, event.purpose, event.number] = record.at
+    orders = {
+        (step.position, attempt.purpose, attempt.number): _told(step, attempt, sent, stopped)
+        for step in saga.steps
+        for attempt in (*step.forward, *step.undo)
+    }
+    return tuple(orders[place] for place in sent if place in orders)
+
+
+def average_price(fills: Sequence[Fill]) -> Decimal | None:
+    """Return the exact average price; None if there is no fill, or it has no end."""
+    if not fills:
+        return None
+    value = total(times(fill.quantity, fill.price) for fill in fills)
+    exactly = Context(prec=_PRICE_DIGITS, traps=[Inexact])
+    try:
+        return exactly.divide(value, total(fill.quantity for fill in fills))
+    except Inexact:
+        return None
+
+
+def side_of(directive: Directive, purpose: Purpose) -> str:
+    """Return which way an attempt trades; a directive that trades nothing names its kind."""
+    direction = directive.direction
+    if direction == 0:
+        return directive.kind
+    return "buy" if (direction > 0) is (purpose is Purpose.FORWARD) else "sell"
+
+
+def _told(
+    step: Step,
+    attempt: AttemptRecord,
+    sent: Mapping[tuple[int, Purpose, int], datetime],
+    stopped: Mapping[str, str],
+) -> ToldOrder:
+    return ToldOrder(
+        client_order_id=attempt.key,
+        broker_order_id=attempt.reference,
+        step=step.position,
+        purpose=attempt.purpose,
+        number=attempt.number,
+        side=side_of(step.directive, attempt.purpose),
+        symbol=step.directive.subject,
+        asked=attempt.amount,
+        filled=attempt.done,
+        average_price=average_price(attempt.fills),
+        fill_ids=tuple(fill.fill_id for fill in attempt.fills),
+        status=_status(attempt),
+        reason=stopped.get(attempt.key, attempt.reason),
+        sent_at=sent.get((step.position, attempt.purpose, attempt.number)),
+    )
+
+
+def _status(attempt: AttemptRecord) -> str:
+    if attempt.state is not AttemptState.OVER:
+        return STATES[attempt.state]
+    if attempt.absent:
+        return "never arrived"
+    if attempt.done == attempt.amount:
+        return "filled"
+    return "over, part filled" if attempt.done else "refused or cancelled"
