@@ -23,6 +23,8 @@ def of_cancel(saga: Saga) -> list[str]:
     if saga.state is not SagaState.RUNNING:
         return [f"{saga.batch_id} is {saga.state}; there is nothing to stop."]
     sentences = [*_open_orders(saga, "are cancelled", "is cancelled")]
+    if saga.paused:
+        sentences.insert(0, "It is paused; the cancel lifts the pause, so that the undo is sent.")
     unsent = sum(not step.forward for step in saga.steps)
     if unsent:
         sentences.append(f"{unsent} of {len(saga.steps)} legs were not sent, and will not be.")

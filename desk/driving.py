@@ -12,12 +12,15 @@ from typing import Final
 
 import anyio
 
+from desk.carried import also_carried_on, unfinished, waits_for_a_person
 from desk.control import NoOwner, ask, serving
+from desk.output import money
 from desk.session import Session
 from desk.watching import watch
 from desk.wiring import Desk, open_desk
-from desk.wishes import Look, Submit, Wish, grant
-from saga.errors import NotAllowed, Quarantined, StoreHeld
+from desk.wishes import Cancel, Look, Submit, Wish, grant
+from saga.errors import NotAllowed, Quarantined, SagaError, StoreHeld
+from saga.fold import fold
 from saga.history import History
 from saga.machine import SAGA_AT_REST
 from saga.views import BatchRow
@@ -71,21 +74,62 @@ async def drive(session: Session, wish: Wish, *, wait: bool = True) -> Driven:
             session.screen.say(f"Process {pid} owns the store and carries this out.")
             found = await _watch_from_outside(session, batch_id)
             if found is not None:
+                await _tell_cancelled(session, found, wish)
                 return Driven(found, pid)
             session.screen.say("That process is gone; this one takes its place.")
+            await tell_others(session, batch_id)
         try:
-            return Driven(await _as_owner(session, pending, batch_id, wait=wait), None)
+            row = await _as_owner(session, pending, batch_id, wait=wait)
         except StoreHeld:
             if time.monotonic() - knocking_since > PATIENCE_SECONDS:
                 raise
+        else:
+            if wait:
+                await _tell_cancelled(session, row, wish)
+            return Driven(row, None)
         await anyio.sleep(KNOCK_SECONDS)
 
 
-async def carry_on(session: Session) -> tuple[BatchRow, ...]:
-    """Become the owner and wait until everything that is unfinished is at rest.
+async def tell_others(session: Session, batch_id: str) -> None:
+    """Say which other batches this process will carry on if it becomes the owner of the store.
 
-    Returns:
-        The rows of what was carried on.
+    Nothing is said where another process owns the store: it carries them on already.
+    """
+    home = session.configured.home
+    if not home.store.exists():
+        return
+    async with session.history() as history:
+        sentences = also_carried_on(await unfinished(history, besides=batch_id))
+    if sentences and not await _is_owned(session, batch_id):
+        for sentence in sentences:
+            session.screen.say(sentence, style="yellow")
+
+
+async def _is_owned(session: Session, batch_id: str) -> bool:
+    try:
+        await ask(session.configured.home, Look(batch_id=batch_id))
+    except NoOwner:
+        return False
+    except SagaError:
+        pass  # somebody answered
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedOn:
+    """What became of what was unfinished.
+
+    Attributes:
+        rows: what was carried on, at rest.
+        waiting: what waits for a person.
+    """
+
+    rows: tuple[BatchRow, ...]
+    waiting: tuple[BatchRow, ...]
+
+
+async def carry_on(session: Session) -> CarriedOn:
+    """Become the owner and wait until everything that is unfinished is at rest.
 
     Raises:
         StoreHeld: another process owns the store, and carries everything on already.
@@ -94,15 +138,19 @@ async def carry_on(session: Session) -> tuple[BatchRow, ...]:
         _tell_opened(session, desk)
         handed_in: list[str] = []
         async with serving(desk.home, desk.engine, handed_in.append):
-            unfinished = await _unfinished(desk)
-            rows = []
+            to_do = await _unfinished(desk)
+            rows: list[BatchRow] = []
             session.when_interrupted = _resumable()
-            for batch_id in unfinished:
+            told = await _tell_waiting(session, desk)
+            for batch_id in to_do:
                 session.screen.say(f"Carrying on {batch_id}.")
-                rows.append(await watch(partial(_look, desk, batch_id), session.screen))
+                rows.append(
+                    await watch(partial(_look, desk, batch_id), session.screen, desk.history)
+                )
+                await _tell_cancelled(session, rows[-1], None)
             await _wait_for_others(session, desk, handed_in, None)
-            await _tell_waiting(session, desk)
-        return tuple(rows)
+            waiting = await _tell_waiting(session, desk, told)
+        return CarriedOn(tuple(rows), waiting)
 
 
 async def _as_owner(session: Session, wish: Wish | None, batch_id: str, *, wait: bool) -> BatchRow:
@@ -121,7 +169,7 @@ async def _as_owner(session: Session, wish: Wish | None, batch_id: str, *, wait:
             session.when_interrupted = _resumable()
             row = await desk.engine.batch(batch_id)
             if wait:
-                row = await watch(partial(_look, desk, batch_id), session.screen)
+                row = await watch(partial(_look, desk, batch_id), session.screen, desk.history)
                 await _wait_for_others(session, desk, handed_in, batch_id)
         left = [each for each in others if each != batch_id]
         await _tell_left(session, desk, left)
@@ -157,7 +205,7 @@ async def _wait_for_others(
         seen += 1
         if batch_id != own:
             session.screen.say(f"Staying for {batch_id}, which another terminal handed in.")
-            await watch(partial(_look, desk, batch_id), session.screen)
+            await watch(partial(_look, desk, batch_id), session.screen, desk.history)
 
 
 async def _tell_left(session: Session, desk: Desk, batch_ids: list[str]) -> None:
@@ -170,17 +218,33 @@ async def _tell_left(session: Session, desk: Desk, batch_ids: list[str]) -> None
             )
 
 
-async def _tell_waiting(session: Session, desk: Desk) -> None:
-    """Name what waits for a person, and is therefore not carried on."""
-    for batch_id in await desk.engine.store.unfinished():
-        row = await desk.engine.batch(batch_id)
-        if row.paused or row.state in SAGA_AT_REST:
-            verb = "unpause" if row.paused else "retry` or `saga resolve"
-            session.screen.say(
-                f"{batch_id} is {'paused' if row.paused else row.state} and waits for a person: "
-                f"`saga show {batch_id}`, then `saga {verb}`.",
-                style="yellow",
-            )
+async def _tell_waiting(
+    session: Session, desk: Desk, told: tuple[BatchRow, ...] = ()
+) -> tuple[BatchRow, ...]:
+    """Name what waits for a person, and is therefore not carried on; return its rows."""
+    waiting = [each for each in await unfinished(desk.history) if each.waits_for_a_person]
+    known = {row.batch_id for row in told}
+    for each in waiting:
+        if each.row.batch_id not in known:
+            session.screen.say(waits_for_a_person(each), style="yellow")
+    return tuple(each.row for each in waiting)
+
+
+async def _tell_cancelled(session: Session, row: BatchRow, wish: Wish | None) -> None:
+    """Say who cancelled a batch that this process only watched, why, and what that cost."""
+    if isinstance(wish, Cancel):
+        return
+    async with session.history() as history:
+        records = await history.journal(row.batch_id)
+    cancel = fold((record.number, record.at, record.event) for record in records).cancel
+    if cancel is not None:
+        undone = "nothing was to be undone"
+        if row.undo_cost is not None:
+            undone = f"its undo cost {money(row.undo_cost)} USD"
+        session.screen.say(
+            f"{row.batch_id} was cancelled by {cancel.by}: {cancel.reason}; {undone}.",
+            style="yellow",
+        )
 
 
 def _tell_opened(session: Session, desk: Desk) -> None:
@@ -221,6 +285,6 @@ async def _watch_from_outside(session: Session, batch_id: str) -> BatchRow | Non
             return replace(row, waits_for=waits_for or row.waits_for)
 
         try:
-            return await watch(look, session.screen)
+            return await watch(look, session.screen, history)
         except (NoOwner, StoreHeld):
             return None

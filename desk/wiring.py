@@ -16,6 +16,7 @@ from desk.settings import Configured
 from portfolio import CashDesk, PaperPrices, Portfolio, PortfolioProjection
 from portfolio.books import read_books, read_names
 from saga.errors import InvalidInput
+from saga.history import History
 from saga.orchestrator import Orchestrator
 from saga.store.sqlite import SqliteStore
 
@@ -28,6 +29,7 @@ class Desk:
         exchange: the paper exchange, which is the broker.
         engine: the orchestrator, entered, and the owner of the store.
         portfolio: the portfolio that trades where no other is named.
+        history: of the store.
         opened_with: what the portfolio was opened with just now, in words; None if it was there.
     """
 
@@ -35,6 +37,7 @@ class Desk:
     exchange: PaperExchange
     engine: Orchestrator
     portfolio: Portfolio
+    history: History
     opened_with: str | None
 
 
@@ -94,7 +97,7 @@ async def open_desk(configured: Configured, *, take_over: bool = False) -> Async
             currency=exchange.settings.currency,
         )
         opened = await _open_portfolio(store, exchange, portfolio)
-        yield Desk(configured.home, exchange, engine, portfolio, opened)
+        yield Desk(configured.home, exchange, engine, portfolio, History(store), opened)
 
 
 async def _open_portfolio(

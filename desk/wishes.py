@@ -9,7 +9,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from saga.amounts import Amount, NonNegativeAmount
+from saga.errors import SagaError
 from saga.events import Adjustment
+from saga.machine import SAGA_AT_REST
 from saga.model import Batch
 from saga.orchestrator import KEEP, Orchestrator
 from saga.policy import FailurePolicy
@@ -37,7 +39,7 @@ class _OfBatch(_Wish):
 
 
 class Cancel(_OfBatch):
-    """Stop a batch, and undo it as its mode says."""
+    """Stop a batch, and undo it as its mode says; a pause would hold the undo up, so it ends."""
 
     do: Literal["cancel"] = "cancel"
 
@@ -120,7 +122,9 @@ async def grant(engine: Orchestrator, wish: Wish) -> str:
     if isinstance(wish, RetryFailed):
         return await engine.retry_failed(wish.batch_id, by=wish.by, reason=wish.reason)
     if isinstance(wish, Cancel):
-        await engine.cancel(wish.batch_id, by=wish.by, reason=wish.reason)
+        row = await engine.cancel(wish.batch_id, by=wish.by, reason=wish.reason)
+        if row.paused:
+            await _lift_pause(engine, wish)
     elif isinstance(wish, Pause):
         await engine.pause(wish.batch_id, by=wish.by, reason=wish.reason)
     elif isinstance(wish, Unpause):
@@ -141,3 +145,15 @@ async def grant(engine: Orchestrator, wish: Wish) -> str:
             ),
         )
     return wish.batch_id
+
+
+async def _lift_pause(engine: Orchestrator, wish: Cancel) -> None:
+    """Let a cancelled batch be undone; a second record, made after the cancel is durable."""
+    reason = f"the cancel by {wish.by} lifts the pause: {wish.reason}"
+    try:
+        await engine.unpause(wish.batch_id, by=wish.by, reason=reason)
+    except SagaError:
+        # It may have come to rest, or somebody else may have lifted it, in the meantime.
+        row = await engine.batch(wish.batch_id)
+        if row.paused and row.state not in SAGA_AT_REST:
+            raise

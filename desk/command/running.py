@@ -19,7 +19,7 @@ from desk.command.options import (
     YesOption,
 )
 from desk.csv_import import TEMPLATE
-from desk.driving import carry_on, drive
+from desk.driving import carry_on, drive, tell_others
 from desk.exit_codes import ExitCode, of_row
 from desk.intake import (
     CsvTerms,
@@ -119,6 +119,7 @@ def run(
     async def work() -> ExitCode:
         ready = await _with_prices(session, batch)
         _announce(ready, session.screen)
+        await tell_others(session, ready.batch_id)
         await session.confirm("Send it?", yes=yes or str(file) == "-", no_input=no_input)
         wish = Submit(batch=ready, policy=policy, by=by or session.operator)
         driven = await drive(session, wish, wait=wait)
@@ -140,15 +141,27 @@ async def _carry_on(session: Session) -> ExitCode:
             f"FILE is missing, and there is no store in {session.configured.home.folder} with "
             "anything unfinished; name a file, for example orders.csv (`saga run --csv-template`)"
         )
-    rows = await carry_on(session)
+    carried = await carry_on(session)
     if session.screen.is_for_people:
-        for row in rows:
+        for row in carried.rows:
             session.screen.text(session.screen.cell(row.status) + Text(f"  {row.batch_id}"))
-        if not rows:
-            session.screen.text("Nothing is unfinished.")
+        if not carried.rows:
+            waiting = len(carried.waiting)
+            session.screen.text(
+                f"Nothing can be carried on: {waiting} wait{'' if waiting > 1 else 's'} for a "
+                "person."
+                if waiting
+                else "Nothing is unfinished."
+            )
     else:
-        session.screen.json({"batches": [batch_report.batch_as_json(row) for row in rows]})
-    return max((of_row(row) for row in rows), default=ExitCode.DONE)
+        session.screen.json(
+            {
+                "batches": [batch_report.batch_as_json(row) for row in carried.rows],
+                "waiting": [batch_report.batch_as_json(row) for row in carried.waiting],
+            }
+        )
+    codes = [of_row(row) for row in (*carried.rows, *carried.waiting)]
+    return max(codes, default=ExitCode.DONE)
 
 
 async def _with_prices(session: Session, batch: Batch) -> Batch:

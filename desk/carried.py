@@ -1,0 +1,106 @@
+"""What else is unfinished in a store: what its next owner carries on, and what waits for a person.
+
+Whoever becomes the owner of a store takes up all that is unfinished, and may so send orders of
+other batches than the one he named. Here that is put in words beforehand. Only reads.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from saga.exact import ZERO, plain
+from saga.fold import fold
+from saga.history import History
+from saga.ledger import Saga
+from saga.machine import SAGA_AT_REST, SagaState
+from saga.query import MAX_PAGE_ROWS, BatchQuery
+from saga.views import BatchRow
+
+_SHOWN: Final = 3
+"""Most orders that a sentence names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """One unfinished batch.
+
+    Attributes:
+        row: its row.
+        saga: its journal, folded.
+    """
+
+    row: BatchRow
+    saga: Saga
+
+    @property
+    def waits_for_a_person(self) -> bool:
+        """It is paused or STALE, so that nothing is sent for it until somebody says so."""
+        return self.row.paused or self.row.state in SAGA_AT_REST
+
+
+async def unfinished(history: History, besides: str | None = None) -> tuple[Unfinished, ...]:
+    """Return what is unfinished, STALE batches included, in the order of acceptance."""
+    stale = await history.batches(
+        BatchQuery(states=(SagaState.STALE,), descending=False, limit=MAX_PAGE_ROWS)
+    )
+    found = []
+    for row in (*await history.active(), *stale.rows):
+        if row.batch_id != besides:
+            records = await history.journal(row.batch_id)
+            saga = fold((record.number, record.at, record.event) for record in records)
+            found.append(Unfinished(row, saga))
+    return tuple(sorted(found, key=lambda each: each.row.created_at))
+
+
+def also_carried_on(found: Sequence[Unfinished]) -> list[str]:
+    """Return what is carried on beside what was asked for, a sentence for each batch."""
+    return [
+        f"This also carries on: {each.row.batch_id} ({each.row.state}; {_may_send(each.saga)})."
+        for each in found
+        if not each.waits_for_a_person
+    ]
+
+
+def waits_for_a_person(each: Unfinished) -> str:
+    """Return that a batch waits, what of it is at the broker, and what can be done about it."""
+    batch_id, saga = each.row.batch_id, each.saga
+    orders = [
+        f"{saga.steps[attempt.step].directive.describe()} ({attempt.key})"
+        for attempt in saga.live.values()
+    ]
+    at_broker = f"At the broker: {_few(orders)}." if orders else "No order of it is open."
+    if each.row.paused:
+        what = (
+            f"`saga unpause {batch_id} --reason ...` lets it go on, "
+            f"`saga cancel {batch_id} --reason ...` stops it."
+        )
+        return f"{batch_id} is paused ({each.row.state}) and waits for a person. {at_broker} {what}"
+    return (
+        f"{batch_id} is STALE and waits for a person. {at_broker} `saga show {batch_id}`, then "
+        "`saga retry` or `saga resolve`."
+    )
+
+
+def _may_send(saga: Saga) -> str:
+    if saga.cancel is not None and saga.state is not SagaState.COMPENSATING:
+        return "it is being cancelled, and what filled may be undone"
+    if saga.state is SagaState.COMPENSATING:
+        undone = [
+            f"{plain(step.left_to_undo)} of {step.directive.describe()}"
+            for step in reversed(saga.steps)
+            if step.rolls_back and step.left_to_undo > ZERO
+        ]
+        return f"may send the undo of {_few(undone)}" if undone else "it is being undone"
+    unsent = [step.directive.describe() for step in saga.steps if not step.forward]
+    unsure = [saga.steps[attempt.step].directive.describe() for attempt in saga.live.values()]
+    parts = []
+    if unsent:
+        parts.append(f"may send {_few(unsent)}")
+    if unsure:
+        parts.append(f"looks up {_few(unsure)}")
+    return ", ".join(parts) or "looks whether it is over"
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

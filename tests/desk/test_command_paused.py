@@ -1,0 +1,122 @@
+"""A batch that is paused half-way: what carries it on, what stops it, and what waits behind it."""
+
+import json
+from pathlib import Path
+
+import anyio
+import pytest
+
+from brokers.paper import PaperExchange
+from desk.blocking import blocker_of, waiting_words
+from saga.history import History
+from tests.desk.conftest import SLOW, Invoke
+from tests.desk.terminal import Desk
+
+
+@pytest.fixture
+def paused(traded: Desk, invoke: Invoke, tmp_path: Path) -> str:
+    """A batch that is paused with an order open at the broker, and nobody carries it on."""
+    orders = [
+        {"kind": "buy", "directive_id": "EXE_1", "symbol": "KO", "quantity": "5"},
+        {
+            "kind": "buy",
+            "directive_id": "EXE_2",
+            "symbol": "PG",
+            "quantity": "3",
+            "limit_price": "1.00",
+            "time_in_force": "GTC",
+        },
+    ]
+    file = tmp_path / "waits.json"
+    file.write_text(json.dumps({"execution_mode": "ATOMIC", "directives": orders}))
+    running = traded.start("run", file)
+    batch = running.until(lambda rows: rows[0]["processed_trades"] == 1)
+    batch_id = str(batch["batch_id"])
+    assert traded.run("pause", batch_id, "--reason", "asking").code == 0
+    running.process.kill()
+    running.finish()
+    return batch_id
+
+
+def _open_orders(desk: Desk) -> int:
+    async def count() -> int:
+        return len(await PaperExchange(desk.home / "exchange.db").open_orders())
+
+    return anyio.run(count)
+
+
+@pytest.mark.requirement("B9", "O7")
+def test_a_cancel_lifts_the_pause_says_so_and_undoes(
+    traded: Desk, invoke: Invoke, paused: str
+) -> None:
+    done = invoke("cancel", paused, "--reason", "wrong file", "--by", "ann", "--json")
+
+    assert "It is paused; the cancel lifts the pause, so that the undo is sent." in done.err
+    assert done.code == 0, done.err
+    assert done.data["batch"]["state"] == "ROLLED_BACK"
+    assert done.data["in_place"] == []
+    assert _open_orders(traded) == 0
+    told = invoke("events", paused).out
+    assert "cancel asked for by ann: wrong file" in told
+    assert "unpaused by ann: the cancel by ann lifts the pause: wrong file" in told
+
+
+@pytest.mark.requirement("B9", "T15")
+def test_carrying_on_names_what_is_paused_and_its_open_order(
+    traded: Desk, invoke: Invoke, paused: str
+) -> None:
+    done = invoke("run")
+
+    assert _open_orders(traded) == 1
+    assert done.code == 4
+    assert "Nothing is unfinished" not in done.out
+    assert f"{paused} is paused (RUNNING) and waits for a person. At the broker: buy 3 PG" in (
+        done.err
+    )
+    assert f"`saga unpause {paused} --reason ...` lets it go on" in done.err
+
+
+@pytest.mark.requirement("B9", "T15")
+def test_the_next_owner_says_what_else_it_carries_on(
+    traded: Desk, invoke: Invoke, paused: str, orders: Path
+) -> None:
+    behind = traded.start("run", orders)
+    said = behind.until_said("waits for BAT_")
+    waiting = str(behind.until(lambda rows: rows[0]["batch_id"] != paused)["batch_id"])
+    behind.process.kill()
+    behind.finish()
+
+    done = invoke("cancel", paused, "--reason", "enough")
+
+    assert (
+        f"{waiting} PENDING, 0 of 2 trades over; waits for {paused} (paused), which runs " in said
+    )
+    assert "alone on portfolio:main, to be over" in said
+    assert f"This also carries on: {waiting} (PENDING; may send buy 50 KO, buy 10 PG)." in done.err
+    assert done.code == 0, done.err
+
+
+@pytest.mark.requirement("B9", "T15")
+def test_what_a_paused_batch_waits_for_is_said_in_the_desks_own_words(
+    traded: Desk, paused: str
+) -> None:
+    async def words() -> str | None:
+        async with History(traded.home / "saga.db") as history:
+            row = await history.batch(paused)
+            return waiting_words(row, await blocker_of(history, row))
+
+    assert anyio.run(words) == "paused: waits for `saga unpause`"
+
+
+@pytest.mark.requirement("B9")
+def test_who_only_watched_is_told_who_cancelled_and_what_it_cost(desk: Desk, several: Path) -> None:
+    running = desk.start("run", several, env=SLOW)
+    batch = running.until(
+        lambda rows: rows[0]["state"] == "RUNNING" and rows[0]["processed_trades"] > 0
+    )
+
+    desk.run("cancel", batch["batch_id"], "--reason", "too many", "--by", "ann")
+    done = running.finish()
+
+    assert f"{batch['batch_id']} was cancelled by ann: too many; its undo cost " in done.err
+    assert done.code == 1
