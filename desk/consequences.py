@@ -5,12 +5,20 @@ engine's to decide. Pure.
 """
 
 from collections.abc import Sequence
+from decimal import Decimal
 
-from desk.exposure import InPlace
-from desk.wishes import Change
-from saga.exact import plain, plus
-from saga.ledger import AttemptRecord, AttemptState, Saga
+from desk.closing import signed
+from desk.exposure import InPlace, residual
+from desk.orders_told import side_of
+from desk.output import money
+from desk.wishes import Change, Retry
+from saga.directive import Directive
+from saga.errors import NotAllowed
+from saga.exact import plain, plus, times, total
+from saga.ids import Purpose
+from saga.ledger import AttemptRecord, AttemptState, Saga, Step
 from saga.machine import SAGA_ENDS, SagaState
+from saga.model import Batch
 
 _SHOWN = 5
 """Most orders that a sentence names."""
@@ -57,19 +65,81 @@ def of_unpause(saga: Saga) -> list[str]:
     return [f"{saga.batch_id} goes on: {what}."]
 
 
-def of_retry(saga: Saga) -> list[str]:
-    """Return what trying again does."""
-    if saga.state in SAGA_ENDS:
-        return [
-            f"{saga.batch_id} is over and stays as it is. What it left undone is sent again as a "
-            "new batch that names it as its parent."
-        ]
-    if saga.state is SagaState.STALE:
-        left = _few([_amount(each) for each in map(InPlace.of, saga.residual)]) or "nothing known"
-        return [
-            f"Orders are sent to undo what is left: {left}. Each is tried at least three times."
-        ]
-    return [f"{saga.batch_id} is {saga.state}; only one that is over or STALE is tried again."]
+def of_retry(saga: Saga, wish: Retry) -> list[str]:
+    """Return what trying the rollback of a STALE batch again does.
+
+    Raises:
+        NotAllowed: it is not STALE, or the undo's budget is spent and no new one is given.
+    """
+    if saga.state is not SagaState.STALE:
+        raise NotAllowed(
+            f"{saga.batch_id} is {saga.state}; only one that is over or STALE is tried again: wait "
+            "until it is at rest"
+        )
+    budget = saga.undo_budget if wish.keep_budget else wish.undo_budget
+    spent = money(saga.undo_cost)
+    if budget is not None and saga.undo_cost > budget:
+        raise NotAllowed(
+            f"the undo of {saga.batch_id} has cost {spent} USD, past its budget of "
+            f"{money(budget)} USD; give more with --undo-budget N or --no-undo-budget, or resolve "
+            "it by hand"
+        )
+    undone = [step for step in saga.steps if step.rolls_back and step.left_to_undo > 0]
+    sent = _few([_undo(step) for step in undone]) or "nothing known"
+    left = _few([_amount(each) for each in residual(saga)]) or "nothing known"
+    sentences = [
+        f"Orders are sent to undo what is left: {left}.",
+        f"At the market: {sent}. Each is tried at least three times.",
+    ]
+    if saga.lost:
+        sentences.append(f"{len(saga.lost)} order(s) of unknown fate are looked up first.")
+    if budget is not None or saga.undo_budget is not None:
+        sentences.append(
+            f"Undo budget: {_budget(saga.undo_budget)} until now, {_budget(budget)} from now on; "
+            f"{spent} USD is spent. It is checked before each undo, not foretold."
+        )
+    return sentences
+
+
+def of_retry_failed(saga: Saga, again: Batch) -> list[str]:
+    """Return what sending again does of a batch that is over.
+
+    Args:
+        saga: the batch that is over.
+        again: the new batch that is made of it.
+    """
+    legs = again.directives
+    if saga.state is SagaState.ROLLED_BACK and len(legs) == len(saga.steps):
+        what = f"All {len(legs)} legs are sent anew"
+    else:
+        what = f"What was not carried out is sent, {len(legs)} of {len(saga.steps)} legs"
+    limit = again.timeout_seconds
+    return [
+        f"{saga.batch_id} is over and stays as it is. {what}, as the new batch {again.batch_id}.",
+        f"{again.execution_mode}: {_few([_leg(leg) for leg in legs])}.",
+        "It has no deadline."
+        if limit is None
+        else f"It must be over {limit:g} seconds after it is accepted.",
+    ]
+
+
+def _leg(leg: Directive) -> str:
+    price: Decimal | None = getattr(leg, "limit_price", None) or getattr(
+        leg, "reference_price", None
+    )
+    about = f" for about {money(times(leg.amount, price))} USD" if price else ""
+    return f"{leg.describe()}{about}"
+
+
+def _undo(step: Step) -> str:
+    side = side_of(step.directive, Purpose.COMPENSATION)
+    price = step.last_price
+    about = f" for about {money(times(step.left_to_undo, price))} USD" if price else ""
+    return f"{side} {plain(step.left_to_undo)} {step.directive.subject or ''}".rstrip() + about
+
+
+def _budget(budget: Decimal | None) -> str:
+    return "none" if budget is None else f"{money(budget)} USD"
 
 
 def of_resolve(saga: Saga, changes: Sequence[Change]) -> list[str]:
@@ -77,9 +147,12 @@ def of_resolve(saga: Saga, changes: Sequence[Change]) -> list[str]:
     if saga.state is not SagaState.STALE:
         return [f"{saga.batch_id} is {saga.state}; only a STALE batch is resolved."]
     sentences = ["No order is sent. The batch is closed, and its portfolio trades again."]
-    for left in (InPlace.of(each) for each in saga.residual):
-        done = next((c.quantity for c in changes if c.subject == left.symbol), None)
-        if done is None:
+    sentences += map(_booked, changes)
+    left_over = residual(saga)
+    for left in left_over:
+        mine = [change.quantity for change in changes if change.subject == left.symbol]
+        done = total(mine)
+        if not mine:
             sentences.append(
                 f"Left over: {_amount(left)}. No --adjust names it, so the books keep it as held."
             )
@@ -88,7 +161,25 @@ def of_resolve(saga: Saga, changes: Sequence[Change]) -> list[str]:
                 f"Left over: {_amount(left)}, but --adjust changes {plain(done)}; the difference "
                 "stays in the books."
             )
+    symbols = {left.symbol for left in left_over}
+    sentences += [
+        f"Nothing of {change.subject} is left over by this batch; is the symbol right?"
+        for change in changes
+        if change.subject not in symbols
+    ]
+    sentences.append("Afterwards run `saga check`: it compares the books with the broker's.")
     return sentences
+
+
+def _booked(change: Change) -> str:
+    cash = f"{'+' if change.cash > 0 else ''}{money(change.cash)} USD"
+    told = f"The books change: {change.subject} {signed(change.quantity)}, cash {cash}."
+    if change.quantity and not change.cash:
+        told += " A trade without cash? Give the money, fees included."
+    elif (change.quantity > 0) is (change.cash > 0) and change.quantity:
+        expected = "a sale brings cash in" if change.quantity < 0 else "a purchase pays cash out"
+        told += f" WARNING: the sign of the cash does not fit, as {expected}."
+    return told
 
 
 def _open_orders(saga: Saga, many: str, one: str) -> list[str]:
@@ -114,7 +205,7 @@ def _order(saga: Saga, attempt: AttemptRecord) -> str:
 def _amount(each: InPlace) -> str:
     if each.is_known:
         return f"{plain(each.low)} {each.symbol} (known)"
-    return f"{plain(each.low)} to {plain(each.high)} {each.symbol} (a guess)"
+    return f"{plain(each.low)} to {plain(each.high)} {each.symbol} ({each.certainty})"
 
 
 def _few(names: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ the store, which may be another process.
 """
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +23,7 @@ from desk.command.options import (
     ReasonOption,
     YesOption,
 )
-from desk.consequences import of_cancel, of_pause, of_resolve, of_retry, of_unpause
+from desk.consequences import of_cancel, of_pause, of_resolve, of_retry, of_retry_failed, of_unpause
 from desk.driving import drive, tell_others
 from desk.exit_codes import ExitCode, of_row
 from desk.output import Format
@@ -32,6 +33,7 @@ from saga.errors import InvalidInput
 from saga.fold import fold
 from saga.ledger import Saga
 from saga.machine import SAGA_ENDS
+from saga.remedy import failed_trades_again
 from saga.wording import explain, shown
 
 WaitOption = Annotated[
@@ -112,7 +114,13 @@ def retry(
     batch_id: BatchArgument,
     reason: ReasonOption,
     undo_budget: Annotated[
-        str | None, typer.Option(metavar="MONEY", help="STALE: a new bound on the undo's cost.")
+        str | None,
+        typer.Option(
+            metavar="MONEY",
+            help="STALE: a new bound on the undo's whole cost, checked before each undo against "
+            "what the undo has cost so far; the one that passes it is already paid; then the "
+            "batch is STALE again.",
+        ),
     ] = None,
     no_undo_budget: Annotated[
         bool, typer.Option("--no-undo-budget", help="STALE: no bound on the undo's cost.")
@@ -156,7 +164,13 @@ def retry(
         except ValidationError as error:
             raise InvalidInput(f"--undo-budget: {explain(error)}") from None
 
-    _act(session, batch_id, wish_for, of_retry, wait=wait, yes=yes, no_input=no_input)
+    def consequence(saga: Saga) -> list[str]:
+        wish = wish_for(saga)
+        if isinstance(wish, Retry):
+            return of_retry(saga, wish)
+        return of_retry_failed(saga, failed_trades_again(saga, why, datetime.now(UTC)))
+
+    _act(session, batch_id, wish_for, consequence, wait=wait, yes=yes, no_input=no_input)
 
 
 def resolve(

@@ -65,7 +65,12 @@ def run(
         OnFailure | None, typer.Option(help="What to do when it fails.", show_default="by its mode")
     ] = None,
     undo_budget: Annotated[
-        str | None, typer.Option(metavar="MONEY", help="Most that an undo may cost; then it asks.")
+        str | None,
+        typer.Option(
+            metavar="MONEY",
+            help="Checked before each undo against what the undo has cost so far; the one that "
+            "passes it is already paid; then the batch is STALE.",
+        ),
     ] = None,
     portfolio: Annotated[
         str | None, typer.Option(metavar="NAME", help="Whose books it is. [default: main]")

@@ -197,6 +197,54 @@ def test_every_order_is_shown_as_the_broker_knows_it(invoke: Invoke, stale: str)
     assert (filled["order"]["side"], filled["order"]["symbol"]) == ("buy", "AAPL")
 
 
+@pytest.mark.requirement("B9", "O10")
+def test_a_spent_undo_budget_is_named_and_a_retry_is_refused_before_it_asks(
+    desk: Desk, traded: Desk, invoke: Invoke, tmp_path: Path
+) -> None:
+    legs = [
+        {"kind": "buy", "directive_id": f"EXE_{s}", "symbol": s, "quantity": "40", "retry": QUICK}
+        for s in ("AAPL", "KO", "PG")
+    ]
+    file = tmp_path / "batch.json"
+    file.write_text(json.dumps({"execution_mode": "ATOMIC", "max_parallel": 1, "directives": legs}))
+    _script(desk, LATE_LEG_REFUSED)
+    done = invoke("run", file, "--undo-budget", "0.5", "--json")
+    assert done.code == 4, done.err
+    batch_id = done.data["batch"]["batch_id"]
+
+    shown = invoke("show", batch_id).out
+    refused = invoke("retry", batch_id, "--reason", "again")
+    granted = invoke("retry", batch_id, "--reason", "again", "--undo-budget", "500")
+    rolled_back = invoke("show", batch_id, "--json").data
+    again = invoke("retry", batch_id, "--reason", "once more", "--json")
+
+    assert re.search(r"undo budget +0\.50 USD, spent [0-9.]+ \(past it\)", shown)
+    assert "--undo-budget N" in shown.splitlines()[-1]
+    assert refused.code == 6
+    assert "past its budget of 0.50 USD" in refused.err
+    assert "Orders are sent" not in refused.err
+    assert re.search(r"At the market: sell 40 AAPL for about [0-9,.]+ USD", granted.err)
+    assert "Undo budget: 0.50 USD until now, 500.00 USD from now on" in granted.err
+    assert rolled_back["batch"]["state"] == "ROLLED_BACK"
+    assert re.search(r"undo budget +500.00 USD, spent [0-9.]+\n", granted.out)
+    assert "All 3 legs are sent anew" in again.err
+    assert re.search(r"buy 40 AAPL for about [0-9,.]+ USD, buy 40 KO for about", again.err)
+    assert "It has no deadline." in again.err or "must be over" in again.err
+
+
+@pytest.mark.requirement("B9")
+def test_a_resolution_repeats_what_the_books_will_change_and_doubts_a_wrong_sign(
+    invoke: Invoke, stale: str
+) -> None:
+    said = ("--reason", "x", "--action", "y", "--evidence", "z")
+
+    done = invoke("resolve", stale, *said, "--adjust", "AAPL,-40,-6280.00")
+
+    assert "The books change: AAPL -40, cash -6,280.00 USD." in done.err
+    assert "the sign of the cash does not fit, as a sale brings cash in" in done.err
+    assert "Afterwards run `saga check`" in done.err
+
+
 @pytest.mark.requirement("E15")
 @pytest.mark.parametrize(
     "words",
