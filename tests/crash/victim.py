@@ -145,7 +145,9 @@ def until_over(folder: Path, say: Connection) -> None:
 async def _until_over(folder: Path, say: Connection) -> None:
     store = SqliteStore(folder / STORE, projections=[PortfolioProjection(ALLOWANCE)])
     async with desk_over(store, folder) as desk:
-        unfinished = list(await store.unfinished())
+        # The last one may have been killed between the batch's end and saying so.
+        last = [record.batch_id async for record in store.records()][-1]
+        begun = (await desk.engine.batch(last)).exclusion_key is not None  # no deposit
         say.send("begun")
-        await desk.main.wait(unfinished[0] if unfinished else await buy_twenty(desk))
+        await desk.main.wait(last if begun else await buy_twenty(desk))
     say.send("over")
