@@ -7,6 +7,7 @@ Like `core`, this file is pure: no waiting, no clock, no randomness, no logging.
 
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final
 
 from saga.errors import NotAllowed
@@ -37,7 +38,7 @@ from saga.events import (
     Unpaused,
     Withdrawn,
 )
-from saga.exact import minus, plus
+from saga.exact import MAX_DECIMAL_PLACES, MAX_DIGITS, minus, plus
 from saga.ids import Purpose
 from saga.ledger import (
     MAX_ABSENCES,
@@ -257,7 +258,6 @@ def _not_found(saga: Saga, at: datetime, event: NotFound) -> None:
     attempt = _attempt_of(saga, event)
     if attempt.state is AttemptState.OVER:
         _require(attempt.absent, f"attempt {attempt.key} is over, and was not looked for")
-        attempt.confirmed_absent = True
         saga.unconfirmed.pop(attempt.key, None)
         return
     _require(
@@ -289,10 +289,13 @@ def _reported(saga: Saga, at: datetime, event: Reported) -> None:
     )
     known = [fill.fill_id for fill in event.fills if fill.fill_id in attempt.fill_ids]
     _require(not known, f"fill {known[:1]} of attempt {attempt.key} is already known")  # S9
-    _require(
-        all(fill.quantity > 0 for fill in event.fills),
-        f"every fill of attempt {attempt.key} must have a quantity above zero",
-    )
+    for fill in event.fills:
+        _require(
+            all(map(_can_be_reckoned_with, (fill.quantity, fill.price, fill.fee)))
+            and fill.quantity > 0,
+            f"fill {fill.fill_id!r} of attempt {attempt.key} has a quantity that is not above "
+            "zero, or a number that is not finite or too long to be reckoned with exactly",
+        )
     was_over = attempt.state is AttemptState.OVER
     attempt.acknowledged = True
     attempt.absent = attempt.absent and not event.fills and event.final
@@ -316,6 +319,16 @@ def _reported(saga: Saga, at: datetime, event: Reported) -> None:
     else:
         _report_undo(saga, event)
     _weigh_undo(saga, saga.steps[attempt.step], newest=bool(event.fills) and _is_forward(event))
+
+
+def _can_be_reckoned_with(number: Decimal) -> bool:
+    # Asked before anything is written: a sum or product that is not exact would fail half-way.
+    exponent = number.as_tuple().exponent
+    return (
+        number.is_finite()
+        and isinstance(exponent, int)
+        and (exponent >= -MAX_DECIMAL_PLACES and number.adjusted() < MAX_DIGITS)
+    )
 
 
 def _is_forward(event: AttemptEvent) -> bool:

@@ -1,6 +1,6 @@
 """What is known of one saga: its steps, its attempts, and what each of them did.
 
-A `Saga` is the fold of its journal. Only `core.apply` writes to it; everybody else reads. All facts
+A `Saga` is the fold of its journal. Only `fold.apply` writes to it; everybody else reads. All facts
 that decisions need often (what is in flight, what failed, what is still to be undone) are kept as
 small indexes beside the steps, so that neither folding an event nor deciding the next command
 takes longer in a long batch.
@@ -63,7 +63,6 @@ class AttemptRecord:
         acknowledged: the participant has told of it at least once.
         absent: proven never to have been accepted.
         tombstone: its key was withdrawn, and can never be accepted any more.
-        confirmed_absent: still not found when asked once more before the saga's end.
         not_found: how many look-ups in a row did not find it.
         silences: how many questions in a row got no usable answer.
         since: when its fate became unknown; when it ended, once it is over.
@@ -86,7 +85,6 @@ class AttemptRecord:
     acknowledged: bool = False
     absent: bool = False
     tombstone: bool = False
-    confirmed_absent: bool = False
     not_found: int = 0
     silences: int = 0
     asked_at: datetime | None = None

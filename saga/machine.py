@@ -12,7 +12,7 @@ has no arrow from the present state raises `IllegalTransition`, and nothing has 
 Both tables run on `transitions`, with one shared `Machine` for each: a machine for each saga would
 cost kilobytes and hundreds of microseconds, and would say nothing more.
 
-This file does not know why a trigger is fired. That is `core`'s business.
+This file does not know why a trigger is fired: `core` decides, and `fold` fires.
 """
 
 from dataclasses import dataclass

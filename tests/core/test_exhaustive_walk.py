@@ -517,7 +517,7 @@ class Walk:
             over = a.state is AttemptState.OVER
             times = (ago(a.since) if last or not over else None, None if over else ago(a.asked_at))
             known = (a.amount, a.done, a.sends, a.acknowledged, a.absent, a.tombstone)
-            return (a.state, *known, a.confirmed_absent, a.not_found, a.silences, *times)
+            return (a.state, *known, a.not_found, a.silences, *times)
 
         return (
             (node.faults, node.may_cancel, node.may_pause, node.may_retry, node.operator_called),

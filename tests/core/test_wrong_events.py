@@ -141,6 +141,12 @@ CASES: list[tuple[str, Callable[[], Telling], list[Event]]] = [
             Reported(0, UNDO, 1, final=True),
             Reported(7, FORWARD, 1, final=True),
             Reported(*FIRST, final=True, fills=(fill("x", 0),)),
+            Reported(*FIRST, final=True, fills=(fill("x", 1), fill("y", "1E+300"))),
+            Reported(*FIRST, final=True, fills=(fill("x", 1), fill("y", 1, "1E-300"))),
+            Reported(*FIRST, final=True, fills=(fill("x", 1), fill("y", 1, 10, "-1E+28"))),
+            Reported(*FIRST, final=True, fills=(fill("x", "NaN"),)),
+            Reported(*FIRST, final=True, fills=(fill("x", 1, "sNaN"),)),
+            Reported(*FIRST, final=True, fills=(fill("x", 1, 10, "Infinity"),)),
         ],
     ),
     (
