@@ -14,6 +14,13 @@ What the engine makes of a participant's answers:
     look_up raises                                no answer; asked again later
     look_up or send raises KeyTaken               the key names somebody else's order: no attempt of
                                                   ours may be matched to it, so its fate is unknown
+
+A participant must let itself be cancelled: that is how a call is ended that takes longer than
+`call_timeout_seconds`, and one that is under way when the engine is left. A call that ignores it
+keeps its saga waiting, and the engine from being left, for as long as it lasts. A library that
+blocks goes onto a thread that can be left behind:
+`anyio.to_thread.run_sync(function, abandon_on_cancel=True)`; whatever such a thread still does is
+found by the look-up of its key.
 """
 
 from collections.abc import Set

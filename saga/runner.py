@@ -350,7 +350,8 @@ class SagaRunner:
         buried = False
         if ask.question is Question.WITHDRAW:
             refused = await answer_of(lambda: participant.withdraw(attempt), seconds)
-            buried = not isinstance(refused, Exception) and participant.capabilities.tombstone
+            entombs = self._saga.capabilities(ask.attempt).tombstone
+            buried = entombs and not isinstance(refused, Exception)
         result = await answer_of(lambda: participant.look_up(attempt), seconds)
         is_over = isinstance(result, Report) and result.final is True
         if isinstance(refused, Exception) and not is_over:
