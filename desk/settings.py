@@ -5,6 +5,7 @@ no place here as yet; the paper exchange needs none.
 """
 
 import os
+import pwd
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -189,7 +190,7 @@ def configure(home: Path | None, config: Path | None) -> Configured:
     path, named = _file(config, environment, folder)
     in_file = _read_toml(path, named=named)
     _refuse_unknown_variables(environment)
-    values = {"operator": _login(environment), **in_file}
+    values = {"operator": _login(environment)[0], **in_file}
     try:
         settings = Settings(**values)
     except ValidationError as error:
@@ -315,13 +316,24 @@ def _origins(
             source = upper[whole]
         elif in_toml is not None:
             source = str(path)
-        elif name == "operator" and settings.operator == _login(environment):
-            source = "login name"
+        elif name == "operator":
+            source = _login(environment)[1]
         else:
             source = "default"
         yield Origin(name, "" if value is None else str(value), source)
 
 
-def _login(environment: Mapping[str, str]) -> str:
-    name = environment.get("USER") or environment.get("LOGNAME") or "operator"
+def _login(environment: Mapping[str, str]) -> tuple[str, str]:
+    """Return who runs this process, and where that is known from."""
+    for variable in ("USER", "LOGNAME"):
+        if environment.get(variable):
+            return _short(environment[variable]), f"login name, from {variable}"
+    uid = os.getuid()
+    try:
+        return _short(pwd.getpwuid(uid).pw_name), f"login name of user id {uid}"
+    except KeyError:
+        return f"uid {uid}", "user id, which has no login name"
+
+
+def _short(name: str) -> str:
     return name if len(name) <= 64 else shown(name[:60])

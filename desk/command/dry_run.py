@@ -3,19 +3,22 @@
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import ROUND_UP, Context, Decimal
 from pathlib import Path
 
 from rich.text import Text
 
 from brokers.paper import PaperExchange
-from desk.exit_codes import ExitCode
+from desk.exit_codes import ExitCode, of_error
 from desk.home import EXCHANGE_FILE
 from desk.intake import priced, unpriced_symbols
 from desk.output import Column, Value, money
 from desk.plan import BatchPlan, PlannedLeg, plan_batch, totals
+from desk.refusal import refusal_of
 from desk.session import Session
 from desk.settings import Configured
 from portfolio import CashDesk
+from saga.errors import SagaError
 from saga.exact import plain
 from saga.intake import check_submission
 from saga.model import Batch, ExecutionMode
@@ -27,28 +30,34 @@ PLAN_COLUMNS = (
     Column("what", "leg"),
     Column("price", "price", right=True),
     Column("inverse", "undone by"),
-    Column("exposure", "exposure after it"),
+    Column("exposure", "batch's change after it"),
     Column("exposure_value", "worth", right=True),
     Column("undo_cost", "worst undo", right=True),
 )
 _SYMBOLS_SHOWN = 2
+_CENT = Decimal("0.01")
+_WIDE = Context(prec=100)
+"""Wide enough for every amount that a batch can bear."""
 
 
 async def dry_run_of(session: Session, batch: Batch, policy: FailurePolicy) -> ExitCode:
-    """Check the batch as it would be checked at the door, and show its plan.
-
-    Raises:
-        InvalidInput: it would be refused.
-    """
+    """Check the batch as a run would check it, show its plan, and say if it would be refused."""
     settings = session.configured.settings
     with _exchange(session.configured) as exchange:
         venue, market, day = exchange.settings, exchange.market, await exchange.day()
         symbols = [each for each in unpriced_symbols(batch) if each in market.symbols]
         batch = priced(batch, {symbol: market.close(symbol, day) for symbol in symbols})
         served = _by_kind(exchange)
-        resolved = check_submission(batch, policy, served, settings.engine.limits())
+        try:
+            resolved = check_submission(batch, policy, served, settings.engine.limits())
+        except SagaError as error:
+            return _refused_at_the_door(session, error)
+        account = await exchange.account()
     on_failure = resolved.policy.on_failure or OnFailure.UNDO
     plan = plan_batch(batch, on_failure, settings.allowance(venue))
+    refusal = await refusal_of(
+        session.configured, batch, lambda: plan.need, account.cash, account.currency
+    )
     reserve = settings.reserve
     rule = (
         f"a market order fills {plain(reserve.price_basis_points)} basis points worse than the "
@@ -59,8 +68,30 @@ async def dry_run_of(session: Session, batch: Batch, policy: FailurePolicy) -> E
     if session.screen.is_for_people:
         _show(session, batch, plan, on_failure, rule)
     else:
-        session.screen.json(_as_json(batch, plan, on_failure, rule))
-    return ExitCode.DONE
+        session.screen.json(
+            {**_as_json(batch, plan, on_failure, rule), "would_be_refused": _words(refusal)}
+        )
+    return _verdict(session, refusal)
+
+
+def _refused_at_the_door(session: Session, error: SagaError) -> ExitCode:
+    """Say so where not even a plan can be made."""
+    if not session.screen.is_for_people:
+        session.screen.json(
+            {"dry_run": True, "account": "PAPER", "legs": [], "would_be_refused": str(error)}
+        )
+    return _verdict(session, error)
+
+
+def _verdict(session: Session, refusal: SagaError | None) -> ExitCode:
+    if refusal is None:
+        return ExitCode.DONE
+    session.screen.complain(f"It would be refused: {refusal}")
+    return of_error(refusal)
+
+
+def _words(error: SagaError | None) -> str | None:
+    return None if error is None else str(error)
 
 
 @contextmanager
@@ -92,19 +123,20 @@ def _show(
     screen.table(PLAN_COLUMNS, [_line(leg) for leg in plan.legs])
     screen.text()
     screen.text(
-        f"Pays about {money(paid)} USD and receives about {money(received)} USD (estimated)."
+        f"Pays about {_cents(paid)} USD and receives about {_cents(received)} USD (estimated)."
     )
-    screen.text(f"Reserves {money(plan.need.cash)} USD of cash, its undo included (estimated).")
+    screen.text(f"Reserves {_cents(plan.need.cash)} USD of cash, its undo included (estimated).")
     if not plan.undoes:
         screen.text("What fills stays: nothing is undone on failure, so no undo costs anything.")
     else:
         screen.text(
-            f"Exposure: known, if legs fill whole in this order{_in_any_order(batch)}. If the "
-            "process dies after a leg, that stands until a saga process takes the batch up again."
+            "The batch's change (not the position): known, if legs fill whole in this "
+            f"order{_in_any_order(batch)}. If the process dies after a leg, that stands until a "
+            "saga process takes the batch up again."
         )
         screen.text(
-            f"Worst undo: an estimate, at most {money(plan.worst_undo)} USD. It supposes that "
-            f"{rule}. A gap in the market can be worse."
+            f"Worst undo: {_cents(plan.worst_undo)} USD, an estimate and no bound. It supposes "
+            f"that {rule}. A gap in the market costs more than that."
         )
 
 
@@ -112,6 +144,11 @@ def _in_any_order(batch: Batch) -> str:
     if batch.execution_mode is ExecutionMode.PARALLEL or batch.width > 1:
         return "; several are in the air at once, so that any of them may be in place"
     return ""
+
+
+def _cents(amount: Decimal) -> str:
+    """Return an estimate to the cent, away from zero, so that no cost is shown too small."""
+    return money(amount.quantize(_CENT, ROUND_UP, _WIDE))
 
 
 def _line(leg: PlannedLeg) -> dict[str, Value]:
@@ -123,8 +160,8 @@ def _line(leg: PlannedLeg) -> dict[str, Value]:
         "price": leg.price,
         "inverse": leg.inverse,
         "exposure": ", ".join(parts[-_SYMBOLS_SHOWN:]) + more,
-        "exposure_value": money(leg.exposure_value),
-        "undo_cost": money(leg.undo_cost),
+        "exposure_value": _cents(leg.exposure_value),
+        "undo_cost": _cents(leg.undo_cost),
     }
 
 

@@ -243,3 +243,40 @@ async def _twenty_open_orders(desk: Desk) -> None:
     for number in range(1, 21):
         key = f"DESK-ORDER-{number:02}"
         await exchange.place_order(request(key, Side.BUY, 1, "KO", "1.00", TimeInForce.GTC))
+
+
+@pytest.mark.requirement("D5", "O11")
+def test_a_dry_run_says_that_the_portfolio_would_refuse_and_why(
+    desk: Desk, invoke: Invoke, tmp_path: Path
+) -> None:
+    file = orders_csv(tmp_path / "sell.csv", ("KO", "sell", 5))
+
+    for_people = invoke("run", file, "--dry-run")
+    as_json = invoke("run", file, "--dry-run", "--json")
+
+    assert (for_people.code, as_json.code) == (6, 6)
+    last = for_people.err.splitlines()[-1]
+    assert last.startswith("saga: It would be refused: quantity: batch BAT_")
+    assert "sells 5 KO at worst, but portfolio 'main' has 0 free" in last
+    assert "sell 5 KO" in for_people.out, "the plan is shown all the same"
+    assert "portfolio 'main' has 0 free" in as_json.data["would_be_refused"]
+    assert not desk.home.exists()
+
+
+@pytest.mark.requirement("D5", "O11")
+def test_a_dry_run_counts_what_is_held_and_names_a_portfolio_that_is_not_there(
+    traded: Desk, invoke: Invoke, tmp_path: Path
+) -> None:
+    file = orders_csv(tmp_path / "sell.csv", ("KO", "sell", 5))
+    dear = orders_csv(tmp_path / "dear.csv", ("KO", "buy", 100_000))
+
+    assert invoke("run", file, "--dry-run").code == 0
+    refused = invoke("run", dear, "--dry-run")
+    nowhere = invoke("run", file, "--dry-run", "--portfolio", "other")
+
+    assert refused.code == 6
+    assert "It would be refused: cash: batch BAT_" in refused.err
+    assert nowhere.code == 2
+    assert "It would be refused: portfolio 'other' has no books" in nowhere.err
+    ran = invoke("run", file, "--portfolio", "other")
+    assert ran.code == nowhere.code, ran.err

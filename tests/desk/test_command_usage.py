@@ -1,5 +1,8 @@
 """What is said before anything is done: help, wrong calls, settings."""
 
+import os
+import pwd
+
 import pytest
 
 from tests.desk.conftest import Invoke
@@ -103,3 +106,14 @@ def test_a_loose_setting_is_refused(
 
     assert done.code == 2
     assert words in done.err
+
+
+@pytest.mark.requirement("B9")
+def test_the_operator_is_the_login_name_even_where_no_variable_says_it(desk: Desk) -> None:
+    login = pwd.getpwuid(os.getuid()).pw_name
+
+    done = desk.run("config", "show", "--json", env={"USER": "", "LOGNAME": ""})
+
+    assert done.code == 0, done.err
+    assert login in done.out
+    assert f"login name of user id {os.getuid()}" in done.out
