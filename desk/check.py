@@ -54,6 +54,27 @@ class Finding:
     rule: str
     sentence: str
 
+    @property
+    def what_to_do(self) -> str:
+        """What a person does about it."""
+        return WHAT_TO_DO.get(self.rule, _BY_DEFAULT)
+
+
+_BY_DEFAULT: Final = (
+    "send nothing more from this store, keep a copy of its folder, and report it with `saga events`"
+)
+_AT_THE_BROKER: Final = (
+    "compare it with the broker's own list; if it dealt with what a STALE batch left over, "
+    "`saga resolve ID --adjust SYMBOL,QUANTITY,CASH,TRADE_ID` books it; if not, trade nothing in "
+    "that symbol until it is explained"
+)
+WHAT_TO_DO: Final = {
+    "S8": "send nothing more from this store; keep a copy of its folder, and go back to a backup",
+    "S10": _AT_THE_BROKER,
+    "S18": "`saga events ID` shows how far it came; settle its orders with the broker by hand",
+}
+"""By the rule that is broken."""
+
 
 @dataclass(frozen=True, slots=True)
 class Checked:

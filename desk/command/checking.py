@@ -17,6 +17,7 @@ FINDING_COLUMNS = (
     Column("batch_id", "batch"),
     Column("rule", "rule"),
     Column("sentence", "what is wrong"),
+    Column("what_to_do", "what to do"),
 )
 
 
@@ -35,7 +36,12 @@ def check(
         with _bar(session.screen) as on_saga:
             checked = await check_home(session.configured.home, on_saga)
         rows: list[dict[str, Value]] = [
-            {"batch_id": each.batch_id, "rule": each.rule, "sentence": each.sentence}
+            {
+                "batch_id": each.batch_id,
+                "rule": each.rule,
+                "sentence": each.sentence,
+                "what_to_do": each.what_to_do,
+            }
             for each in checked.findings
         ]
         if session.screen.is_for_people:

@@ -14,6 +14,7 @@ from typing import Final
 
 from saga.errors import InvalidInput
 from saga.events import (
+    Abandoned,
     AnswerLost,
     CancelRequested,
     DeadlinePassed,
@@ -215,6 +216,8 @@ def _concerned(saga: Saga, event: Event) -> frozenset[int]:
         return frozenset(sending)
     if isinstance(event, Retried):
         return frozenset(attempt.step for attempt in saga.lost.values())
+    if isinstance(event, Abandoned):
+        return frozenset(saga.to_undo)
     position = getattr(event, "step", None)
     return frozenset() if position is None else frozenset((position,))
 
@@ -239,6 +242,8 @@ def _moments(step: Step, old: StepState, at: datetime, event: Event) -> Iterator
 def _beside_states(step: Step, event: Event) -> tuple[str, Tone] | None:
     """Say what an event meant for a step whose state it did not change; None if nothing to show."""
     match event:
+        case Abandoned():
+            return None if step.state is StepState.STUCK else ("not undone", Tone.BAD)
         case Intended(number=number):
             return f"undo, try {number}", Tone.UNDO
         case SentAgain():

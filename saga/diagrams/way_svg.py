@@ -24,6 +24,7 @@ from saga.diagrams.way import (
     way_of,
 )
 from saga.exact import plain, times
+from saga.ledger import Saga
 from saga.machine import SAGA_ENDS, SagaState
 from saga.outcome import Exposure
 from saga.store.protocol import JournalRecord
@@ -32,6 +33,8 @@ _WIDE: Final = 900.0
 _MARGIN: Final = 24.0
 _RIGHT: Final = _WIDE - _MARGIN
 _MAX_TIMES_AT_AN_ARROW: Final = 3
+_MAX_LINES: Final = 40
+"""Most lines of what somebody said."""
 
 _CHIP_HEIGHT, _CHIP_GAP, _CHIP_LINE = 31.0, 15.0, 39.0
 _SYMBOL_AT, _WHAT_AT, _ASKED_TO, _FILLED_TO = 54.0, 140.0, 470.0, 670.0
@@ -128,6 +131,18 @@ def _draw_incidents(drawing: Drawing, way: Way, y: float) -> float:
         y += 18
         drawing.text(_MARGIN, y, f"and {way.incidents_hidden} more", size=12, css="soft")
     return y + 8
+
+
+def _lines(text: str, room: float, size: float) -> list[str]:
+    """Return a text in lines that fit; only what is past the last one is cut off."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and width(longer, size) > room and len(lines) < _MAX_LINES:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return [clip(line, room, size) for line in lines]
 
 
 def _heading(drawing: Drawing, text: str, y: float) -> float:
@@ -256,7 +271,27 @@ def _draw_end(drawing: Drawing, way: Way, y: float) -> float:
         drawing.text(_MARGIN, y, name, size=12, css="soft")
         shown = clip(text, _RIGHT - _MARGIN - 116, 12.5)
         drawing.text(_MARGIN + 116, y, shown, size=12.5, css="bold" if name == "state" else "")
+    y = _draw_closing(drawing, saga, y)
     return _draw_residual(drawing, way, y + 8) if saga.residual else y
+
+
+def _draw_closing(drawing: Drawing, saga: Saga, y: float) -> float:
+    """Draw what was done by hand, whole: it is what an auditor looks for."""
+    if saga.resolved is None:
+        return y
+    said = saga.resolved
+    for name, text in (
+        ("closed by", f"{said.by}: {said.reason}"),
+        ("action", said.action),
+        ("evidence", said.evidence),
+    ):
+        y += 2
+        for index, line in enumerate(_lines(text, _RIGHT - _MARGIN - 116, 12.5)):
+            y += 17
+            if not index:
+                drawing.text(_MARGIN, y, name, size=12, css="soft")
+            drawing.text(_MARGIN + 116, y, line, size=12.5)
+    return y
 
 
 def _draw_residual(drawing: Drawing, way: Way, y: float) -> float:

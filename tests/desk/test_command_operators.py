@@ -213,6 +213,7 @@ def test_a_spent_undo_budget_is_named_and_a_retry_is_refused_before_it_asks(
     batch_id = done.data["batch"]["batch_id"]
 
     shown = invoke("show", batch_id).out
+    drawn = invoke("diagram", batch_id, "-o", "-").out
     refused = invoke("retry", batch_id, "--reason", "again")
     granted = invoke("retry", batch_id, "--reason", "again", "--undo-budget", "500")
     rolled_back = invoke("show", batch_id, "--json").data
@@ -220,6 +221,7 @@ def test_a_spent_undo_budget_is_named_and_a_retry_is_refused_before_it_asks(
 
     assert re.search(r"undo budget +0\.50 USD, spent [0-9.]+ \(past it\)", shown)
     assert "--undo-budget N" in shown.splitlines()[-1]
+    assert drawn.count("✗ not undone") == 1, "the leg that was not reversed; the other one was"
     assert refused.code == 6
     assert "past its budget of 0.50 USD" in refused.err
     assert "Orders are sent" not in refused.err
@@ -236,10 +238,13 @@ def test_a_spent_undo_budget_is_named_and_a_retry_is_refused_before_it_asks(
 def test_a_resolution_repeats_what_the_books_will_change_and_doubts_a_wrong_sign(
     invoke: Invoke, stale: str
 ) -> None:
-    said = ("--reason", "x", "--action", "y", "--evidence", "z")
+    action = " ".join(f"word{number}" for number in range(100))
+    said = ("--reason", "x", "--action", action, "--evidence", "ticket 4711")
 
     done = invoke("resolve", stale, *said, "--adjust", "AAPL,-40,-6280.00")
+    drawn = invoke("diagram", stale, "-o", "-").out
 
+    assert all(word in drawn for word in (*action.split(), ">ticket 4711<")), "nothing is cut off"
     assert "The books change: AAPL -40, cash -6,280.00 USD." in done.err
     assert "the sign of the cash does not fit, as a sale brings cash in" in done.err
     assert "Afterwards run `saga check`" in done.err
@@ -350,6 +355,7 @@ def test_a_check_sees_a_trade_that_no_saga_made(traded: Desk, invoke: Invoke) ->
     assert done.code == 1
     assert [each["rule"] for each in done.data["findings"]] == ["S10"]
     assert f"trade {trade_id} (buy 3 KO)" in done.data["findings"][0]["sentence"]
+    assert "saga resolve ID --adjust" in done.data["findings"][0]["what_to_do"]
 
 
 @pytest.mark.requirement("S2", "S3")
