@@ -6,6 +6,7 @@ that a library under it does, may end more than the one call.
 """
 
 import asyncio
+import logging
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -20,6 +21,10 @@ from saga.amounts import to_decimal
 from saga.outcome import Fill, Report
 from saga.wording import shown
 
+_LOG = logging.getLogger("saga.calls")
+
+OVERDUE_SECONDS: Final = 5.0
+"""A call that outlives its timeout by so long does not let itself be cancelled; that is logged."""
 MAX_FILLS: Final = 10_000
 """More fills of one attempt than this are taken for garbage."""
 MAX_WORDS: Final = 500
@@ -31,7 +36,9 @@ class Unusable(Exception):
     """The call ended, and says nothing about the attempt."""
 
 
-async def answer_of(call: Callable[[], Awaitable[object]], seconds: float) -> object:
+async def answer_of(
+    call: Callable[[], Awaitable[object]], seconds: float, whose: Callable[[], str]
+) -> object:
     """Return what the call returned, or the exception that says why it returned nothing.
 
     Only a wish to end this task, or the program, is raised.
@@ -39,7 +46,10 @@ async def answer_of(call: Callable[[], Awaitable[object]], seconds: float) -> ob
     Args:
         call: begins the call.
         seconds: how long it may take.
+        whose: says who is called, and about what, should it not let itself be cancelled.
     """
+    loop = asyncio.get_running_loop()
+    overdue = loop.call_later(seconds + OVERDUE_SECONDS, _complain, whose, seconds)
     try:
         with anyio.fail_after(seconds):
             return await call()
@@ -53,6 +63,18 @@ async def answer_of(call: Callable[[], Awaitable[object]], seconds: float) -> ob
         if _is_being_cancelled():
             raise
         return Unusable(f"the call ended with {in_words(error)}")
+    finally:
+        overdue.cancel()
+
+
+def _complain(whose: Callable[[], str], seconds: float) -> None:
+    _LOG.error(
+        "%s: a call does not end %s s after its timeout of %s s, because it does not let itself be "
+        "cancelled; what it concerns waits for it, and so does leaving the engine",
+        whose(),
+        OVERDUE_SECONDS,
+        seconds,
+    )
 
 
 def _is_being_cancelled() -> bool:

@@ -91,7 +91,11 @@ class Hooks:
 
     async def _call_bounded(self, hook: Hook, row: BatchRow) -> None:
         async with self._slots:
-            result = await answer_of(lambda: self._begin(hook, row), self._seconds)
+            result = await answer_of(
+                lambda: self._begin(hook, row),
+                self._seconds,
+                lambda: f"an outcome hook for {row.batch_id}",
+            )
         if isinstance(result, TimeoutError):
             _LOG.error("an outcome hook for %s was given up: it timed out", row.batch_id)
         elif isinstance(result, Exception):

@@ -17,8 +17,8 @@ What the engine makes of a participant's answers:
 
 A participant must let itself be cancelled: that is how a call is ended that takes longer than
 `call_timeout_seconds`, and one that is under way when the engine is left. A call that ignores it
-keeps its saga waiting, and the engine from being left, for as long as it lasts. A library that
-blocks goes onto a thread that can be left behind:
+keeps its saga waiting, and the engine from being left, for as long as it lasts; an error that names
+it is logged. A library that blocks goes onto a thread that can be left behind:
 `anyio.to_thread.run_sync(function, abandon_on_cancel=True)`; whatever such a thread still does is
 found by the look-up of its key.
 """

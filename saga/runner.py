@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 import anyio
@@ -297,9 +298,10 @@ class SagaRunner:
         if self._around.clock.elapsed() - durable_at > FENCE_CHECK_SECONDS:
             await self._around.store.verify_owner()  # or nothing is sent
         seconds = self._call_seconds(record)
-        self._end_call(
-            _Answer(record, None, await answer_of(lambda: participant.send(attempt), seconds))
+        result = await answer_of(
+            lambda: participant.send(attempt), seconds, partial(_named, participant, attempt)
         )
+        self._end_call(_Answer(record, None, result))
 
     def _call_seconds(self, record: AttemptRecord) -> float:
         return self._saga.capabilities(record).call_timeout_seconds
@@ -346,13 +348,14 @@ class SagaRunner:
 
     async def _call_ask(self, ask: Ask, attempt: Attempt, participant: Participant) -> None:
         seconds = self._call_seconds(ask.attempt)
+        whose = partial(_named, participant, attempt)
         refused: object = None
         buried = False
         if ask.question is Question.WITHDRAW:
-            refused = await answer_of(lambda: participant.withdraw(attempt), seconds)
+            refused = await answer_of(lambda: participant.withdraw(attempt), seconds, whose)
             entombs = self._saga.capabilities(ask.attempt).tombstone
             buried = entombs and not isinstance(refused, Exception)
-        result = await answer_of(lambda: participant.look_up(attempt), seconds)
+        result = await answer_of(lambda: participant.look_up(attempt), seconds, whose)
         is_over = isinstance(result, Report) and result.final is True
         if isinstance(refused, Exception) and not is_over:
             result = refused  # a withdrawal may fail because the order is over; else it counts
@@ -402,6 +405,10 @@ class SagaRunner:
         if answer.question is None:
             return (AnswerLost(*where, reason),)
         return (NoAnswer(*where, reason),)
+
+
+def _named(participant: Participant, attempt: Attempt) -> str:
+    return f"participant {participant.name!r}, attempt {attempt.key}"
 
 
 def _nobody_for(attempt: Attempt) -> str:

@@ -230,3 +230,31 @@ async def test_a_key_that_was_buried_proves_absence_and_the_order_goes_out_under
     before = events[proof - 1]
     assert isinstance(before, NotFound)
     assert before.tombstone
+
+
+@pytest.mark.requirement("S3")
+async def test_a_call_that_ignores_its_cancellation_is_named_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("saga.calls.OVERDUE_SECONDS", 0.02)
+    venue = LyingVenue(
+        Capabilities(visibility_seconds=0.0, call_timeout_seconds=0.02, poll_seconds=0.02)
+    )
+    let_go = anyio.Event()
+
+    async def ignores_everybody(attempt: Attempt) -> Report:
+        with anyio.CancelScope(shield=True):
+            await let_go.wait()
+        return venue.fill(attempt)
+
+    venue.on_send["KO"] = ignores_everybody
+    order = batch(buy("KO"))
+    async with engine_on(tmp_path, venue) as engine:
+        await engine.submit(order)
+        with anyio.fail_after(5):
+            while not caplog.records:  # noqa: ASYNC110 - the log is watched
+                await anyio.sleep(0.005)
+        let_go.set()
+        assert (await engine.wait(order.batch_id, timeout=5)).status == "success"
+    assert f"'a lying venue', attempt {venue.sent[0]}" in caplog.text
+    assert len(venue.sent) == 1
