@@ -6,6 +6,7 @@ becomes the owner, which takes up everything unfinished, and hears other process
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
@@ -45,13 +46,16 @@ class Driven:
     owner_pid: int | None
 
 
-async def drive(session: Session, wish: Wish, *, wait: bool = True) -> Driven:
+async def drive(
+    session: Session, wish: Wish, *, wait: bool = True, granted: Callable[[], None] | None = None
+) -> Driven:
     """Get a wish carried out, and wait until its batch is at rest.
 
     Args:
         session: the settings and the screen.
         wish: what is wanted.
         wait: wait for the batch; else return as soon as the wish is durable.
+        granted: called once the wish is durable.
 
     Raises:
         StoreHeld: another process owns the store and cannot be asked.
@@ -67,6 +71,8 @@ async def drive(session: Session, wish: Wish, *, wait: bool = True) -> Driven:
         except NoOwner:
             pass
         else:
+            if pending is not None and granted is not None:
+                granted()
             pending, batch_id, knocking_since = None, row.batch_id, time.monotonic()
             session.when_interrupted = _goes_on_elsewhere(batch_id, pid)
             if not wait:
@@ -79,7 +85,7 @@ async def drive(session: Session, wish: Wish, *, wait: bool = True) -> Driven:
             session.screen.say("That process is gone; this one takes its place.")
             await tell_others(session, batch_id)
         try:
-            row = await _as_owner(session, pending, batch_id, wait=wait)
+            row = await _as_owner(session, pending, batch_id, wait=wait, granted=granted)
         except StoreHeld:
             if time.monotonic() - knocking_since > PATIENCE_SECONDS:
                 raise
@@ -153,7 +159,14 @@ async def carry_on(session: Session) -> CarriedOn:
         return CarriedOn(tuple(rows), waiting)
 
 
-async def _as_owner(session: Session, wish: Wish | None, batch_id: str, *, wait: bool) -> BatchRow:
+async def _as_owner(
+    session: Session,
+    wish: Wish | None,
+    batch_id: str,
+    *,
+    wait: bool,
+    granted: Callable[[], None] | None,
+) -> BatchRow:
     if wish is not None and not wait and isinstance(wish, Submit):
         raise NotAllowed(
             "--no-wait needs another process that owns the store and carries the batch on, and "
@@ -166,6 +179,8 @@ async def _as_owner(session: Session, wish: Wish | None, batch_id: str, *, wait:
         async with serving(desk.home, desk.engine, handed_in.append):
             if wish is not None:
                 batch_id = await grant(desk.engine, wish)
+                if granted is not None:
+                    granted()
             session.when_interrupted = _resumable()
             row = await desk.engine.batch(batch_id)
             if wait:

@@ -19,6 +19,7 @@ from desk.csv_import import SkippedRow, read_orders
 from portfolio.naming import KEY_PREFIX, exclusion_key
 from saga.errors import InvalidInput
 from saga.model import MAX_BATCH_BYTES, Batch, ExecutionMode, Priority, parse_batch
+from saga.policy import OnFailure
 from saga.wording import explain
 
 STDIN: Final = Path("-")
@@ -26,13 +27,17 @@ STDIN: Final = Path("-")
 
 @dataclass(frozen=True, slots=True)
 class CsvTerms:
-    """What a CSV file does not say of its batch; None is what a batch has by default."""
+    """What a CSV file does not say of its batch; None is what a batch has by default.
+
+    `on_failure` may be given for a JSON file as well; of a CSV it also makes one that rolls back.
+    """
 
     mode: ExecutionMode | None = None
     timeout_seconds: float | None = None
     priority: Priority | None = None
     max_parallel: int | None = None
     lot: Decimal | None = None
+    on_failure: OnFailure | None = None
 
     @property
     def given(self) -> tuple[str, ...]:
@@ -109,6 +114,8 @@ def _from_csv(data: bytes, source: str, terms: CsvTerms) -> Read:
         "max_parallel": terms.max_parallel,
         "metadata": {"source": source},
     }
+    if terms.on_failure in (OnFailure.UNDO, OnFailure.COMPLETE_FORWARD):
+        fields["rollback_on_failure"] = True
     try:
         batch = Batch.model_validate(fields)
     except ValidationError as error:

@@ -126,13 +126,18 @@ class Session:
             logging.getLogger().removeHandler(self._log)
             self._log.close()
 
+    @staticmethod
+    def asks(*, yes: bool, no_input: bool) -> bool:
+        """Tell whether `confirm` will ask."""
+        return not (yes or no_input) and sys.stdin.isatty() and sys.stderr.isatty()
+
     async def confirm(self, question: str, *, yes: bool, no_input: bool) -> None:
         """Ask on a terminal whether to go on; off a terminal nothing is asked.
 
         Raises:
             Exit: the answer was no.
         """
-        if yes or no_input or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        if not self.asks(yes=yes, no_input=no_input):
             return
         # In a thread, so that a signal is heard while the user thinks.
         ask = partial(typer.confirm, question, default=False, err=True)

@@ -6,16 +6,18 @@ is decided here about a batch.
 """
 
 import os
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from brokers.paper import PaperExchange
-from desk.home import Home
+from desk.home import EXCHANGE_FILE, Home
 from desk.settings import Configured
 from portfolio import CashDesk, PaperPrices, Portfolio, PortfolioProjection
 from portfolio.books import read_books, read_names
-from saga.errors import InvalidInput
+from saga.errors import InvalidInput, StoreUnusable
 from saga.history import History
 from saga.orchestrator import Orchestrator
 from saga.store.sqlite import SqliteStore
@@ -58,14 +60,50 @@ def make_folder(home: Home) -> None:
 
 
 def exchange_of(configured: Configured) -> PaperExchange:
-    """Return the paper exchange of the folder, with new books if there are none."""
+    """Return the paper exchange of the folder, with new books if there are none.
+
+    Raises:
+        StoreUnusable: the folder's store was not made by this command.
+    """
     home, paper = configured.home, configured.settings.paper
+    _refuse_foreign_store(home)
     make_folder(home)
     if home.exchange.exists():
         return PaperExchange(home.exchange)
     return PaperExchange.create(
         home.exchange, day=paper.day, cash=paper.cash, settings=paper.exchange()
     )
+
+
+def _refuse_foreign_store(home: Home) -> None:
+    """Refuse a store that another program made: no account is opened in that.
+
+    This command makes the exchange first, so that a store without one is none of its own.
+    """
+    if not home.store.exists():
+        return
+    what = f"{EXCHANGE_FILE} is not beside it"
+    if home.exchange.exists():
+        if not _has_batches_beside_books(home):
+            return
+        what = "it has batches, but no portfolio's books"
+    raise StoreUnusable(
+        f"{home.store} was not made by this command: {what}; name another folder with --home. "
+        "Nothing was changed in it"
+    )
+
+
+def _has_batches_beside_books(home: Home) -> bool:
+    store = sqlite3.connect(f"file:{quote(str(home.store))}?mode=ro", uri=True)
+    try:
+        names = {name for (name,) in store.execute("SELECT name FROM sqlite_master")}
+        if "portfolio_books" in names or "batches" not in names:
+            return False
+        return store.execute("SELECT 1 FROM batches LIMIT 1").fetchone() is not None
+    except sqlite3.Error:
+        return False  # what is wrong with it, the store says itself
+    finally:
+        store.close()
 
 
 @asynccontextmanager

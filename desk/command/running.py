@@ -1,5 +1,7 @@
 """`saga run`: a file becomes a batch, the batch a saga, and the saga is watched to its end."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +22,7 @@ from desk.command.options import (
 )
 from desk.csv_import import TEMPLATE
 from desk.driving import carry_on, drive, tell_others
-from desk.exit_codes import ExitCode, of_row
+from desk.exit_codes import ExitCode, of_error, of_row
 from desk.intake import (
     CsvTerms,
     Read,
@@ -62,7 +64,12 @@ def run(
         bool, typer.Option("--csv-template", help="Print a CSV file to begin with.")
     ] = False,
     on_failure: Annotated[
-        OnFailure | None, typer.Option(help="What to do when it fails.", show_default="by its mode")
+        OnFailure | None,
+        typer.Option(
+            help="What to do when it fails; a CSV's batch is then made one that rolls back, as "
+            "undo and complete_forward need (the latter needs --timeout too).",
+            show_default="by its mode",
+        ),
     ] = None,
     undo_budget: Annotated[
         str | None,
@@ -112,22 +119,33 @@ def run(
     if file is None:
         session.run(lambda: _carry_on(session))
         return
-    terms = CsvTerms(mode, timeout, priority, max_parallel, _amount("--lot", lot))
-    read = read_file(file, terms)
-    _tell_skipped(read, session.screen)
-    batch = for_portfolio(read.batch, portfolio, session.configured.settings.portfolio)
-    policy = FailurePolicy(on_failure=on_failure, undo_budget=_amount("--undo-budget", undo_budget))
+    with _refusals(session, [], is_dry=dry_run):
+        terms = CsvTerms(mode, timeout, priority, max_parallel, _amount("--lot", lot), on_failure)
+        read = read_file(file, terms)
+        _tell_skipped(read, session.screen)
+        batch = for_portfolio(read.batch, portfolio, session.configured.settings.portfolio)
+        budget = _amount("--undo-budget", undo_budget)
+    policy = FailurePolicy(on_failure=on_failure, undo_budget=budget)
     if dry_run:
         session.run(lambda: dry_run_of(session, batch, policy))
         return
 
     async def work() -> ExitCode:
-        ready = await _with_prices(session, batch)
-        _announce(ready, session.screen)
-        await tell_others(session, ready.batch_id)
-        await session.confirm("Send it?", yes=yes or str(file) == "-", no_input=no_input)
-        wish = Submit(batch=ready, policy=policy, by=by or session.operator)
-        driven = await drive(session, wish, wait=wait)
+        accepted: list[str] = []
+        sure = yes or str(file) == "-"
+        with _refusals(session, accepted):
+            ready = await _with_prices(session, batch)
+            if session.asks(yes=sure, no_input=no_input):
+                session.screen.say(f"PAPER: {_in_words(ready)}.")
+            await tell_others(session, ready.batch_id)
+            await session.confirm("Send it?", yes=sure, no_input=no_input)
+
+            def announce() -> None:
+                accepted.append(ready.batch_id)
+                session.screen.say(f"PAPER {ready.batch_id}: {_in_words(ready)}.")
+
+            wish = Submit(batch=ready, policy=policy, by=by or session.operator)
+            driven = await drive(session, wish, wait=wait, granted=announce)
         async with session.history() as history:
             report = await batch_report.read_report(history, driven.row.batch_id)
         if session.screen.is_for_people:
@@ -191,8 +209,25 @@ async def _accepted_already(session: Session, batch_id: str) -> tuple[Directive,
     return first.batch.directives if isinstance(first, Submitted) else ()
 
 
-def _announce(batch: Batch, screen: Screen) -> None:
-    """Say what is about to be sent."""
+@contextmanager
+def _refusals(session: Session, accepted: list[str], *, is_dry: bool = False) -> Iterator[None]:
+    """Let each refusal before the batch is accepted end with what it has left behind."""
+    home = session.configured.home
+    had_account = home.exchange.exists()
+    try:
+        yield
+    except SagaError as error:
+        if accepted or is_dry or of_error(error) not in (ExitCode.USAGE, ExitCode.NOT_ALLOWED):
+            raise
+        left = "nothing was stored or sent"
+        if home.exchange.exists() and not had_account:
+            left = f"nothing was sent; the new PAPER account in {home.folder} stays"
+        error.args = (f"{error}; {left}", *error.args[1:])
+        raise
+
+
+def _in_words(batch: Batch) -> str:
+    """Return what is about to be sent."""
     orders = orders_of(batch)
     parts = []
     for side in ("buy", "sell"):
@@ -208,7 +243,7 @@ def _announce(batch: Batch, screen: Screen) -> None:
         parts.append(f"{others} other{'s' if others > 1 else ''}")
     fails = "all is undone if it fails" if batch.rollback_on_failure else "what fills stays"
     what = "; ".join(parts) or "no order"
-    screen.say(f"PAPER {batch.batch_id}: {batch.execution_mode}, {what}; {fails}.")
+    return f"{batch.execution_mode}, {what}; {fails}"
 
 
 def _tell_skipped(read: Read, screen: Screen) -> None:

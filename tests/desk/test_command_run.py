@@ -1,6 +1,8 @@
 """`saga run` as a user meets it: files, streams, exit statuses, dry runs."""
 
 import json
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import anyio
@@ -8,6 +10,9 @@ import pytest
 
 from brokers import Side, TimeInForce
 from brokers.paper import PaperExchange
+from saga.model import parse_batch
+from saga.orchestrator import Orchestrator
+from saga.store.sqlite import SqliteStore
 from tests.brokers.samples import request
 from tests.desk.conftest import Invoke
 from tests.desk.terminal import EXAMPLES, REPOSITORY, Desk, orders_csv
@@ -280,3 +285,61 @@ def test_a_dry_run_counts_what_is_held_and_names_a_portfolio_that_is_not_there(
     assert "It would be refused: portfolio 'other' has no books" in nowhere.err
     ran = invoke("run", file, "--portfolio", "other")
     assert ran.code == nowhere.code, ran.err
+
+
+@pytest.mark.requirement("B5", "O11")
+def test_a_refused_run_names_no_batch_as_its_own_and_says_what_is_left(
+    desk: Desk, invoke: Invoke, tmp_path: Path
+) -> None:
+    file = orders_csv(tmp_path / "sell.csv", ("KO", "sell", 5))
+
+    first = invoke("run", file)
+    again = invoke("run", file)
+
+    assert (first.code, again.code) == (6, 6)
+    assert not [line for line in again.err.splitlines() if line.startswith("PAPER BAT_")]
+    assert first.err.rstrip().endswith(
+        f"nothing was sent; the new PAPER account in {desk.home} stays"
+    )
+    assert again.err.rstrip().endswith("; nothing was stored or sent")
+
+
+@pytest.mark.requirement("E9")
+def test_a_store_that_another_program_made_gets_no_account(
+    desk: Desk, invoke: Invoke, orders: Path
+) -> None:
+    desk.home.mkdir()
+    anyio.run(_store_of_another_program, desk.home / "saga.db")
+
+    alone = invoke("run", orders)
+    carried = invoke("run")
+    PaperExchange.create(desk.home / "exchange.db", day=date(2022, 12, 1), cash=Decimal(1))
+    beside = invoke("run", orders)
+
+    assert (alone.code, carried.code, beside.code) == (5, 5, 5)
+    assert "was not made by this command: exchange.db is not beside it" in alone.err
+    assert "it has batches, but no portfolio's books" in beside.err
+    assert "Nothing was changed in it" in carried.err
+
+
+async def _store_of_another_program(path: Path) -> None:
+    exchange = PaperExchange.create(
+        path.parent / "other.db", day=date(2022, 12, 1), cash=Decimal(1000)
+    )
+    order = {"kind": "buy", "directive_id": "EXE_1", "symbol": "KO", "quantity": "1"}
+    batch = parse_batch(json.dumps({"execution_mode": "SEQUENTIAL", "directives": [order]}))
+    async with Orchestrator(SqliteStore(path), [exchange]) as engine:
+        await engine.run(batch)
+
+
+@pytest.mark.requirement("T4")
+@pytest.mark.parametrize("mode", ["PARALLEL", "SEQUENTIAL", "ATOMIC"])
+def test_a_csv_can_be_completed_forward_in_every_mode(
+    desk: Desk, invoke: Invoke, orders: Path, mode: str
+) -> None:
+    options = ("--mode", mode, "--on-failure", "complete_forward", "--timeout", "60", "--json")
+
+    done = invoke("run", orders, *options)
+
+    assert done.code == 0, done.err
+    assert (done.data["batch"]["mode"], done.data["on_failure"]) == (mode, "complete_forward")
