@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from rich.text import Text
 
+from desk.blocking import blocker_of, waiting_words
 from desk.carrier import Carrier
 from desk.closing import CLOSING_COLUMNS, Closing, closing_of
 from desk.exposure import CashEffect, InPlace, cash_effect, in_place, residual
@@ -66,6 +67,8 @@ class Report:
     stopped: Mapping[str, str]
     """By client order id, why the saga itself had cancelled the order."""
     carrier: Carrier | None
+    blocker: BatchRow | None
+    """The batch that has the exclusion key this one waits for."""
 
     def error(self, trade: TradeRow) -> str | None:
         """Return why a trade failed, in words that name who cancelled it."""
@@ -112,6 +115,7 @@ async def read_report(history: History, batch_id: str, carrier: Carrier | None =
         closing=closing_of(saga, left, records[-1].at),
         stopped=teller.stopped,
         carrier=carrier,
+        blocker=await blocker_of(history, row),
     )
 
 
@@ -166,6 +170,7 @@ def as_json(report: Report) -> dict[str, Any]:
     return {
         "batch": batch_as_json(report.row),
         "account": "PAPER",
+        "blocked_by": None if report.blocker is None else report.blocker.batch_id,
         "submitted_by": submitted.by,
         "on_failure": None if submitted.policy.on_failure is None else submitted.policy.on_failure,
         "undo_budget": report.saga.undo_budget,
@@ -251,8 +256,9 @@ def _facts(report: Report) -> list[tuple[str, Value]]:
     because = stopped_because(saga)
     if because:
         facts.append(("because", because))
-    if row.waits_for:
-        facts.append(("waits for", row.waits_for))
+    waiting = waiting_words(row, report.blocker)
+    if waiting:
+        facts.append(("at present", waiting))
     if row.state not in SAGA_AT_REST and report.carrier is not None:
         facts.append(("process", report.carrier.sentence))
     if any(trade.direction for trade in report.trades):

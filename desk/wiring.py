@@ -8,7 +8,7 @@ is decided here about a batch.
 import os
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -94,16 +94,14 @@ def _refuse_foreign_store(home: Home) -> None:
 
 
 def _has_batches_beside_books(home: Home) -> bool:
-    store = sqlite3.connect(f"file:{quote(str(home.store))}?mode=ro", uri=True)
     try:
-        names = {name for (name,) in store.execute("SELECT name FROM sqlite_master")}
-        if "portfolio_books" in names or "batches" not in names:
-            return False
-        return store.execute("SELECT 1 FROM batches LIMIT 1").fetchone() is not None
+        with closing(sqlite3.connect(f"file:{quote(str(home.store))}?mode=ro", uri=True)) as store:
+            names = {name for (name,) in store.execute("SELECT name FROM sqlite_master")}
+            if "portfolio_books" in names or "batches" not in names:
+                return False
+            return store.execute("SELECT 1 FROM batches LIMIT 1").fetchone() is not None
     except sqlite3.Error:
         return False  # what is wrong with it, the store says itself
-    finally:
-        store.close()
 
 
 @asynccontextmanager
