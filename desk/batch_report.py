@@ -19,7 +19,7 @@ from desk.exposure import CashEffect, InPlace, cash_effect, in_place, residual
 from desk.next_step import past_budget, what_now
 from desk.orders_told import ORDER_COLUMNS, ToldOrder, orders_of
 from desk.output import Column, Money, Screen, Value, instant, money
-from desk.telling import BY_CUSTOMER, Teller
+from desk.telling import Teller, by_this_saga
 from saga.exact import plain, plus
 from saga.fold import fold
 from saga.history import History
@@ -76,7 +76,7 @@ class Report:
         why = next((self.stopped[a.key] for a in last if a.key in self.stopped), None)
         if trade.error is None or why is None:
             return trade.error
-        return trade.error.replace(BY_CUSTOMER, why)
+        return by_this_saga(trade.error, why)
 
 
 async def read_report(history: History, batch_id: str, carrier: Carrier | None = None) -> Report:

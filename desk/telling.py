@@ -105,10 +105,10 @@ class Teller:
         if isinstance(event, OfAttempt):
             concerned = self._concerned(event)
             if isinstance(event, Reported) and event.final and event.reason:
-                if event.reason == BY_CUSTOMER and self._stop is not None:
-                    why = by_this_saga(self._stop)
+                if BY_CUSTOMER in event.reason and self._stop is not None:
+                    why = f"cancelled by this saga: {self._stop}"
                     self.stopped[concerned.client_order_id] = why
-                    words = words.replace(BY_CUSTOMER, why)
+                    words = by_this_saga(words, why)
                 elif self._one_stops_all and self._stop is None:
                     what = self._directives[event.step].describe()
                     self._stop = f"{what} failed: {event.reason}"
@@ -130,9 +130,9 @@ class Teller:
         )
 
 
-def by_this_saga(reason: str) -> str:
-    """Return how a cancellation by the saga itself is told."""
-    return f"cancelled by this saga: {reason}"
+def by_this_saga(words: str, why: str) -> str:
+    """Return words in which `why` stands in the place of the broker's own."""
+    return words.replace(f"cancelled: {BY_CUSTOMER}", why).replace(BY_CUSTOMER, why)
 
 
 def told(event: Event) -> str:

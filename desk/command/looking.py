@@ -9,16 +9,17 @@ from pydantic import TypeAdapter
 from rich.text import Text
 
 from desk import batch_report
+from desk.blocking import blocker_of, waiting_words
 from desk.carrier import carrier_of
 from desk.command.options import BatchArgument, HomeOption, JsonOption, OutputOption
 from desk.exit_codes import ExitCode
-from desk.output import Column, Format, Money, Value, instant, money
+from desk.holdings_report import read_holdings, show_holdings
+from desk.output import Column, Format, Value, instant
 from desk.session import Session
 from desk.telling import Concerned, Teller
-from portfolio.books import Books, read_books, read_names
+from portfolio.books import read_names
 from portfolio.naming import exclusion_key
 from saga.errors import InvalidInput
-from saga.exact import times
 from saga.history import History, Progress
 from saga.machine import SAGA_AT_REST
 from saga.model import ExecutionMode, Priority
@@ -31,6 +32,9 @@ FOLLOW_SECONDS = 0.3
 """How often a followed journal is read."""
 MAX_TELLERS = 1_000
 """Most batches that `saga events` keeps in mind at once; others are read again."""
+
+_WAITING_SHOWN = 20
+"""Most batches of which `saga list` says what they wait for."""
 
 BATCH_COLUMNS = (
     Column("batch_id", "batch"),
@@ -104,6 +108,11 @@ def list_batches(
         async with session.history() as history:
             page = await history.batches(query)
             carrier = await carrier_of(session.configured.home)
+            waiting = {
+                row.batch_id: waiting_words(row, await blocker_of(history, row))
+                for row in page.rows
+                if row.state not in SAGA_AT_REST
+            }
         screen = session.screen
         rows = [_batch_line(row) for row in page.rows]
         if screen.form in (Format.JSON, Format.JSONL):
@@ -113,6 +122,9 @@ def list_batches(
         unfinished = sum(row.state not in SAGA_AT_REST for row in page.rows)
         if unfinished:
             screen.say(f"{unfinished} unfinished: {carrier.sentence}.")
+        for batch_id, words in list(waiting.items())[:_WAITING_SHOWN]:
+            if words:
+                screen.say(f"{batch_id} {words}.")
         if page.next_cursor and screen.form is not Format.JSON:
             screen.say(f"More: the same with --cursor {page.next_cursor}")
         return ExitCode.DONE
@@ -268,15 +280,6 @@ def _show_record(
     session.screen.flush()
 
 
-HOLDING_COLUMNS = (
-    Column("symbol", "symbol"),
-    Column("quantity", "held", right=True),
-    Column("reserved", "reserved", right=True),
-    Column("price", "last price", right=True),
-    Column("value", "worth", right=True),
-)
-
-
 def portfolio(
     context: typer.Context,
     name: Annotated[
@@ -294,61 +297,15 @@ def portfolio(
     wanted = name or session.configured.settings.portfolio
 
     async def work() -> ExitCode:
-        async with SqliteReader(session.configured.home.store) as reader:
-            books = await reader.read(read_books, wanted)
+        store = session.configured.home.store
+        async with SqliteReader(store) as reader, session.history() as history:
+            holdings = await read_holdings(reader, history, wanted)
             names = await reader.read(read_names)
-        if books is None:
+        if holdings is None:
             known = ", ".join(names) or "none as yet"
             raise InvalidInput(f"portfolio {wanted!r} has no books; there are: {known}")
-        _show_books(session, books)
-        return ExitCode.UNCERTAIN if books.stale else ExitCode.DONE
+        carrier = await carrier_of(session.configured.home)
+        show_holdings(holdings, carrier, session.screen)
+        return ExitCode.UNCERTAIN if holdings.books.stale else ExitCode.DONE
 
     session.run(work)
-
-
-def _show_books(session: Session, books: Books) -> None:
-    lines: list[dict[str, Value]] = [
-        {
-            "symbol": each.symbol,
-            "quantity": each.quantity,
-            "reserved": each.reserved or None,
-            "price": each.last_price,
-            "value": None
-            if each.last_price is None
-            else Money(times(each.last_price, each.quantity)),
-        }
-        for each in books.holdings.values()
-    ]
-    stale = [{"batch_id": m.batch_id, "reason": m.reason, "since": m.since} for m in books.stale]
-    if session.screen.is_for_people:
-        word = "STALE" if books.stale else "in order"
-        session.screen.text(Text(f"Portfolio {books.name}, PAPER, {word}", style="bold"))
-        session.screen.pairs(
-            [
-                ("cash", money(books.cash, books.currency)),
-                ("reserved", money(books.reserved_cash, books.currency)),
-                ("free", money(books.free_cash, books.currency)),
-                ("under way", ", ".join(books.open_batches) or None),
-            ]
-        )
-        for mark in books.stale:
-            session.screen.text(
-                Text(f"STALE because of {mark.batch_id}: {mark.reason}", style="bold red")
-            )
-        session.screen.text()
-    session.screen.rows(
-        HOLDING_COLUMNS,
-        lines,
-        wrapper="holdings",
-        beside={
-            "name": books.name,
-            "account": "PAPER",
-            "currency": books.currency,
-            "cash": books.cash,
-            "reserved_cash": books.reserved_cash,
-            "free_cash": books.free_cash,
-            "open_batches": list(books.open_batches),
-            "stale": stale,
-        },
-        empty="Nothing is held.",
-    )

@@ -1,0 +1,175 @@
+"""A portfolio's books, shown: what is held, what orders in the air make of it, what it is worth."""
+
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from rich.text import Text
+
+from desk.carrier import Carrier
+from desk.exposure import in_place
+from desk.output import Column, Money, Screen, Value, money
+from portfolio.books import Books, read_books
+from saga.exact import ZERO, minus, plus, times, total
+from saga.fold import fold
+from saga.history import History
+from saga.store.rows import instant as instant_of
+from saga.store.sqlite_reader import SqliteReader
+
+_READINGS = 3
+"""So often the books are read until no batch came or ended meanwhile."""
+
+HOLDING_COLUMNS = (
+    Column("symbol", "symbol"),
+    Column("quantity", "held", right=True),
+    Column("at_least", "at least", right=True),
+    Column("at_most", "at most", right=True),
+    Column("reserved", "reserved", right=True, spare=2),
+    Column("price", "last price", right=True),
+    Column("priced_at", "price of", spare=1),
+    Column("value", "worth", right=True),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """Books, and what may differ from them at this moment.
+
+    Attributes:
+        books: as they stand; fills that are known are in them.
+        may_change: by symbol, least and most that orders in the air may have changed beside it.
+        priced_at: by symbol, when its last price was paid.
+    """
+
+    books: Books
+    may_change: Mapping[str, tuple[Decimal, Decimal]]
+    priced_at: Mapping[str, datetime]
+
+    @property
+    def worth(self) -> Decimal:
+        """Cash, and what is held, at the last prices; what has no price counts nothing."""
+        held = self.books.holdings.values()
+        return plus(
+            self.books.cash,
+            total(times(h.last_price, h.quantity) for h in held if h.last_price is not None),
+        )
+
+    def lines(self) -> list[dict[str, Value]]:
+        """Return the rows of the table, symbols that may come to be held included."""
+        symbols = [*self.books.holdings, *(self.may_change.keys() - self.books.holdings.keys())]
+        return [self._line(symbol) for symbol in sorted(symbols)]
+
+    def _line(self, symbol: str) -> dict[str, Value]:
+        holding = self.books.holdings.get(symbol)
+        held = holding.quantity if holding else ZERO
+        price = holding.last_price if holding else None
+        low, high = self.may_change.get(symbol, (ZERO, ZERO))
+        is_open = symbol in self.may_change
+        return {
+            "symbol": symbol,
+            "quantity": held,
+            "at_least": plus(held, low) if is_open else None,
+            "at_most": plus(held, high) if is_open else None,
+            "reserved": (holding.reserved or None) if holding else None,
+            "price": price,
+            "priced_at": self.priced_at.get(symbol) if price is not None else None,
+            "value": None if price is None else Money(times(price, held)),
+        }
+
+
+async def read_holdings(reader: SqliteReader, history: History, name: str) -> Holdings | None:
+    """Return a portfolio's holdings; None if it has no books."""
+    books = await reader.read(read_books, name)
+    may_change: dict[str, tuple[Decimal, Decimal]] = {}
+    for _ in range(_READINGS):
+        if books is None:
+            return None
+        # The journals come before the books: a fill in between widens what is told, never narrows.
+        under_way = books.open_batches
+        may_change = {}
+        for batch_id in under_way:
+            await _add(may_change, history, batch_id)
+        books = await reader.read(read_books, name)
+        if books is not None and books.open_batches == under_way:
+            break
+    if books is None:
+        return None
+    return Holdings(books, may_change, await reader.read(read_price_instants, name))
+
+
+async def _add(found: dict[str, tuple[Decimal, Decimal]], history: History, batch_id: str) -> None:
+    records = await history.journal(batch_id)
+    saga = fold((record.number, record.at, record.event) for record in records)
+    for each in in_place(saga):
+        if each.unproven and each.sure is not None:
+            low, high = found.get(each.symbol, (ZERO, ZERO))
+            found[each.symbol] = (
+                plus(low, minus(each.low, each.sure)),
+                plus(high, minus(each.high, each.sure)),
+            )
+
+
+def read_price_instants(connection: sqlite3.Connection, name: str) -> dict[str, datetime]:
+    """Return by symbol when the portfolio last traded it at a price."""
+    rows = connection.execute(
+        "SELECT symbol, MAX(at) FROM portfolio_ledger WHERE portfolio = ? AND price IS NOT NULL"
+        " AND symbol IS NOT NULL GROUP BY symbol",
+        (name,),
+    )
+    return {symbol: instant_of(at) for symbol, at in rows}
+
+
+def show_holdings(holdings: Holdings, carrier: Carrier, screen: Screen) -> None:
+    """Show a portfolio in the form that was asked for."""
+    books = holdings.books
+    if screen.is_for_people:
+        _show_facts(holdings, carrier, screen)
+    stale = [{"batch_id": m.batch_id, "reason": m.reason, "since": m.since} for m in books.stale]
+    screen.rows(
+        HOLDING_COLUMNS,
+        holdings.lines(),
+        wrapper="holdings",
+        beside={
+            "name": books.name,
+            "account": "PAPER",
+            "currency": books.currency,
+            "cash": books.cash,
+            "reserved_cash": books.reserved_cash,
+            "free_cash": books.free_cash,
+            "worth": holdings.worth,
+            "open_batches": list(books.open_batches),
+            "carried_on_by": carrier.pid,
+            "stale": stale,
+        },
+        empty="Nothing is held.",
+    )
+    if screen.is_for_people and holdings.may_change:
+        screen.text(
+            "at least, at most: what is held once it is known how far the orders in the air filled."
+        )
+
+
+def _show_facts(holdings: Holdings, carrier: Carrier, screen: Screen) -> None:
+    books = holdings.books
+    word = "STALE" if books.stale else "in order"
+    screen.text(Text(f"Portfolio {books.name}, PAPER, {word}", style="bold"))
+    unpriced = [each.symbol for each in books.holdings.values() if each.last_price is None]
+    without = f", without {', '.join(unpriced)}: no price" if unpriced else ""
+    stale = {mark.batch_id for mark in books.stale}
+    under_way = [each for each in books.open_batches if each not in stale]
+    carried = f"; {carrier.sentence}" if under_way else ""
+    meaning = "; what batches that are not over may still need, their undo included"
+    screen.pairs(
+        [
+            ("cash", money(books.cash, books.currency)),
+            ("reserved", f"{money(books.reserved_cash, books.currency)}{meaning}"),
+            ("free", f"{money(books.free_cash, books.currency)}; what a new batch may spend"),
+            ("worth", f"{money(holdings.worth, books.currency)} at the last prices{without}"),
+            ("under way", f"{', '.join(under_way)}{carried}" if under_way else None),
+        ]
+    )
+    for mark in books.stale:
+        screen.text(Text(f"STALE because of {mark.batch_id}: {mark.reason}", style="bold red"))
+    screen.text()
