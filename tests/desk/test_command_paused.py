@@ -86,7 +86,13 @@ def test_the_next_owner_says_what_else_it_carries_on(
     behind.process.kill()
     behind.finish()
 
+    shown = invoke("show", waiting)
+    blocked_by = invoke("show", waiting, "--json").data["blocked_by"]
     done = invoke("cancel", paused, "--reason", "enough")
+
+    words = f"waits for {paused} (paused), which runs alone on portfolio:main, to be over"
+    assert words in shown.out
+    assert blocked_by == paused
 
     assert (
         f"{waiting} PENDING, 0 of 2 trades over; waits for {paused} (paused), which runs " in said
@@ -120,3 +126,13 @@ def test_who_only_watched_is_told_who_cancelled_and_what_it_cost(desk: Desk, sev
 
     assert f"{batch['batch_id']} was cancelled by ann: too many; its undo cost " in done.err
     assert done.code == 1
+
+
+@pytest.mark.requirement("B2", "B5")
+def test_a_terminal_of_eighty_columns_shows_what_a_batch_waits_for(
+    desk: Desk, orders: Path
+) -> None:
+    code, seen = desk.on_terminal("run", orders, "--yes", width=80, env=SLOW)
+
+    assert code == 0
+    assert "waits for the answer to buy 50 KO" in seen
