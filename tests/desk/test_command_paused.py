@@ -87,11 +87,14 @@ def test_the_next_owner_says_what_else_it_carries_on(
     behind.finish()
 
     shown = invoke("show", waiting)
+    listed = invoke("list")
     blocked_by = invoke("show", waiting, "--json").data["blocked_by"]
     done = invoke("cancel", paused, "--reason", "enough")
 
     words = f"waits for {paused} (paused), which runs alone on portfolio:main, to be over"
     assert words in shown.out
+    assert f"{waiting} {words}." in listed.err
+    assert f"{paused} paused: waits for `saga unpause`" in listed.err
     assert blocked_by == paused
 
     assert (
