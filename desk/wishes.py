@@ -69,7 +69,7 @@ class Retry(_OfBatch):
 
 
 class RetryFailed(_OfBatch):
-    """Submit what a finished batch left undone as a new batch."""
+    """Submit what a finished batch did not carry out as a new batch."""
 
     do: Literal["retry_failed"] = "retry_failed"
 

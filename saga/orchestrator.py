@@ -396,7 +396,7 @@ class Orchestrator:
         return await self._change(runner, event)
 
     async def retry_failed(self, batch_id: str, *, by: str, reason: str) -> str:
-        """Submit what a finished batch left undone as a new batch that names it as its parent.
+        """Submit what a finished batch did not carry out as a new batch that names it as its parent.
 
         The new id is derived from the parent's, so that asking twice gives one batch.
 
@@ -404,7 +404,7 @@ class Orchestrator:
             The new batch's id.
 
         Raises:
-            NotAllowed: the batch is not over, or left nothing undone.
+            NotAllowed: the batch is not over, or carried everything out.
             NoSuchBatch: there is no such batch.
         """
         self._require_open()

@@ -1,4 +1,4 @@
-"""What a finished batch left undone, as a new batch that names it as its parent.
+"""What a finished batch did not carry out, as a new batch that names it as its parent.
 
 The new id is derived from the parent's, so that asking for it twice gives one batch, not two:
 sending the legs of a basket again is how the dearest accidents of this trade happened.
@@ -25,7 +25,7 @@ def failed_trades_again(saga: Saga, reason: str, now: datetime) -> Batch:
         now: when, UTC.
 
     Raises:
-        NotAllowed: the saga is not over, was resolved by hand, or left nothing undone.
+        NotAllowed: the saga is not over, was resolved by hand, or carried everything out.
     """
     if saga.state not in SAGA_ENDS:
         raise NotAllowed(
@@ -47,7 +47,7 @@ def failed_trades_again(saga: Saga, reason: str, now: datetime) -> Batch:
             again = step.directive.for_amount(left).model_copy(update={"batch_id": None})
             directives.append(again)
     if not directives:
-        raise NotAllowed(f"{saga.batch_id} left nothing undone; there is nothing to try again")
+        raise NotAllowed(f"{saga.batch_id} carried everything out; there is nothing to try again")
     return Batch.model_validate(
         {
             **{name: getattr(saga.batch, name) for name in _CARRIED_OVER},

@@ -192,4 +192,4 @@ def test_what_an_operator_asks_of_a_batch_that_is_done_is_refused(
 
     assert (cancelled.code, nothing.code, resolved.code) == (6, 6, 6)
     assert "COMPLETED" in cancelled.err
-    assert "left nothing undone" in nothing.err
+    assert "carried everything out" in nothing.err

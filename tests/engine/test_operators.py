@@ -191,7 +191,7 @@ async def test_failed_trades_are_tried_again_as_one_batch_that_names_its_parent(
         assert await engine.retry_failed(order.batch_id, **BY) == child  # a double click
         row = await engine.wait(child)
         assert (row.parent_id, row.status, row.total_trades) == (order.batch_id, "success", 1)
-        with pytest.raises(NotAllowed, match="nothing undone"):
+        with pytest.raises(NotAllowed, match="carried everything out"):
             await engine.retry_failed(child, **BY)
         with pytest.raises(NoSuchBatch):
             await engine.retry_failed("BAT_20200101_000000_nobody", **BY)
