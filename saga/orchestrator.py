@@ -396,7 +396,7 @@ class Orchestrator:
         return await self._change(runner, event)
 
     async def retry_failed(self, batch_id: str, *, by: str, reason: str) -> str:
-        """Submit what a finished batch did not carry out as a new batch that names it as its parent.
+        """Submit what a finished batch did not carry out as a new batch that names its parent.
 
         The new id is derived from the parent's, so that asking twice gives one batch.
 
