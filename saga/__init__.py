@@ -10,9 +10,11 @@ from saga.directive import Directive, directive_kind
 from saga.errors import (
     AdmissionRefused,
     BatchConflict,
+    IllegalTransition,
     InvalidInput,
     NoSuchBatch,
     NotAllowed,
+    NotServed,
     OwnershipLost,
     Quarantined,
     SagaError,
@@ -20,13 +22,14 @@ from saga.errors import (
     StoreHeld,
     StorePoisoned,
     StoreUnusable,
+    UnknownKind,
 )
 from saga.events import Adjustment
-from saga.history import History
+from saga.history import History, Page, Progress
 from saga.ids import generate_batch_id
 from saga.limits import Limits
 from saga.model import Batch, ExecutionMode, Priority, parse_batch
-from saga.orchestrator import Orchestrator
+from saga.orchestrator import KEEP, Orchestrator
 from saga.outcome import Exposure, Fill, Outcome, Report
 from saga.participant import Attempt, KeyTaken, Participant
 from saga.policy import Capabilities, FailurePolicy, OnFailure, RetryPolicy
@@ -37,6 +40,7 @@ from saga.version import VERSION as __version__
 from saga.views import BatchRow, BatchStatus, SagaOutcome, TradeRow, TradeStatus
 
 __all__ = [
+    "KEEP",
     "Adjustment",
     "AdmissionRefused",
     "Attempt",
@@ -53,18 +57,22 @@ __all__ = [
     "FailurePolicy",
     "Fill",
     "History",
+    "IllegalTransition",
     "InvalidInput",
     "JournalRecord",
     "KeyTaken",
     "Limits",
     "NoSuchBatch",
     "NotAllowed",
+    "NotServed",
     "OnFailure",
     "Orchestrator",
     "Outcome",
     "OwnershipLost",
+    "Page",
     "Participant",
     "Priority",
+    "Progress",
     "Quarantined",
     "Report",
     "RetryPolicy",
@@ -77,6 +85,7 @@ __all__ = [
     "StoreUnusable",
     "TradeRow",
     "TradeStatus",
+    "UnknownKind",
     "__version__",
     "directive_kind",
     "generate_batch_id",
