@@ -6,7 +6,7 @@ are the store's (`portfolio.projection`); nothing is kept here but the `stale` f
 read. This module places no order itself, and writes nothing.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
@@ -33,6 +33,7 @@ from portfolio.projection import stale_error
 from portfolio.register import EngineRegister
 from portfolio.transfer import CashTransfer, Way
 from portfolio.weights import Plan, PlannedTrade, Rules, Weight, plan_rebalance
+from saga.clock import Clock, SystemClock
 from saga.errors import InvalidInput
 from saga.exact import ZERO
 from saga.ids import generate_batch_id
@@ -89,6 +90,8 @@ class Portfolio:
         rules: how rebalances are planned.
         currency: ISO 4217 code of all its money.
         store: where the books are read; by default the engine's own store.
+        clock: stamps its batches.
+        new_id: makes the id of each batch; by default a random one with the clock's time.
 
     Attributes:
         stale: it waits for an operator and trades nothing new, as far as was known when the books
@@ -107,6 +110,8 @@ class Portfolio:
         rules: Rules | None = None,
         currency: str = "USD",
         store: BooksReader | None = None,
+        clock: Clock | None = None,
+        new_id: Callable[[], str] | None = None,
     ) -> None:
         self.name = checked_name(name)
         self.currency = currency
@@ -114,6 +119,8 @@ class Portfolio:
         self._engine = engine
         self._broker = broker
         self._prices = prices
+        self._clock = clock or SystemClock()
+        self._new_id = new_id or self._id_of_now
         reader: object = store or engine.store
         if not isinstance(reader, BooksReader):
             raise InvalidInput(
@@ -299,6 +306,9 @@ class Portfolio:
 
     # --- how --------------------------------------------------------------------------------------
 
+    def _id_of_now(self) -> str:
+        return generate_batch_id(self._clock.now())
+
     async def _refuse_if_stale(self) -> Books:
         books = await self.books()
         if books.stale:
@@ -336,7 +346,7 @@ class Portfolio:
     async def _submit(
         self, trades: Sequence[PlannedTrade], terms: Terms, limit_price: Decimal | None = None
     ) -> str:
-        batch_id = generate_batch_id()
+        batch_id = self._new_id()
         orders = tuple(
             self._order(batch_id, number, trade, terms, limit_price)
             for number, trade in enumerate(trades, start=1)
@@ -350,6 +360,7 @@ class Portfolio:
             priority=terms.priority,
             max_parallel=terms.max_parallel,
             metadata=terms.metadata,
+            created_at=self._clock.now(),
             exclusion_key=exclusion_key(self.name),
         )
         return await self._engine.submit(batch, policy=terms.policy, by=terms.by)
@@ -376,7 +387,7 @@ class Portfolio:
         )
 
     async def _transfer(self, way: Way, cash: Decimal, by: str) -> str:
-        batch_id = generate_batch_id()
+        batch_id = self._new_id()
         transfer = _valid(
             CashTransfer,
             directive_id="EXE_0001",
@@ -391,6 +402,7 @@ class Portfolio:
             batch_id=batch_id,
             directives=(transfer,),
             execution_mode=ExecutionMode.SEQUENTIAL,
+            created_at=self._clock.now(),
         )
         row = await self._engine.run(batch, by=by)
         return row.batch_id

@@ -1,7 +1,7 @@
 """A whole portfolio on the real engine, store and paper exchange."""
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -23,8 +23,9 @@ from portfolio import (
     Terms,
     exclusion_key,
 )
+from saga.clock import SystemClock
 from saga.errors import InvalidInput
-from saga.events import Adjustment
+from saga.events import Adjustment, Submitted
 from saga.ids import Purpose
 from saga.model import Batch, ExecutionMode
 from tests.portfolio.house import (
@@ -376,3 +377,37 @@ async def test_a_portfolio_needs_a_name_that_a_key_can_bear(tmp_path: Path) -> N
     async with open_house(tmp_path) as house:
         with pytest.raises(CannotPlan, match="portfolio name 'a b'"):
             Portfolio("a b", house.engine, house.exchange, prices=house.main._prices)
+
+
+async def test_its_batches_bear_the_ids_and_the_times_that_it_was_handed(tmp_path: Path) -> None:
+    """Whoever owns time and chance, as a simulation does, gets the same batches again."""
+    noon = datetime(2026, 11, 21, 12, tzinfo=UTC)
+    ids = [f"BAT_20261121_120000_given{number}" for number in range(3)]
+    made = iter(ids)
+
+    class Noon(SystemClock):
+        def now(self) -> datetime:
+            return noon
+
+    async with open_house(tmp_path) as house:
+        owner = Portfolio(
+            "handed",
+            house.engine,
+            house.exchange,
+            prices=FixedPrices({"AAPL": Decimal(100)}),
+            clock=Noon(),
+            new_id=lambda: next(made),
+        )
+        told = [await owner.deposit(Decimal(1000)), await owner.withdraw(Decimal(1))]
+        told.append(await owner.buy("AAPL", Decimal(1), terms=AT_ONCE))
+        await owner.wait(told[-1])
+        journals = [await house.store.journal(each) for each in told]
+        assert told == ids
+        begun = [journal[0].event for journal in journals]
+        assert [each.batch.created_at for each in begun if isinstance(each, Submitted)] == [
+            noon
+        ] * 3
+        timed = Portfolio(
+            "handed", house.engine, house.exchange, prices=FixedPrices({}), clock=Noon()
+        )
+        assert (await timed.deposit(Decimal(1))).startswith("BAT_20261121_120000_")
