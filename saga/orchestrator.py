@@ -8,8 +8,8 @@ Entering opens the store, becomes its one owner, and takes up everything that is
 stops at a point from which the next owner can take it up again; no task outlives it. Enter and
 leave it in the same task.
 
-This module admits, starts, supervises and finds runners. What a saga does is `runner`'s business,
-what it means is `core`'s.
+This module is the door: what may be asked of an engine from outside. Who is driven, and when, is
+`supervision`'s business; what a saga does is `runner`'s; what it means is `core`'s.
 """
 
 import logging
@@ -26,20 +26,15 @@ import anyio.lowlevel
 from anyio.abc import TaskGroup
 from pydantic_core import PydanticCustomError
 
-from saga.admission import Admission
-from saga.alarms import Alarms
 from saga.amounts import to_decimal
-from saga.calls import in_words
 from saga.clock import Clock, SystemClock
 from saga.errors import (
     AdmissionRefused,
     BatchConflict,
     InvalidInput,
-    NoSuchBatch,
     NotAllowed,
     OwnershipLost,
     Quarantined,
-    SagaError,
     StoreBusy,
     StoreError,
     StorePoisoned,
@@ -54,19 +49,19 @@ from saga.events import (
     Submitted,
     Unpaused,
 )
-from saga.fold import begin, fold
-from saga.hooks import Hook, Hooks
+from saga.fold import begin
+from saga.hooks import Hook
 from saga.ids import batch_of_key
 from saga.intake import check_submission, checked_again, policy_checked_again
-from saga.ledger import Saga
 from saga.limits import Limits
-from saga.machine import SAGA_AT_REST, SAGA_ENDS, SagaState
+from saga.machine import SAGA_AT_REST
 from saga.model import Batch
 from saga.participant import Participant
 from saga.policy import FailurePolicy
 from saga.remedy import failed_trades_again
-from saga.runner import SagaRunner, Surroundings
+from saga.runner import SagaRunner
 from saga.store.protocol import Append, Change, CheckpointStore, JournalRecord
+from saga.supervision import Supervision, fatal_in
 from saga.version import VERSION
 from saga.views import BatchRow, BatchStatus, TradeRow, batch_row, trade_row
 from saga.wording import shown
@@ -75,8 +70,6 @@ _LOG = logging.getLogger("saga.orchestrator")
 
 PROGRAM: Final = f"trade-saga {VERSION}"
 """Kept with every saga, so that one can tell which version started it."""
-FIRST_RESUME_WAIT: Final = timedelta(milliseconds=200)
-LONGEST_RESUME_WAIT: Final = timedelta(seconds=30)
 
 
 class _Keep(Enum):
@@ -85,9 +78,6 @@ class _Keep(Enum):
 
 KEEP: Final = _Keep.KEEP
 """The undo's budget stays what it was."""
-
-_NEEDS_NO_KEY: Final = frozenset({SagaState.PENDING, *SAGA_ENDS})
-"""In any other state a saga that is left, or set aside, lets nobody else run on its key."""
 
 
 class Orchestrator:
@@ -118,25 +108,15 @@ class Orchestrator:
         self._limits = limits or Limits()
         self._clock = clock or SystemClock()
         self._take_over = take_over
-        self._alarms = Alarms(self._clock)
-        self._hooks = Hooks(seconds=self._limits.hook_seconds, at_once=self._limits.max_hooks)
-        self._admission = Admission(
-            max_running=self._limits.max_running,
-            ageing=timedelta(seconds=self._limits.ageing_seconds),
-        )
-        self._around = Surroundings(
-            store=store,
-            participants=self._participants,
+        self._sagas = Supervision(
+            store,
+            self._participants,
+            limits=self._limits,
             clock=self._clock,
-            alarms=self._alarms,
             program=PROGRAM,
             taken_over=take_over,
-            on_commit=self._on_commit,
+            on_commit=self._pulse_now,
         )
-        self._runners: dict[str, SagaRunner] = {}
-        self._to_resume: dict[str, anyio.Event] = {}
-        self._aside: set[str] = set()
-        self._taking_up = anyio.Lock()
         self._submitting = 0
         self._entered = False
         self._pulse = anyio.Event()
@@ -161,14 +141,10 @@ class Orchestrator:
             await stack.enter_async_context(self.store)
             await self.store.acquire(take_over=self._take_over)
             stack.push_async_callback(self._release)
-            for batch_id, key in (await self.store.unfinished()).items():
-                self._to_resume[batch_id] = anyio.Event()
-                self._admission.block(batch_id, key)  # kept even if its journal cannot be read
-            self._aside = set(await self.store.quarantined())
+            await self._sagas.survey()
             self._tasks = await stack.enter_async_context(anyio.create_task_group())
-            self._tasks.start_soon(self._alarms.run)
             self._tasks.start_soon(self._beat)
-            self._tasks.start_soon(self._resume_all)
+            self._sagas.begin(self._tasks)
             self._open = True
             self._stack = stack.pop_all()
         return self
@@ -181,13 +157,7 @@ class Orchestrator:
     ) -> None:
         """Stop every saga where it can be taken up again, give the store up, and close it."""
         self._open = False
-        runners = list(self._runners.values())
-        for runner in runners:
-            runner.stop()
-        with anyio.move_on_after(self._limits.grace_seconds, shield=True):
-            for runner in runners:
-                await runner.ended.wait()
-            await self._hooks.drain()
+        await self._sagas.stop()
         self._pulse.set()
         self._tasks.cancel_scope.cancel()
         try:
@@ -241,12 +211,12 @@ class Orchestrator:
         batch = checked_again(batch)
         policy = policy_checked_again(policy or FailurePolicy())
         accepted = check_submission(batch, policy, self._participants, self._limits)
-        known = self._runners.get(batch.batch_id)
+        known = self._sagas.find(batch.batch_id)
         if known is not None:
             return _same_or_conflict(known.saga.submitted, batch, accepted.policy)
-        if self._admission.queued + self._submitting >= self._limits.max_queued:
+        if self._sagas.queued + self._submitting >= self._limits.max_queued:
             raise AdmissionRefused(
-                f"{self._admission.queued} batches wait already, which is the bound max_queued "
+                f"{self._sagas.queued} batches wait already, which is the bound max_queued "
                 f"{self._limits.max_queued}; submit it again later"
             )
         now = self._clock.now()
@@ -271,13 +241,13 @@ class Orchestrator:
                 )
             )
         except BatchConflict:
-            stored = await self._load(batch.batch_id)
+            stored = await self._sagas.load(batch.batch_id)
             return _same_or_conflict(stored.submitted, batch, accepted.policy)
         finally:
             self._submitting -= 1
         self._pulse_now()
         if self._open:  # otherwise it is durable, and the next owner takes it up
-            self._start(SagaRunner(saga, self._around, resumed=False))
+            self._sagas.start(saga, resumed=False)
         return batch.batch_id
 
     async def run(
@@ -305,12 +275,7 @@ class Orchestrator:
         """
         with anyio.fail_after(timeout):
             while True:
-                runner = self._runners.get(batch_id)
-                loading = self._to_resume.get(batch_id)
-                if runner is not None:
-                    await runner.ended.wait()
-                elif loading is not None:
-                    await loading.wait()
+                await self._sagas.settled(batch_id)
                 row = await self.batch(batch_id)
                 if row.state in SAGA_AT_REST:
                     return row
@@ -408,7 +373,7 @@ class Orchestrator:
             NoSuchBatch: there is no such batch.
         """
         self._require_open()
-        saga = await self._load(batch_id)
+        saga = await self._sagas.load(batch_id)
         batch = failed_trades_again(saga, _said(reason, "reason"), self._clock.now())
         policy = saga.submitted.policy
         try:
@@ -451,13 +416,21 @@ class Orchestrator:
 
     def notify(self, key: str) -> None:
         """Hear that there may be news about an attempt, by its key: it is looked up now."""
-        runner = self._runners.get(batch_of_key(key) or "")
+        runner = self._sagas.find(batch_of_key(key) or "")
         if runner is not None:
             runner.notify(key)
+
+    async def _runner_of(self, batch_id: str) -> SagaRunner:
+        self._require_open()
+        return await self._sagas.runner_of(batch_id)
 
     async def _change(self, runner: SagaRunner, event: Event) -> BatchRow:
         await runner.request(event)
         return runner.view()
+
+    def _pulse_now(self) -> None:
+        self._pulse.set()
+        self._pulse = anyio.Event()
 
     # --- looking ----------------------------------------------------------------------------------
 
@@ -468,17 +441,17 @@ class Orchestrator:
             NoSuchBatch: there is no such batch.
             Quarantined: its journal cannot be read.
         """
-        runner = self._runners.get(batch_id)
-        return runner.view() if runner else batch_row(await self._load(batch_id))
+        runner = self._sagas.find(batch_id)
+        return runner.view() if runner else batch_row(await self._sagas.load(batch_id))
 
     async def trades(self, batch_id: str) -> tuple[TradeRow, ...]:
         """Return the views of a batch's trades, in list order; see `batch`."""
-        saga = await self._load(batch_id)
+        saga = await self._sagas.load(batch_id)
         return tuple(trade_row(saga, step) for step in saga.steps)
 
     def active(self) -> tuple[BatchRow, ...]:
         """Return the view of every saga that this engine drives, and what each waits for."""
-        return tuple(runner.view() for runner in self._runners.values())
+        return self._sagas.rows()
 
     async def events(
         self, *, after: int = 0, batch_id: str | None = None
@@ -512,140 +485,7 @@ class Orchestrator:
 
     def on_outcome(self, hook: Hook, *, statuses: Container[BatchStatus] | None = None) -> None:
         """Call `hook` with the batch's view whenever one comes to rest with one of the statuses."""
-        self._hooks.add(hook, statuses)
-
-    # --- runners ----------------------------------------------------------------------------------
-
-    def _start(self, runner: SagaRunner) -> None:
-        saga = runner.saga
-        key = saga.batch.exclusion_key
-        self._runners[saga.batch_id] = runner
-        if saga.state is SagaState.PENDING:
-            self._admission.leave(saga.batch_id, key)  # it was blocked as unfinished: it waits
-            self._admission.enter(saga.batch_id, saga.batch.priority, key, saga.submitted_at)
-            if saga.paused:
-                self._admission.hold(saga.batch_id)
-        else:
-            self._admission.occupy(saga.batch_id, key)
-        self._tasks.start_soon(self._supervise, runner)
-        self._admit()
-
-    def _admit(self) -> None:
-        # Until all that is unfinished is taken up, nobody knows how much runs, or what goes first.
-        if self._open and not self._to_resume:
-            for batch_id in self._admission.admit():
-                self._runners[batch_id].admit()
-
-    async def _supervise(self, runner: SagaRunner) -> None:
-        try:
-            await runner.run()
-        except (OwnershipLost, StorePoisoned):
-            raise
-        except Exception as error:
-            fatal = _fatal_in(error)
-            if fatal is not None:
-                raise fatal from None
-            # S18: whatever is wrong with this saga is not allowed to touch another.
-            _LOG.exception("saga %s is set aside", runner.batch_id)
-            await self._set_aside(runner.batch_id, _cause_in_words(error))
-        finally:
-            del self._runners[runner.batch_id]
-            self._admission.leave(
-                runner.batch_id,
-                runner.saga.batch.exclusion_key,
-                keep_key=runner.row.state not in _NEEDS_NO_KEY,
-            )
-            runner.ended.set()
-            self._admit()
-
-    def _on_commit(self, runner: SagaRunner) -> None:
-        self._pulse_now()
-        if runner.row.state in SAGA_AT_REST:
-            self._hooks.call(runner.row, self._tasks)
-        elif runner.row.state == SagaState.PENDING:
-            if runner.row.paused:
-                self._admission.hold(runner.batch_id)
-            else:
-                self._admission.let_go(runner.batch_id)
-                self._admit()
-
-    def _pulse_now(self) -> None:
-        self._pulse.set()
-        self._pulse = anyio.Event()
-
-    async def _runner_of(self, batch_id: str) -> SagaRunner:
-        """Return the saga's runner; a saga at rest gets one, to hear what is wanted of it."""
-        self._require_open()
-        loading = self._to_resume.get(batch_id)
-        if loading is not None:
-            await loading.wait()
-        runner = self._driving(batch_id)
-        if runner is None:
-            async with self._taking_up:  # one at a time: what is read still stands when it starts
-                runner = self._driving(batch_id) or await self._take_up(batch_id)
-        return runner
-
-    def _driving(self, batch_id: str) -> SagaRunner | None:
-        runner = self._runners.get(batch_id)
-        return None if runner is None or runner.closed else runner
-
-    async def _take_up(self, batch_id: str) -> SagaRunner:
-        if (leaving := self._runners.get(batch_id)) is not None:
-            await leaving.ended.wait()
-        saga = await self._load(batch_id)
-        await self._take_back(batch_id)
-        self._require_open()
-        # One that was set aside may have left a call behind, of which nothing is known.
-        runner = SagaRunner(saga, self._around, resumed=True)
-        self._start(runner)
-        return runner
-
-    async def _set_aside(self, batch_id: str, reason: str) -> None:
-        self._aside.add(batch_id)
-        await self.store.quarantine(batch_id, reason)
-
-    async def _take_back(self, batch_id: str) -> None:
-        if batch_id in self._aside:
-            await self.store.lift_quarantine(batch_id)
-            self._aside.discard(batch_id)
-
-    async def _load(self, batch_id: str) -> Saga:
-        records = await self.store.journal(batch_id)
-        if not records:
-            raise NoSuchBatch(f"batch_id: there is no batch {batch_id!r}; list the batches to see")
-        return fold((record.number, record.at, record.event) for record in records)
-
-    # --- resume -----------------------------------------------------------------------------------
-
-    async def _resume_all(self) -> None:
-        """Take up what is unfinished. A loop, not an event: a store that is away is tried again."""
-        wait = FIRST_RESUME_WAIT
-        while self._to_resume:
-            try:
-                for batch_id in list(self._to_resume):
-                    await self._resume(batch_id)
-                    self._to_resume.pop(batch_id).set()
-            except (OwnershipLost, StorePoisoned):
-                raise
-            except StoreError as error:
-                _LOG.warning("resuming goes on in %s s: %s", wait.total_seconds(), error)
-                await self._clock.sleep_until(self._clock.now() + wait)
-                wait = min(wait * 2, LONGEST_RESUME_WAIT)
-        self._admit()
-
-    async def _resume(self, batch_id: str) -> None:
-        try:
-            saga = await self._load(batch_id)
-        except StoreError:
-            raise
-        except Exception as error:
-            _LOG.exception("saga %s is set aside", batch_id)
-            words = str(error) if isinstance(error, SagaError) else in_words(error)
-            await self._set_aside(batch_id, words)
-            return
-        await self._take_back(batch_id)
-        if saga.state not in SAGA_AT_REST:
-            self._start(SagaRunner(saga, self._around, resumed=True))
+        self._sagas.add_hook(hook, statuses)
 
 
 def _by_kind(participants: Iterable[Participant]) -> dict[str, Participant]:
@@ -697,26 +537,8 @@ def _exact(adjustments: tuple[Adjustment, ...]) -> tuple[Adjustment, ...]:
         raise InvalidInput(f"adjustments: {error.message()}") from None
 
 
-def _fatal_in(error: BaseException) -> SagaError | None:
-    """Return the error in a group that ends the whole engine; None if there is none."""
-    if isinstance(error, OwnershipLost | StorePoisoned):
-        return error
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            fatal = _fatal_in(inner)
-            if fatal is not None:
-                return fatal
-    return None
-
-
-def _cause_in_words(error: BaseException) -> str:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return in_words(error)
-
-
 def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    fatal = _fatal_in(group)
+    fatal = fatal_in(group)
     if fatal is not None:
         return fatal
     return group.exceptions[0] if len(group.exceptions) == 1 else group

@@ -180,7 +180,7 @@ class AwayStore(SqliteStore):
 async def test_a_store_that_is_away_at_start_up_is_asked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("saga.orchestrator.FIRST_RESUME_WAIT", timedelta(milliseconds=10))
+    monkeypatch.setattr("saga.supervision.FIRST_RESUME_WAIT", timedelta(milliseconds=10))
     venue = LyingVenue()
 
     async def works(_: Attempt) -> Report:

@@ -1,0 +1,303 @@
+"""The runners of an orchestrator: who is driven, who waits, who was left behind, who is set aside.
+
+Begins a runner for every saga that is taken in or taken up, lets it run when it is its turn, and
+keeps what goes wrong with one away from all the others. What may be asked of an engine from outside
+is `orchestrator`'s business; what a saga does is `runner`'s.
+"""
+
+import logging
+from collections.abc import Callable, Container, Mapping
+from datetime import timedelta
+from typing import Final
+
+import anyio
+from anyio.abc import TaskGroup
+
+from saga.admission import Admission
+from saga.alarms import Alarms
+from saga.calls import in_words
+from saga.clock import Clock
+from saga.errors import (
+    NoSuchBatch,
+    NotAllowed,
+    OwnershipLost,
+    SagaError,
+    StoreError,
+    StorePoisoned,
+)
+from saga.fold import fold
+from saga.hooks import Hook, Hooks
+from saga.ledger import Saga
+from saga.limits import Limits
+from saga.machine import SAGA_AT_REST, SAGA_ENDS, SagaState
+from saga.participant import Participant
+from saga.runner import SagaRunner, Surroundings
+from saga.store.protocol import CheckpointStore
+from saga.views import BatchRow, BatchStatus
+
+_LOG = logging.getLogger("saga.supervision")
+
+FIRST_RESUME_WAIT: Final = timedelta(milliseconds=200)
+LONGEST_RESUME_WAIT: Final = timedelta(seconds=30)
+
+_NEEDS_NO_KEY: Final = frozenset({SagaState.PENDING, *SAGA_ENDS})
+"""In any other state a saga that is left, or set aside, lets nobody else run on its key."""
+
+
+class Supervision:
+    """Drives every saga of one store that is not at rest.
+
+    Args:
+        store: open, and owned, from `begin` on.
+        participants: who carries out which kind of directive.
+        limits: the engine's bounds.
+        clock: where time comes from.
+        program: what is noted as the program that resumed a saga.
+        taken_over: the last owner may still live.
+        on_commit: called after each commit of any saga.
+    """
+
+    def __init__(
+        self,
+        store: CheckpointStore,
+        participants: Mapping[str, Participant],
+        *,
+        limits: Limits,
+        clock: Clock,
+        program: str,
+        taken_over: bool,
+        on_commit: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._limits = limits
+        self._clock = clock
+        self._tell = on_commit
+        self._alarms = Alarms(clock)
+        self._hooks = Hooks(seconds=limits.hook_seconds, at_once=limits.max_hooks)
+        self._admission = Admission(
+            max_running=limits.max_running,
+            ageing=timedelta(seconds=limits.ageing_seconds),
+        )
+        self._around = Surroundings(
+            store=store,
+            participants=participants,
+            clock=clock,
+            alarms=self._alarms,
+            program=program,
+            taken_over=taken_over,
+            on_commit=self._on_commit,
+        )
+        self._runners: dict[str, SagaRunner] = {}
+        self._to_resume: dict[str, anyio.Event] = {}
+        self._aside: set[str] = set()
+        self._taking_up = anyio.Lock()
+        self._stopping = False
+        self._tasks: TaskGroup
+
+    @property
+    def queued(self) -> int:
+        """How many batches wait for admission."""
+        return self._admission.queued
+
+    async def survey(self) -> None:
+        """Learn what is unfinished, before anything is admitted or submitted."""
+        for batch_id, key in (await self._store.unfinished()).items():
+            self._to_resume[batch_id] = anyio.Event()
+            self._admission.block(batch_id, key)  # kept even if its journal cannot be read
+        self._aside = set(await self._store.quarantined())
+
+    def begin(self, tasks: TaskGroup) -> None:
+        """Take up what is unfinished, in the background."""
+        self._tasks = tasks
+        tasks.start_soon(self._alarms.run)
+        tasks.start_soon(self._resume_all)
+
+    async def stop(self) -> None:
+        """Stop every saga where it can be taken up again, and wait for that a bounded time."""
+        self._stopping = True
+        runners = list(self._runners.values())
+        for runner in runners:
+            runner.stop()
+        with anyio.move_on_after(self._limits.grace_seconds, shield=True):
+            for runner in runners:
+                await runner.ended.wait()
+            await self._hooks.drain()
+
+    def add_hook(self, hook: Hook, statuses: Container[BatchStatus] | None) -> None:
+        """Call `hook` whenever a batch comes to rest with one of the statuses."""
+        self._hooks.add(hook, statuses)
+
+    # --- who is driven ----------------------------------------------------------------------------
+
+    def find(self, batch_id: str) -> SagaRunner | None:
+        """Return the saga's runner, whether or not it hears requests; None if it is not driven."""
+        return self._runners.get(batch_id)
+
+    def rows(self) -> tuple[BatchRow, ...]:
+        """Return the view of every saga that is driven, and what each waits for."""
+        return tuple(runner.view() for runner in self._runners.values())
+
+    def start(self, saga: Saga, *, resumed: bool) -> SagaRunner:
+        """Begin to drive a saga; it runs once it is its turn."""
+        runner = SagaRunner(saga, self._around, resumed=resumed)
+        key = saga.batch.exclusion_key
+        self._runners[saga.batch_id] = runner
+        if saga.state is SagaState.PENDING:
+            self._admission.leave(saga.batch_id, key)  # it was blocked as unfinished: it waits
+            self._admission.enter(saga.batch_id, saga.batch.priority, key, saga.submitted_at)
+            if saga.paused:
+                self._admission.hold(saga.batch_id)
+        else:
+            self._admission.occupy(saga.batch_id, key)
+        self._tasks.start_soon(self._supervise, runner)
+        self._admit()
+        return runner
+
+    async def runner_of(self, batch_id: str) -> SagaRunner:
+        """Return the saga's runner; a saga at rest gets one, to hear what is wanted of it.
+
+        Raises:
+            NoSuchBatch: there is no such batch.
+            NotAllowed: the engine is being left.
+        """
+        loading = self._to_resume.get(batch_id)
+        if loading is not None:
+            await loading.wait()
+        runner = self._driving(batch_id)
+        if runner is None:
+            async with self._taking_up:  # one at a time: what is read still stands when it starts
+                runner = self._driving(batch_id) or await self._take_up(batch_id)
+        return runner
+
+    async def settled(self, batch_id: str) -> None:
+        """Return once the saga is not driven any more, or at once if it is not."""
+        runner = self._runners.get(batch_id)
+        loading = self._to_resume.get(batch_id)
+        if runner is not None:
+            await runner.ended.wait()
+        elif loading is not None:
+            await loading.wait()
+
+    async def load(self, batch_id: str) -> Saga:
+        """Return a saga as its journal tells it.
+
+        Raises:
+            NoSuchBatch: there is no such batch.
+            Quarantined: its journal cannot be read.
+        """
+        records = await self._store.journal(batch_id)
+        if not records:
+            raise NoSuchBatch(f"batch_id: there is no batch {batch_id!r}; list the batches to see")
+        return fold((record.number, record.at, record.event) for record in records)
+
+    def _driving(self, batch_id: str) -> SagaRunner | None:
+        runner = self._runners.get(batch_id)
+        return None if runner is None or runner.closed else runner
+
+    async def _take_up(self, batch_id: str) -> SagaRunner:
+        if (leaving := self._runners.get(batch_id)) is not None:
+            await leaving.ended.wait()
+        saga = await self.load(batch_id)
+        await self._take_back(batch_id)
+        if self._stopping:
+            raise NotAllowed("the orchestrator is not running; use it inside its `async with`")
+        # One that was set aside may have left a call behind, of which nothing is known.
+        return self.start(saga, resumed=True)
+
+    def _admit(self) -> None:
+        # Until all that is unfinished is taken up, nobody knows how much runs, or what goes first.
+        if not self._stopping and not self._to_resume:
+            for batch_id in self._admission.admit():
+                self._runners[batch_id].admit()
+
+    async def _supervise(self, runner: SagaRunner) -> None:
+        try:
+            await runner.run()
+        except (OwnershipLost, StorePoisoned):
+            raise
+        except Exception as error:
+            fatal = fatal_in(error)
+            if fatal is not None:
+                raise fatal from None
+            # S18: whatever is wrong with this saga is not allowed to touch another.
+            _LOG.exception("saga %s is set aside", runner.batch_id)
+            await self._set_aside(runner.batch_id, _cause_in_words(error))
+        finally:
+            del self._runners[runner.batch_id]
+            self._admission.leave(
+                runner.batch_id,
+                runner.saga.batch.exclusion_key,
+                keep_key=runner.row.state not in _NEEDS_NO_KEY,
+            )
+            runner.ended.set()
+            self._admit()
+
+    def _on_commit(self, runner: SagaRunner) -> None:
+        self._tell()
+        if runner.row.state in SAGA_AT_REST:
+            self._hooks.call(runner.row, self._tasks)
+        elif runner.row.state == SagaState.PENDING:
+            if runner.row.paused:
+                self._admission.hold(runner.batch_id)
+            else:
+                self._admission.let_go(runner.batch_id)
+                self._admit()
+
+    async def _set_aside(self, batch_id: str, reason: str) -> None:
+        self._aside.add(batch_id)
+        await self._store.quarantine(batch_id, reason)
+
+    async def _take_back(self, batch_id: str) -> None:
+        if batch_id in self._aside:
+            await self._store.lift_quarantine(batch_id)
+            self._aside.discard(batch_id)
+
+    # --- resume -----------------------------------------------------------------------------------
+
+    async def _resume_all(self) -> None:
+        """Take up what is unfinished. A loop, not an event: a store that is away is tried again."""
+        wait = FIRST_RESUME_WAIT
+        while self._to_resume:
+            try:
+                for batch_id in list(self._to_resume):
+                    await self._resume(batch_id)
+                    self._to_resume.pop(batch_id).set()
+            except (OwnershipLost, StorePoisoned):
+                raise
+            except StoreError as error:
+                _LOG.warning("resuming goes on in %s s: %s", wait.total_seconds(), error)
+                await self._clock.sleep_until(self._clock.now() + wait)
+                wait = min(wait * 2, LONGEST_RESUME_WAIT)
+        self._admit()
+
+    async def _resume(self, batch_id: str) -> None:
+        try:
+            saga = await self.load(batch_id)
+        except StoreError:
+            raise
+        except Exception as error:
+            _LOG.exception("saga %s is set aside", batch_id)
+            words = str(error) if isinstance(error, SagaError) else in_words(error)
+            await self._set_aside(batch_id, words)
+            return
+        await self._take_back(batch_id)
+        if saga.state not in SAGA_AT_REST:
+            self.start(saga, resumed=True)
+
+
+def fatal_in(error: BaseException) -> SagaError | None:
+    """Return the error in a group that ends the whole engine; None if there is none."""
+    if isinstance(error, OwnershipLost | StorePoisoned):
+        return error
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            fatal = fatal_in(inner)
+            if fatal is not None:
+                return fatal
+    return None
+
+
+def _cause_in_words(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return in_words(error)
