@@ -25,9 +25,11 @@ from saga.fold import fold
 from saga.history import History
 from saga.ledger import Saga
 from saga.machine import SAGA_AT_REST, SAGA_ENDS, SagaState
-from saga.views import BatchRow, TradeResult, TradeRow
+from saga.views import BatchRow, TradeResult, TradeRow, TradeStatus
 
 _RESULT = TypeAdapter(TradeResult)
+
+_TOOK_EFFECT = (TradeStatus.SUCCESS, TradeStatus.PARTIAL)
 
 MAX_TRADES_SHOWN = 200
 """Most trades of a batch that a person is shown at once."""
@@ -137,6 +139,15 @@ def status_word(row: BatchRow) -> str:
     if row.paused and row.state not in SAGA_AT_REST:
         return "paused"
     return f"{row.status}, closed by hand" if closed_by_hand(row) else row.status
+
+
+def trade_word(saga: Saga, trade: TradeRow) -> str:
+    """Return a trade's status as people see it: what a rollback left standing is no success."""
+    step = saga.steps[trade.position]
+    gave_up = saga.undoes and (saga.state is SagaState.STALE or saga.resolved is not None)
+    if gave_up and trade.status in _TOOK_EFFECT and step.rolls_back and step.left_to_undo:
+        return "not undone"
+    return trade.status
 
 
 def trade_as_json(trade: TradeRow, report: Report) -> dict[str, Any]:
@@ -324,7 +335,7 @@ def trade_line(trade: TradeRow, report: Report) -> dict[str, Value]:
     return {
         "number": trade.position + 1,
         "what": report.saga.steps[trade.position].directive.describe(),
-        "status": trade.status,
+        "status": trade_word(report.saga, trade),
         "asked": trade.amount,
         "done": trade.done,
         "undone": trade.undone if trade.rollback else None,

@@ -60,9 +60,12 @@ def of_pause(saga: Saga) -> list[str]:
 
 def of_unpause(saga: Saga) -> list[str]:
     """Return what letting go on does."""
+    if saga.state is SagaState.COMPENSATING:
+        return [f"{saga.batch_id} goes on: its undo goes on."]
     unsent = sum(not step.forward for step in saga.steps)
-    what = "its undo goes on" if saga.state is SagaState.COMPENSATING else f"{unsent} legs are left"
-    return [f"{saga.batch_id} goes on: {what}."]
+    left = "no leg is" if unsent == 0 else "1 leg is" if unsent == 1 else f"{unsent} legs are"
+    what = f"{saga.batch_id} goes on: {left} still to be sent."
+    return [what, *_open_orders(saga, "stay open and may fill", "stays open and may fill")]
 
 
 def of_retry(saga: Saga, wish: Retry) -> list[str]:

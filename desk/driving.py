@@ -6,13 +6,14 @@ becomes the owner, which takes up everything unfinished, and hears other process
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
 import anyio
 
+from desk.blocking import blocker_of, waiting_words
 from desk.carried import also_carried_on, unfinished, waits_for_a_person
 from desk.control import NoOwner, ask, serving
 from desk.output import money
@@ -128,14 +129,16 @@ class CarriedOn:
     Attributes:
         rows: what was carried on, at rest.
         waiting: what waits for a person.
+        behind: what waits behind those, on the same portfolio.
     """
 
     rows: tuple[BatchRow, ...]
     waiting: tuple[BatchRow, ...]
+    behind: tuple[BatchRow, ...]
 
 
 async def carry_on(session: Session) -> CarriedOn:
-    """Become the owner and wait until everything that is unfinished is at rest.
+    """Become the owner and wait until everything that can be carried on is at rest.
 
     Raises:
         StoreHeld: another process owns the store, and carries everything on already.
@@ -145,18 +148,51 @@ async def carry_on(session: Session) -> CarriedOn:
         handed_in: list[str] = []
         async with serving(desk.home, desk.engine, handed_in.append):
             to_do = await _unfinished(desk)
-            rows: list[BatchRow] = []
             session.when_interrupted = _resumable()
             told = await _tell_waiting(session, desk)
             for batch_id in to_do:
-                session.screen.say(f"Carrying on {batch_id}.")
-                rows.append(
-                    await watch(partial(_look, desk, batch_id), session.screen, desk.history)
-                )
-                await _tell_cancelled(session, rows[-1], None)
+                if not await _is_behind_a_person(desk, batch_id):
+                    session.screen.say(f"Carrying on {batch_id}.")
+            rows = await _carried_to_rest(session, desk, to_do)
             await _wait_for_others(session, desk, handed_in, None)
             waiting = await _tell_waiting(session, desk, told)
-        return CarriedOn(tuple(rows), waiting)
+            rested = {row.batch_id for row in rows}
+            left = [each for each in to_do if each not in rested]
+            behind = [await _tell_behind(session, desk, batch_id) for batch_id in left]
+        return CarriedOn(tuple(rows), waiting, tuple(behind))
+
+
+async def _carried_to_rest(session: Session, desk: Desk, to_do: Sequence[str]) -> list[BatchRow]:
+    """Watch each batch to its end; leave one alone while it is behind one that waits for a person.
+
+    What is behind another batch now may be free later, and the other way about, so that all that
+    are left are looked at again until none of them can go on.
+    """
+    rows: list[BatchRow] = []
+    left = list(to_do)
+    while going := [each for each in left if not await _is_behind_a_person(desk, each)]:
+        for batch_id in going:
+            stuck = partial(_is_behind_a_person, desk, batch_id)
+            row = await watch(
+                partial(_look, desk, batch_id), session.screen, desk.history, gives_up=stuck
+            )
+            if row.state in SAGA_AT_REST:
+                left.remove(batch_id)
+                rows.append(row)
+                await _tell_cancelled(session, row, None)
+    return rows
+
+
+async def _is_behind_a_person(desk: Desk, batch_id: str) -> bool:
+    blocker = await blocker_of(desk.history, await desk.engine.batch(batch_id))
+    return blocker is not None and (blocker.paused or blocker.state in SAGA_AT_REST)
+
+
+async def _tell_behind(session: Session, desk: Desk, batch_id: str) -> BatchRow:
+    row = await desk.engine.batch(batch_id)
+    words = waiting_words(row, await blocker_of(desk.history, row))
+    session.screen.say(f"{batch_id} is not carried on: it {words}.", style="yellow")
+    return row
 
 
 async def _as_owner(

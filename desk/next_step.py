@@ -49,14 +49,15 @@ def _closed(closing: Closing) -> str:
 
 
 def _stale(saga: Saga) -> str:
-    budget = ""
+    option = more = ""
     if saga.undo_budget is not None and past_budget(saga):
-        budget = (
-            f" --undo-budget N (more than the {money(saga.undo_cost)} that it has cost) or "
-            "--no-undo-budget"
+        option = " --undo-budget N"
+        more = (
+            f" (N more than the {money(saga.undo_cost)} that it has cost, or --no-undo-budget in "
+            "its place)"
         )
     return (
-        f"a person has to act: `saga retry {saga.batch_id} --reason ...`{budget} tries the "
+        f"a person has to act: `saga retry {saga.batch_id} --reason ...{option}`{more} tries the "
         f"rollback again; `saga resolve {saga.batch_id} --reason ... --action ... --evidence ...` "
         "closes it once it was dealt with by hand. Its portfolio trades nothing until then."
     )

@@ -70,6 +70,7 @@ MARKS: Final = {
     "cancelled": ("⊘", "o", "magenta"),
     "stale": ("!", "!", "bold red"),
     "stuck": ("!", "!", "bold red"),
+    "not undone": ("!", "!", "bold red"),
     "unknown": ("?", "?", "bold yellow"),
     "pending": ("·", ".", "dim"),
     "not_sent": ("·", ".", "dim"),

@@ -23,8 +23,16 @@ LINE_SECONDS: Final = 1.0
 _NARROW: Final = 90
 
 
+async def _never() -> bool:
+    return False
+
+
 async def watch(
-    look: Callable[[], Awaitable[BatchRow]], screen: Screen, history: History
+    look: Callable[[], Awaitable[BatchRow]],
+    screen: Screen,
+    history: History,
+    *,
+    gives_up: Callable[[], Awaitable[bool]] = _never,
 ) -> BatchRow:
     """Show a batch's progress until it comes to rest, and return its last row.
 
@@ -32,12 +40,13 @@ async def watch(
         look: gives the batch's row as it is now.
         screen: where it is shown.
         history: of its store; it tells what the batch waits behind.
+        gives_up: asked each time whether to return although the batch is not at rest.
     """
     with _progress(screen) as show:
         while True:
             row = await look()
             show(row, waiting_words(row, await blocker_of(history, row)))
-            if row.state in SAGA_AT_REST:
+            if row.state in SAGA_AT_REST or await gives_up():
                 return row
             await anyio.sleep(LOOK_SECONDS)
 

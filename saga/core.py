@@ -181,7 +181,7 @@ def _decide_pending(saga: Saga) -> Decision:
 
 
 def _decide_running(saga: Saga, now: datetime) -> Decision:
-    stop = _stop(saga)
+    stop = why_stopped(saga)
     if stop and saga.undoes:
         return Decision((CompensationStarted(stop),))
     retry_at: datetime | None = None
@@ -215,8 +215,8 @@ def _outer_stop(saga: Saga) -> str | None:
     return None
 
 
-def _stop(saga: Saga) -> str | None:
-    """Why nothing more is sent forward; None if the batch goes on."""
+def why_stopped(saga: Saga) -> str | None:
+    """Return why nothing more is sent forward; None if the batch goes on."""
     outer = _outer_stop(saga)
     if outer is not None:
         return outer
@@ -341,7 +341,7 @@ def _rule_on(saga: Saga, attempt: AttemptRecord) -> Event | None:
         return None
     # Not found over the whole window, asked directly and often enough: it never arrived.
     no_longer_wanted = attempt.purpose is Purpose.FORWARD and (
-        saga.state is SagaState.COMPENSATING or _stop(saga) is not None
+        saga.state is SagaState.COMPENSATING or why_stopped(saga) is not None
     )
     if no_longer_wanted or attempt.tombstone:
         return ProvenAbsent(*where)

@@ -13,9 +13,11 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
+from saga.core import why_stopped
 from saga.events import CancelRequested, DeadlinePassed, Event, Paused, Started, Unpaused
 from saga.fold import StepEvent
-from saga.ledger import AttemptState, Saga, Step
+from saga.ids import Purpose
+from saga.ledger import AttemptRecord, AttemptState, Saga, Step
 from saga.machine import SAGA_AT_REST, SAGA_ENDS, SagaState, StepState
 from saga.outcome import Exposure, Fill
 
@@ -262,13 +264,21 @@ def waits_for(saga: Saga) -> str | None:
     if working:
         first = saga.steps[working[0].step].directive.describe()
         more = f" and {len(working) - 1} more" if len(working) > 1 else ""
-        return f"{first} to fill ({working[0].key}){more}"
+        end = "be cancelled" if _is_withdrawn(saga, working[0]) else "fill"
+        return f"{first} to {end} ({working[0].key}){more}"
     if saga.live:
         sending = next(iter(saga.live.values()))
         return f"the answer to {saga.steps[sending.step].directive.describe()} ({sending.key})"
     if saga.unconfirmed:
         return "the confirmation that nothing arrived late"
     return None
+
+
+def _is_withdrawn(saga: Saga, working: AttemptRecord) -> bool:
+    """Tell whether an open order is being cancelled, because its batch goes no further."""
+    return working.purpose is Purpose.FORWARD and (
+        saga.state is SagaState.COMPENSATING or why_stopped(saga) is not None
+    )
 
 
 def _status(saga: Saga, outcome: SagaOutcome | None) -> BatchStatus:

@@ -4,11 +4,12 @@ import typer
 
 from desk.command.options import HomeOption, JsonOption, OutputOption
 from desk.output import Column, Value
-from desk.session import Session
+from desk.session import Given, Session
+from saga.errors import InvalidInput
 
 config_app = typer.Typer(
     help="What is set, and where.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -17,8 +18,22 @@ COLUMNS = (Column("name", "setting"), Column("value", "value"), Column("source",
 
 
 @config_app.callback()
-def _config() -> None:
-    """What is set, and where."""
+def _config(
+    context: typer.Context,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+    output: OutputOption = None,
+) -> None:
+    """What is set, and where; the same as `saga config show`."""
+    if context.invoked_subcommand is None:
+        show(context, home, as_json, output)
+        return
+    if as_json or output is not None:
+        raise InvalidInput(
+            f"--json and --output stand behind {context.invoked_subcommand!r}; put them there"
+        )
+    given = context.obj if isinstance(context.obj, Given) else Given()
+    context.obj = Given(home or given.home, given.config)
 
 
 @config_app.command("show")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 from rich.text import Text
 
@@ -43,6 +44,7 @@ from saga.events import Submitted
 from saga.exact import times, total
 from saga.model import Batch, ExecutionMode, Priority
 from saga.policy import FailurePolicy, OnFailure
+from saga.wording import explain
 
 _SKIPPED_SHOWN = 10
 
@@ -124,8 +126,7 @@ def run(
         read = read_file(file, terms)
         _tell_skipped(read, session.screen)
         batch = for_portfolio(read.batch, portfolio, session.configured.settings.portfolio)
-        budget = _amount("--undo-budget", undo_budget)
-    policy = FailurePolicy(on_failure=on_failure, undo_budget=budget)
+        policy = _policy(on_failure, undo_budget)
     if dry_run:
         session.run(lambda: dry_run_of(session, batch, policy))
         return
@@ -169,22 +170,27 @@ async def _carry_on(session: Session) -> ExitCode:
         for row in carried.rows:
             session.screen.text(session.screen.cell(row.status) + Text(f"  {row.batch_id}"))
         if not carried.rows:
-            waiting = len(carried.waiting)
-            session.screen.text(
-                f"Nothing can be carried on: {waiting} wait{'' if waiting > 1 else 's'} for a "
-                "person."
-                if waiting
-                else "Nothing is unfinished."
-            )
+            session.screen.text(_why_nothing(len(carried.waiting), len(carried.behind)))
     else:
         session.screen.json(
             {
                 "batches": [batch_report.batch_as_json(row) for row in carried.rows],
                 "waiting": [batch_report.batch_as_json(row) for row in carried.waiting],
+                "behind": [batch_report.batch_as_json(row) for row in carried.behind],
             }
         )
-    codes = [of_row(row) for row in (*carried.rows, *carried.waiting)]
+    codes = [of_row(row) for row in (*carried.rows, *carried.waiting, *carried.behind)]
     return max(codes, default=ExitCode.DONE)
+
+
+def _why_nothing(waiting: int, behind: int) -> str:
+    if not waiting:
+        return "Nothing is unfinished."
+    others = f", and {behind} behind {'it' if waiting == 1 else 'them'}" if behind else ""
+    return (
+        f"Nothing can be carried on: {waiting} wait{'' if waiting > 1 else 's'} for a person"
+        f"{others}."
+    )
 
 
 async def _with_prices(session: Session, batch: Batch) -> Batch:
@@ -255,6 +261,14 @@ def _tell_skipped(read: Read, screen: Screen) -> None:
         screen.say(f"  line {row.line}: {row.reason}")
     if rows > _SKIPPED_SHOWN:
         screen.say(f"  and {rows - _SKIPPED_SHOWN} more")
+
+
+def _policy(on_failure: OnFailure | None, undo_budget: str | None) -> FailurePolicy:
+    budget = _amount("--undo-budget", undo_budget)
+    try:
+        return FailurePolicy(on_failure=on_failure, undo_budget=budget)
+    except ValidationError as error:
+        raise InvalidInput(f"--undo-budget: {explain(error)}") from None
 
 
 def _amount(option: str, text: str | None) -> Decimal | None:

@@ -9,6 +9,7 @@ from typing import Final
 
 from rich.text import Text
 
+from desk.batch_report import trade_word
 from desk.exposure import InPlace, in_place
 from desk.output import MARKS, money
 from saga.directive import Directive
@@ -164,7 +165,7 @@ class Progress:
         ]
 
     def _leg(self, step: Step, ascii_only: bool) -> Text:
-        sign, plain_sign, style = MARKS[trade_row(self.saga, step).status]
+        sign, plain_sign, style = MARKS[trade_word(self.saga, trade_row(self.saga, step))]
         sign = plain_sign if ascii_only else sign
         return Text(f"{sign} {step.directive.subject or step.directive.kind}".ljust(_CELL), style)
 

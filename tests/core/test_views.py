@@ -206,6 +206,10 @@ def unconfirmed() -> Telling:
             f"core_test_take AAA to fill ({KEY})",
         ),
         (two_at_work, f"core_test_take AAA to fill ({KEY}) and 1 more"),
+        (
+            lambda: two_at_work().tell(CancelRequested("ann", "enough")),
+            f"core_test_take AAA to be cancelled ({KEY}) and 1 more",
+        ),
         (unconfirmed, "the confirmation that nothing arrived late"),
     ],
 )

@@ -220,7 +220,9 @@ def test_a_spent_undo_budget_is_named_and_a_retry_is_refused_before_it_asks(
     again = invoke("retry", batch_id, "--reason", "once more", "--json")
 
     assert re.search(r"undo budget +0\.50 USD, spent [0-9.]+ \(past it\)", shown)
-    assert "--undo-budget N" in shown.splitlines()[-1]
+    assert f"`saga retry {batch_id} --reason ... --undo-budget N` (N more than" in shown
+    assert re.search(r"buy 40 AAPL +! not undone", shown), "what was not reversed is no success"
+    assert re.search(r"buy 40 KO +↶ undone", shown)
     assert drawn.count("✗ not undone") == 1, "the leg that was not reversed; the other one was"
     assert refused.code == 6
     assert "past its budget of 0.50 USD" in refused.err

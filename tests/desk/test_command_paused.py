@@ -105,6 +105,69 @@ def test_the_next_owner_says_what_else_it_carries_on(
     assert done.code == 0, done.err
 
 
+@pytest.mark.requirement("B9", "L1")
+def test_carrying_on_does_not_wait_behind_what_waits_for_a_person(
+    traded: Desk, paused: str, orders: Path
+) -> None:
+    behind = _waiting_behind(traded, orders, paused)
+
+    done = traded.run("run", "-y")
+    data = traded.run("run", "--json").data
+
+    assert done.code == 4, done.err
+    for batch_id in behind:
+        assert (
+            f"{batch_id} is not carried on: it waits for {paused} (paused), which runs alone on "
+            "portfolio:main, to be over." in done.err
+        )
+        assert f"Carrying on {batch_id}" not in done.err
+    assert "Nothing can be carried on: 1 waits for a person, and 2 behind it." in done.out
+    assert [row["batch_id"] for row in data["behind"]] == behind
+    assert [row["batch_id"] for row in data["waiting"]] == [paused]
+
+
+def _waiting_behind(desk: Desk, orders: Path, paused: str) -> list[str]:
+    """Leave two batches behind that wait for the paused one, and nobody who carries them on."""
+    owner = desk.start("run", orders)
+    owner.until_said("waits for BAT_")
+    other = desk.start("run", orders)
+    other.until(lambda rows: sum(row["state"] == "PENDING" for row in rows) == 2)
+    for running in (other, owner):
+        running.process.kill()
+        running.finish()
+    return [r["batch_id"] for r in reversed(desk.batches()) if r["state"] == "PENDING"]
+
+
+@pytest.mark.requirement("B9")
+def test_carrying_on_names_all_that_it_carries_on(desk: Desk, several: Path, orders: Path) -> None:
+    owner = desk.start("run", several, env=SLOW)
+    owner.until(lambda rows: rows[0]["state"] == "RUNNING")
+    other = desk.start("run", orders)
+    other.until(lambda rows: len(rows) == 2)
+    for running in (other, owner):
+        running.process.kill()
+        running.finish()
+
+    done = desk.run("run", "--json")
+
+    carried = [row["batch_id"] for row in done.data["batches"]]
+    assert done.code == 0, done.err
+    assert len(carried) == 2
+    said = done.err.index
+    assert said(f"Carrying on {carried[0]}.") < said(f"Carrying on {carried[1]}.")
+    assert said(f"Carrying on {carried[1]}.") < said(f"{carried[0]} RUNNING")
+
+
+@pytest.mark.requirement("B9")
+def test_letting_go_on_says_what_is_left_and_what_is_open(
+    traded: Desk, invoke: Invoke, paused: str
+) -> None:
+    done = invoke("unpause", paused, "--reason", "the broker is back", "--no-wait")
+
+    assert f"{paused} goes on: no leg is still to be sent." in done.err
+    assert "Open at the broker, and stays open and may fill: buy 3 PG" in done.err
+
+
 @pytest.mark.requirement("B9", "T15")
 def test_what_a_paused_batch_waits_for_is_said_in_the_desks_own_words(
     traded: Desk, paused: str

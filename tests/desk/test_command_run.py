@@ -91,6 +91,19 @@ def test_the_same_file_with_an_id_is_one_saga_however_often_it_is_handed_in(
 
 
 @pytest.mark.requirement("E9")
+def test_an_undo_budget_below_zero_is_one_sentence_with_status_2(
+    desk: Desk, invoke: Invoke, orders: Path
+) -> None:
+    done = invoke("run", orders, "--undo-budget", "-1")
+
+    assert done.code == 2
+    assert "--undo-budget: " in done.err
+    assert "unexpected" not in done.err
+    assert len(done.err.splitlines()) == 1
+    assert desk.batches() == []
+
+
+@pytest.mark.requirement("E9")
 @pytest.mark.parametrize(
     ("content", "words"),
     [

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+from pathlib import Path
 
 import pytest
 
@@ -75,6 +76,19 @@ def test_settings_say_where_they_come_from(
     assert found["paper.day"] == ("2022-12-05", str(desk.home / "saga.toml"))
     assert found["portfolio"] == ("main", "default")
     assert found["home"] == (str(desk.home), "SAGA_HOME")
+
+
+@pytest.mark.parametrize(
+    "words", [("--home", "X"), ("--home", "X", "--json"), ("--home", "X", "show"), ("show",)]
+)
+def test_the_settings_of_a_folder_are_shown_wherever_it_is_named(
+    invoke: Invoke, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    folder = str(tmp_path / "elsewhere")
+    done = invoke("config", *(folder if word == "X" else word for word in words))
+
+    assert done.code == 0, done.err
+    assert ("elsewhere" in done.out) is ("X" in words)
 
 
 @pytest.mark.parametrize(
