@@ -69,9 +69,21 @@ def _seems_alive(owner: Owner, process: Process, processes: Processes, now: date
 
 
 def acquire(
-    connection: sqlite3.Connection, processes: Processes, now: datetime, *, take_over: bool
+    connection: sqlite3.Connection,
+    processes: Processes,
+    now: datetime,
+    *,
+    take_over: bool,
+    beyond: int = 0,
 ) -> Owner:
     """Become the owner, with a new epoch; a transaction of its own.
+
+    Args:
+        connection: the connection that writes.
+        processes: tells who this is, and whether another owner lives.
+        now: UTC.
+        take_over: do so even when another owner seems to live.
+        beyond: an epoch that was given out before, of which an older copy knows nothing.
 
     Raises:
         StoreHeld: another owner lives, and `take_over` is not set.
@@ -81,7 +93,7 @@ def acquire(
         if not take_over:
             refuse_while_held(connection, processes, now)
         last = read_owner(connection)
-        epoch = 1 if last is None else last.epoch + 1
+        epoch = max(beyond, 0 if last is None else last.epoch) + 1
         connection.execute(
             "INSERT OR REPLACE INTO owner"
             " (id, epoch, pid, token, host, acquired_at, heartbeat_at, released)"

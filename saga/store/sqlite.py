@@ -8,11 +8,13 @@ What is written, and how, is said in `journal` and `ownership`; here is only who
 """
 
 import asyncio
+import logging
 import os
 import sqlite3
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -21,10 +23,14 @@ from typing import Final, Self, TypeVar, TypeVarTuple
 import anyio.lowlevel
 
 from saga.clock import Clock, SystemClock
+from saga.gate import PastIntent
+from saga.logbook import LogEntry, LogRecord
 from saga.errors import SagaError, StoreError, StorePoisoned, StoreUnusable
-from saga.store import database, journal, ownership, schema
+from saga.store import database, journal, logbook, marked, ownership, past_intents, schema
 from saga.store.bridge import Bridge, ThreadBridge, outcome_of
 from saga.store.chain import as_record
+from saga.store.halt_file import HaltFile
+from saga.store.mark import Mark, MarkFile, read_mark, refuse_without_store, rollback_found
 from saga.store.migration import migrate, pending
 from saga.store.process import Processes, SystemProcesses
 from saga.store.protocol import Append, JournalRecord, Migration, Owner, Projection
@@ -37,6 +43,8 @@ MAX_APPENDS_PER_COMMIT: Final = 256
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+
+_log = logging.getLogger("saga.store")
 
 
 @dataclass(slots=True, eq=False)
@@ -78,6 +86,7 @@ class _Opened:
     pid: int
     writer: Bridge
     reader: Bridge
+    mark: MarkFile
     waiting: deque[_Ticket] = field(default_factory=deque)
     """Bounded by the callers: each waits for the one append that it has here."""
     led: bool = False
@@ -92,6 +101,8 @@ class SqliteStore:
         projections: tables of other packages that are kept in step with the journal.
         bridge: makes the place where transactions run: a thread, or (in a simulation) the caller.
         processes: tells whether another owner lives.
+        accept_rollback: open the store even if it is an older copy of itself, or its mark is gone.
+            Orders may be at the broker of which such a copy knows nothing: compare them first.
     """
 
     def __init__(
@@ -102,12 +113,16 @@ class SqliteStore:
         projections: Sequence[Projection] = (),
         bridge: Callable[[], Bridge] = ThreadBridge,
         processes: Processes | None = None,
+        accept_rollback: bool = False,
     ) -> None:
         self._path = path
         self._clock = clock or SystemClock()
         self._projections = tuple(projections)
         self._bridge = bridge
         self._processes = processes or SystemProcesses()
+        self._accept_rollback = accept_rollback
+        self._rolled_back: str | None = None
+        self._epoch_of_mark = 0
         self._opened: _Opened | None = None
         self._opening = False
         self._epoch: int | None = None
@@ -118,11 +133,17 @@ class SqliteStore:
         """The store's file."""
         return Path(self._path)
 
+    @property
+    def halt_file(self) -> HaltFile:
+        """The file that halts whoever owns the store."""
+        return HaltFile(database.located(self._path))
+
     async def __aenter__(self) -> Self:
         """Open the file, making or migrating it where that is needed.
 
         Raises:
-            StoreUnusable: it cannot be opened safely; the sentence says why and what to do.
+            StoreUnusable: it cannot be opened safely, or its journal was rolled back; the sentence
+                says why and what to do.
             StoreHeld: this process has it open already, or it is to be migrated under a living
                 owner.
         """
@@ -131,10 +152,12 @@ class SqliteStore:
         self._opening = True
         try:
             place = database.located(self._path)
+            # Before anything else: what is read of the journal later cannot be behind it.
+            noted = self._read_mark(place)
             database.create_if_missing(place)
             file = database.claim(place)
             try:
-                self._opened = await self._connect(place, file)
+                self._opened = await self._connect(place, file, noted)
             except BaseException:
                 database.unclaim(file)
                 raise
@@ -143,20 +166,43 @@ class SqliteStore:
         self._epoch, self._poison = None, None
         return self
 
-    async def _connect(self, place: Path, file: database.FileId) -> _Opened:
+    @property
+    def rolled_back(self) -> str | None:
+        """What told that the copy that was accepted is an older one; None if nothing did."""
+        return self._rolled_back
+
+    def _read_mark(self, place: Path) -> Mark | None:
+        self._rolled_back, self._epoch_of_mark = None, 0
+        try:
+            noted = read_mark(place)
+            if noted is not None and not place.exists():
+                refuse_without_store(place, noted)
+        except StoreUnusable as error:
+            self._accept_or_refuse(str(error))
+            return None
+        return noted
+
+    def _accept_or_refuse(self, sentence: str) -> None:
+        if not self._accept_rollback:
+            raise StoreUnusable(sentence)
+        self._rolled_back = sentence
+        _log.warning("accepted as it is: %s", sentence)
+
+    async def _connect(self, place: Path, file: database.FileId, noted: Mark | None) -> _Opened:
         writer, reader = self._bridge(), self._bridge()
         try:
             await writer.open(partial(database.connect_writer, place))
-            await writer.run(self._prepare, place)
+            await writer.run(self._prepare, place, noted)
             await reader.open(partial(database.connect_reader, place))
         except BaseException:
             await reader.close()
             await writer.close()
             raise
-        return _Opened(place, file, os.getpid(), writer, reader)
+        return _Opened(place, file, os.getpid(), writer, reader, MarkFile(place))
 
-    def _prepare(self, connection: sqlite3.Connection, place: Path) -> None:
+    def _prepare(self, connection: sqlite3.Connection, place: Path, noted: Mark | None) -> None:
         database.check_pages(connection, place)
+        self._check_mark(connection, place, noted)
         components: dict[str, Sequence[Migration]] = {schema.COMPONENT: schema.MIGRATIONS}
         components |= {each.name: each.migrations for each in self._projections}
         now = self._clock.now()
@@ -171,10 +217,18 @@ class SqliteStore:
         except SagaError as error:
             raise type(error)(f"the store {place} cannot be opened: {error}") from error
         except sqlite3.Error as error:
-            raise StoreUnusable(
-                f"the tables of the store {place} are not as this program left them ({error}); "
-                "restore it from a backup"
-            ) from error
+            raise _without_tables(place, error) from error
+
+    def _check_mark(self, connection: sqlite3.Connection, place: Path, noted: Mark | None) -> None:
+        self._epoch_of_mark = 0 if noted is None else noted.epoch
+        if self._rolled_back is not None:
+            return
+        try:
+            sentence = rollback_found(connection, place, noted)
+        except sqlite3.Error as error:
+            raise _without_tables(place, error) from error
+        if sentence is not None:
+            self._accept_or_refuse(sentence)
 
     async def __aexit__(
         self,
@@ -190,6 +244,7 @@ class SqliteStore:
             # The writer last: the last connection to leave checkpoints, and may only be this one.
             await opened.reader.close()
         finally:
+            opened.mark.close()
             try:
                 await opened.writer.close()
             finally:
@@ -201,8 +256,9 @@ class SqliteStore:
         Raises:
             StoreHeld: another owner lives, and `take_over` is not set.
         """
-        become = partial(ownership.acquire, take_over=take_over)
-        owner = await self._write(become, self._processes, self._clock.now())
+        processes, now, beyond = self._processes, self._clock.now(), self._epoch_of_mark
+        mark = self._usable().mark
+        owner = await self._write(marked.acquire, mark, processes, now, take_over, beyond)
         self._epoch = owner.epoch
         return owner
 
@@ -212,7 +268,8 @@ class SqliteStore:
         Raises:
             OwnershipLost: another owner has taken the store over.
         """
-        await self._write(ownership.heartbeat, self._epoch, self._clock.now())
+        mark = self._usable().mark
+        await self._write(marked.heartbeat, mark, self._epoch, self._clock.now())
 
     async def verify_owner(self) -> None:
         """Make sure, by reading, that this process is still the owner.
@@ -227,7 +284,7 @@ class SqliteStore:
         """Give the store up in good order; harmless when it is not held or cannot be written."""
         epoch, self._epoch = self._epoch, None
         if epoch is not None and self._poison is None:
-            await self._write(ownership.release, epoch)
+            await self._write(marked.release, self._usable().mark, epoch)
 
     async def owner(self) -> Owner | None:
         """Return who owns the store, or owned it last; None if nobody ever did."""
@@ -261,8 +318,9 @@ class SqliteStore:
         tickets = [opened.waiting.popleft() for _ in range(count)]
         appends = [ticket.append for ticket in tickets]
         try:
+            mark, now = opened.mark, self._clock.now()
             outcomes: Sequence[int | BaseException] = await self._write(
-                journal.commit_appends, self._epoch, appends, self._projections
+                marked.commit_appends, mark, self._epoch, appends, self._projections, now
             )
         except BaseException as error:
             outcomes = [_own_copy(error) for _ in tickets]
@@ -320,6 +378,24 @@ class SqliteStore:
             for uid, stored in page:
                 yield as_record(uid, stored)
                 after = stored.sequence
+
+    async def intents(self, *, since: datetime) -> AsyncIterator[PastIntent]:
+        """Yield what was handed over since an instant, oldest first, then end."""
+        for past in await self.read(past_intents.read_since, since):
+            yield past
+
+    async def note(self, entry: LogEntry) -> LogRecord:
+        """Add an entry to the logbook; durable when this returns.
+
+        Raises:
+            OwnershipLost: another owner has taken the store over.
+            StorePoisoned: the disk or the database failed.
+        """
+        return await self._write(logbook.note, self._epoch, entry, self._clock.now())
+
+    async def log_entries(self, kind: str | None, count: int) -> tuple[LogRecord, ...]:
+        """Return the logbook's last entries of a kind (None: of all), newest first."""
+        return await self.read(logbook.read_last, kind, count)
 
     async def last_sequence(self) -> int:
         """Return the global sequence number of the last durable record; 0 if there is none."""
@@ -402,6 +478,13 @@ def _refuse_migration_while_held(
     has_owner = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'owner'").fetchone()
     if has_owner is not None:
         ownership.refuse_while_held(connection, processes, clock.now())
+
+
+def _without_tables(place: Path, error: sqlite3.Error) -> StoreUnusable:
+    return StoreUnusable(
+        f"the tables of the store {place} are not as this program left them ({error}); "
+        "restore it from a backup"
+    )
 
 
 def _set_aside(

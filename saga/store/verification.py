@@ -4,7 +4,7 @@ It looks at what can be told from the file alone: pages and indexes, the global 
 saga's chain and its end, and whether each record decodes. Whether a journal obeys the machine, and
 whether it agrees with a broker's books, is for those who know them.
 
-What cannot be seen here: that the whole file is an older copy of itself.
+That the whole file is an older copy of itself is told by the mark beside it (`mark`).
 """
 
 import os
@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Final
 
 from saga.errors import Quarantined, StoreUnusable
@@ -19,6 +20,7 @@ from saga.events import Submitted
 from saga.store import schema
 from saga.store.database import connect_reader, located
 from saga.store.journal import read_journal
+from saga.store.mark import Mark, read_mark, rollback_found
 from saga.store.migration import pending
 from saga.store.transaction import one_read
 
@@ -61,14 +63,21 @@ def verify(path: str | os.PathLike[str]) -> list[Problem]:
     place = located(path)
     if not place.exists():
         raise StoreUnusable(f"the store {place} does not exist; name the file of a store")
+    noted: Mark | StoreUnusable | None
+    try:
+        noted = read_mark(place)  # First: a living owner only moves the journal further.
+    except StoreUnusable as error:
+        noted = error
     connection = connect_reader(place)
     try:
-        return list(islice(_problems(connection), MAX_PROBLEMS))
+        return list(islice(_problems(connection, place, noted), MAX_PROBLEMS))
     finally:
         connection.close()
 
 
-def _problems(connection: sqlite3.Connection) -> Iterator[Problem]:
+def _problems(
+    connection: sqlite3.Connection, place: Path, noted: Mark | StoreUnusable | None
+) -> Iterator[Problem]:
     missing = pending(connection, schema.COMPONENT, schema.MIGRATIONS)
     if missing:
         version = missing[0].number - 1
@@ -77,12 +86,24 @@ def _problems(connection: sqlite3.Connection) -> Iterator[Problem]:
         )
         return
     try:
+        yield from _older_copy(connection, place, noted)
         yield from _damaged_pages(connection)
         yield from _gaps(connection)
         yield from _broken_sagas(connection)
         yield from _missing_trades(connection)
     except sqlite3.Error as error:
         yield Problem(None, f"the file cannot be read any further: {error}")
+
+
+def _older_copy(
+    connection: sqlite3.Connection, place: Path, noted: Mark | StoreUnusable | None
+) -> Iterator[Problem]:
+    if isinstance(noted, StoreUnusable):
+        yield Problem(None, str(noted))
+        return
+    sentence = rollback_found(connection, place, noted)
+    if sentence is not None:
+        yield Problem(None, sentence)
 
 
 def _damaged_pages(connection: sqlite3.Connection) -> Iterator[Problem]:

@@ -1,0 +1,281 @@
+"""The high-water mark: how far the journal had come, kept in a small file beside the store.
+
+SQLite cannot see that a whole file is an older copy of itself, or that its write-ahead log was
+taken away: both are sound databases. So after each commit the last sequence number, its digest and
+the owner's epoch are noted outside. A journal that ends before its mark was rolled back.
+
+A note costs one small write and no flush, since a mark that is behind does no harm. It must never
+be ahead: it is written only after the commit is durable. Two slots are written in turn, so that a
+write torn by a power failure leaves the other one.
+"""
+
+import os
+import sqlite3
+import struct
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from saga.errors import StoreUnusable
+from saga.store.rows import instant, microseconds
+from saga.store.transaction import writing
+
+SUFFIX: Final = ".mark"
+"""Appended to the name of the store's file."""
+
+COMPONENT: Final = "mark"
+"""Under this name a store's table of migrations says that it has had a mark."""
+
+_MAGIC: Final = b"TSAGMARK"
+_CONTENT: Final = struct.Struct(">8sQQq32s")
+_CHECKSUM_BYTES: Final = 32
+_SLOT_BYTES: Final = _CONTENT.size + _CHECKSUM_BYTES
+SLOTS: Final = (0, 4096)
+"""A page apart, so that no sector holds a part of both."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far the journal of a store had come.
+
+    Attributes:
+        sequence: the global sequence number of the last durable record; 0 if there was none.
+        digest: that record's digest; zeros if there was none.
+        epoch: of the owner who wrote it.
+        at: when, UTC.
+    """
+
+    sequence: int
+    digest: bytes
+    epoch: int
+    at: datetime
+
+
+def mark_path(place: Path) -> Path:
+    """Return where the mark of a store's file is kept."""
+    return place.with_name(place.name + SUFFIX)
+
+
+def packed(mark: Mark) -> bytes:
+    """Return a mark as the bytes of one slot, its checksum with it."""
+    content = _CONTENT.pack(_MAGIC, mark.sequence, mark.epoch, microseconds(mark.at), mark.digest)
+    return content + sha256(content).digest()
+
+
+def _unpacked(slot: bytes) -> Mark | None:
+    content, checksum = slot[: _CONTENT.size], slot[_CONTENT.size :]
+    if sha256(content).digest() != checksum:
+        return None
+    magic, sequence, epoch, at, digest = _CONTENT.unpack(content)
+    return Mark(sequence, digest, epoch, instant(at)) if magic == _MAGIC else None
+
+
+def read_mark(place: Path) -> Mark | None:
+    """Return the mark beside a store's file; None if there is no such file.
+
+    Raises:
+        StoreUnusable: there is one, and it cannot be read.
+    """
+    path = mark_path(place)
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StoreUnusable(f"the mark {path} of the store cannot be read: {error}") from error
+    slots = (_unpacked(content[offset : offset + _SLOT_BYTES]) for offset in SLOTS)
+    marks = [mark for mark in slots if mark is not None]
+    if not marks:
+        raise StoreUnusable(
+            f"the mark {path} of the store is damaged, so nobody can tell whether the store is the "
+            f"newest copy of itself; {_WHAT_TO_DO}"
+        )
+    return max(marks, key=lambda mark: (mark.epoch, mark.sequence))
+
+
+_WHAT_TO_DO: Final = (
+    "put the right copy back, with its -wal and its .mark file; or, if what is missing is really "
+    "lost, compare the broker's orders with this copy and accept it: `saga accept-copy`, or "
+    "SqliteStore(..., accept_rollback=True)"
+)
+
+
+def refuse_without_store(place: Path, mark: Mark) -> None:
+    """Make sure that a store whose file is missing never held a record.
+
+    Raises:
+        StoreUnusable: it did.
+    """
+    if mark.sequence:
+        raise StoreUnusable(
+            f"the store {place} is not there, but it held {mark.sequence} records, as was noted "
+            f"beside it at {mark.at:%Y-%m-%d %H:%M:%S} UTC; {_WHAT_TO_DO}"
+        )
+
+
+def rollback_found(connection: sqlite3.Connection, place: Path, mark: Mark | None) -> str | None:
+    """Return what tells that a store is an older copy of itself; None if nothing does.
+
+    Args:
+        connection: any connection to the store; it has been opened after the mark was read.
+        place: the store's file.
+        mark: what stands beside it.
+    """
+    if mark is None:
+        if not _has_had_a_mark(connection):
+            return None
+        return (
+            f"the store {place} has lost its mark {mark_path(place).name}, so nobody can tell "
+            f"whether it is the newest copy of itself or its journal was rolled back; {_WHAT_TO_DO}"
+        )
+    what = _rolled_back(connection, mark) if mark.sequence else None
+    if what is None:
+        return None
+    return (
+        f"the journal of the store {place} was rolled back: {what}, as was noted beside it at "
+        f"{mark.at:%Y-%m-%d %H:%M:%S} UTC. Orders may be at the broker of which this copy knows "
+        f"nothing; {_WHAT_TO_DO}"
+    )
+
+
+def _rolled_back(connection: sqlite3.Connection, mark: Mark) -> str | None:
+    last, _ = head(connection)
+    if last < mark.sequence:
+        return f"it ends at record {last}, but record {mark.sequence} was durable"
+    if _digest(connection, mark.sequence) != mark.digest:
+        return f"its record {mark.sequence} is not the one that was durable"
+    epoch = _epoch(connection)
+    if epoch < mark.epoch:
+        return f"its last owner had the epoch {epoch}, but epoch {mark.epoch} was durable"
+    return None
+
+
+def head(connection: sqlite3.Connection) -> tuple[int, bytes]:
+    """Return the sequence number and digest of the last record; 0 and zeros if there is none."""
+    if not _is_table(connection, "journal"):
+        return 0, bytes(32)
+    row = connection.execute(
+        "SELECT sequence, digest FROM journal ORDER BY sequence DESC LIMIT 1"
+    ).fetchone()
+    return (0, bytes(32)) if row is None else (row[0], row[1])
+
+
+def _digest(connection: sqlite3.Connection, sequence: int) -> bytes | None:
+    row = connection.execute(
+        "SELECT digest FROM journal WHERE sequence = ?", (sequence,)
+    ).fetchone()
+    return None if row is None else bytes(row[0])
+
+
+def _epoch(connection: sqlite3.Connection) -> int:
+    if not _is_table(connection, "owner"):
+        return 0
+    row = connection.execute("SELECT epoch FROM owner").fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def _is_table(connection: sqlite3.Connection, name: str) -> bool:
+    return (
+        connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (name,)).fetchone()
+        is not None
+    )
+
+
+def _has_had_a_mark(connection: sqlite3.Connection) -> bool:
+    return (
+        connection.execute("SELECT 1 FROM migrations WHERE component = ?", (COMPONENT,)).fetchone()
+        is not None
+    )
+
+
+class MarkFile:
+    """The mark of a store, held open by the store's owner.
+
+    It is made anew by each owner, under another name first: an owner that was fenced holds a file
+    that nobody reads any more, and whatever an accepted copy had before is gone.
+
+    Args:
+        place: the store's file.
+    """
+
+    def __init__(self, place: Path) -> None:
+        self._path = mark_path(place)
+        self._slot = 0
+        self._handle: int | None = None
+
+    def begin(self, connection: sqlite3.Connection, epoch: int, now: datetime) -> None:
+        """Make the file, durable, and note in the store that it has one.
+
+        Raises:
+            OSError: the disk or the folder does not let it be made.
+        """
+        self.close()
+        self._handle = self._make(packed(Mark(*head(connection), epoch, now)))
+        self._slot = 1
+        if not _has_had_a_mark(connection):
+            with writing(connection):
+                connection.execute(
+                    "INSERT OR IGNORE INTO migrations (component, number, name, applied_at)"
+                    " VALUES (?, 1, 'a high-water mark is kept beside the file', ?)",
+                    (COMPONENT, microseconds(now)),
+                )
+
+    def _make(self, slot: bytes) -> int:
+        draft = self._path.with_name(f".{self._path.name}.{os.getpid()}.new")
+        draft.unlink(missing_ok=True)
+        handle = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            # All of it is there from the first: a note later needs no room on a full disk.
+            os.pwrite(handle, bytes(SLOTS[-1] + _SLOT_BYTES), 0)
+            os.pwrite(handle, slot, SLOTS[0])
+            os.fsync(handle)
+            draft.replace(self._path)
+            _sync_folder(self._path.parent)
+        except BaseException:
+            os.close(handle)
+            draft.unlink(missing_ok=True)
+            raise
+        return handle
+
+    def note(self, connection: sqlite3.Connection, epoch: int, now: datetime) -> None:
+        """Note how far the journal has come; to be called once that is durable.
+
+        Raises:
+            OSError: the disk failed.
+        """
+        if self._handle is None:
+            return
+        self._put(self._handle, packed(Mark(*head(connection), epoch, now)), SLOTS[self._slot])
+        self._slot = 1 - self._slot
+
+    def _put(self, handle: int, slot: bytes, offset: int) -> None:
+        os.pwrite(handle, slot, offset)
+
+    def sync(self) -> None:
+        """Make what was noted durable.
+
+        Raises:
+            OSError: the disk failed.
+        """
+        if self._handle is not None:
+            os.fsync(self._handle)
+
+    def close(self) -> None:
+        """Let go of the file; harmless when it is not held."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            os.close(handle)
+
+    def __del__(self) -> None:
+        # A simulated crash drops the store without closing it.
+        self.close()
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,57 @@
+"""The writes after which the high-water mark moves: each a plain function over a connection.
+
+A commit is noted once it is durable, and never before: the mark may be behind the journal, but
+must not be ahead of it. What was noted is made durable at each heartbeat and on leaving.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from datetime import datetime
+
+from saga.store import journal, ownership
+from saga.store.mark import MarkFile
+from saga.store.process import Processes
+from saga.store.protocol import Append, Owner, Projection
+
+
+def acquire(
+    connection: sqlite3.Connection,
+    mark: MarkFile,
+    processes: Processes,
+    now: datetime,
+    take_over: bool,
+    beyond: int,
+) -> Owner:
+    """Become the owner, and begin the owner's mark; see `ownership.acquire`."""
+    owner = ownership.acquire(connection, processes, now, take_over=take_over, beyond=beyond)
+    mark.begin(connection, owner.epoch, now)
+    return owner
+
+
+def heartbeat(
+    connection: sqlite3.Connection, mark: MarkFile, epoch: int | None, now: datetime
+) -> None:
+    """Say that the owner lives, and make durable what was noted; see `ownership.heartbeat`."""
+    ownership.heartbeat(connection, epoch, now)
+    mark.sync()
+
+
+def release(connection: sqlite3.Connection, mark: MarkFile, epoch: int) -> None:
+    """Give the store up, and make durable what was noted; see `ownership.release`."""
+    ownership.release(connection, epoch)
+    mark.sync()
+
+
+def commit_appends(
+    connection: sqlite3.Connection,
+    mark: MarkFile,
+    epoch: int | None,
+    appends: Sequence[Append],
+    projections: Sequence[Projection],
+    now: datetime,
+) -> list[int | Exception]:
+    """Write several appends in one transaction, and note it; see `journal.commit_appends`."""
+    outcomes = journal.commit_appends(connection, epoch, appends, projections)
+    if epoch is not None:
+        mark.note(connection, epoch, now)
+    return outcomes
