@@ -2,7 +2,8 @@
 
 SQLite cannot see that a whole file is an older copy of itself, or that its write-ahead log was
 taken away: both are sound databases. So after each commit the last sequence number, its digest and
-the owner's epoch are noted outside. A journal that ends before its mark was rolled back.
+the owner's epoch are noted outside, and the logbook's last entry with them. A journal that ends
+before its mark was rolled back.
 
 A note costs one small write and no flush, since a mark that is behind does no harm. It must never
 be ahead: it is written only after the commit is durable. Two slots are written in turn, so that a
@@ -29,7 +30,7 @@ COMPONENT: Final = "mark"
 """Under this name a store's table of migrations says that it has had a mark."""
 
 _MAGIC: Final = b"TSAGMARK"
-_CONTENT: Final = struct.Struct(">8sQQq32s")
+_CONTENT: Final = struct.Struct(">8sQQq32sQ32s")
 _CHECKSUM_BYTES: Final = 32
 _SLOT_BYTES: Final = _CONTENT.size + _CHECKSUM_BYTES
 SLOTS: Final = (0, 4096)
@@ -37,18 +38,34 @@ SLOTS: Final = (0, 4096)
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """How far the journal of a store had come.
+class End:
+    """Where a chain of records ends.
 
     Attributes:
-        sequence: the global sequence number of the last durable record; 0 if there was none.
-        digest: that record's digest; zeros if there was none.
+        number: of the last one; 0 if there is none.
+        digest: its digest; zeros if there is none.
+    """
+
+    number: int
+    digest: bytes
+
+
+_NOTHING: Final = End(0, bytes(32))
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far a store had come.
+
+    Attributes:
+        journal: its last durable record, by its global sequence number.
+        logbook: its last durable entry.
         epoch: of the owner who wrote it.
         at: when, UTC.
     """
 
-    sequence: int
-    digest: bytes
+    journal: End
+    logbook: End
     epoch: int
     at: datetime
 
@@ -60,7 +77,11 @@ def mark_path(place: Path) -> Path:
 
 def packed(mark: Mark) -> bytes:
     """Return a mark as the bytes of one slot, its checksum with it."""
-    content = _CONTENT.pack(_MAGIC, mark.sequence, mark.epoch, microseconds(mark.at), mark.digest)
+    journal, logbook = mark.journal, mark.logbook
+    content = _CONTENT.pack(
+        *(_MAGIC, journal.number, mark.epoch, microseconds(mark.at), journal.digest),
+        *(logbook.number, logbook.digest),
+    )
     return content + sha256(content).digest()
 
 
@@ -68,8 +89,10 @@ def _unpacked(slot: bytes) -> Mark | None:
     content, checksum = slot[: _CONTENT.size], slot[_CONTENT.size :]
     if sha256(content).digest() != checksum:
         return None
-    magic, sequence, epoch, at, digest = _CONTENT.unpack(content)
-    return Mark(sequence, digest, epoch, instant(at)) if magic == _MAGIC else None
+    magic, sequence, epoch, at, digest, entry, entry_digest = _CONTENT.unpack(content)
+    if magic != _MAGIC:
+        return None
+    return Mark(End(sequence, digest), End(entry, entry_digest), epoch, instant(at))
 
 
 def read_mark(place: Path) -> Mark | None:
@@ -92,7 +115,7 @@ def read_mark(place: Path) -> Mark | None:
             f"the mark {path} of the store is damaged, so nobody can tell whether the store is the "
             f"newest copy of itself; {_WHAT_TO_DO}"
         )
-    return max(marks, key=lambda mark: (mark.epoch, mark.sequence))
+    return max(marks, key=lambda mark: (mark.epoch, mark.journal.number, mark.logbook.number))
 
 
 _WHAT_TO_DO: Final = (
@@ -108,9 +131,10 @@ def refuse_without_store(place: Path, mark: Mark) -> None:
     Raises:
         StoreUnusable: it did.
     """
-    if mark.sequence:
+    if mark.journal.number:
         raise StoreUnusable(
-            f"the store {place} is not there, but it held {mark.sequence} records, as was noted "
+            f"the store {place} is not there, but it held {mark.journal.number} records, as was "
+            "noted "
             f"beside it at {mark.at:%Y-%m-%d %H:%M:%S} UTC; {_WHAT_TO_DO}"
         )
 
@@ -130,42 +154,53 @@ def rollback_found(connection: sqlite3.Connection, place: Path, mark: Mark | Non
             f"the store {place} has lost its mark {mark_path(place).name}, so nobody can tell "
             f"whether it is the newest copy of itself or its journal was rolled back; {_WHAT_TO_DO}"
         )
-    what = _rolled_back(connection, mark) if mark.sequence else None
+    if not mark.journal.number and not _has_had_a_mark(connection):
+        return None  # A new store, in the place of one that never held a record.
+    what = _rolled_back(connection, mark)
     if what is None:
         return None
     return (
-        f"the journal of the store {place} was rolled back: {what}, as was noted beside it at "
+        f"the store {place} was rolled back: {what}, as was noted beside it at "
         f"{mark.at:%Y-%m-%d %H:%M:%S} UTC. Orders may be at the broker of which this copy knows "
         f"nothing; {_WHAT_TO_DO}"
     )
 
 
 def _rolled_back(connection: sqlite3.Connection, mark: Mark) -> str | None:
-    last, _ = head(connection)
-    if last < mark.sequence:
-        return f"it ends at record {last}, but record {mark.sequence} was durable"
-    if _digest(connection, mark.sequence) != mark.digest:
-        return f"its record {mark.sequence} is not the one that was durable"
+    for table, noted in (("journal", mark.journal), ("logbook", mark.logbook)):
+        last = _end(connection, table).number
+        if last < noted.number:
+            return f"its {table} ends at record {last}, but record {noted.number} was durable"
+        if noted.number and _digest(connection, table, noted.number) != noted.digest:
+            return f"record {noted.number} of its {table} is not the one that was durable"
     epoch = _epoch(connection)
     if epoch < mark.epoch:
         return f"its last owner had the epoch {epoch}, but epoch {mark.epoch} was durable"
     return None
 
 
-def head(connection: sqlite3.Connection) -> tuple[int, bytes]:
-    """Return the sequence number and digest of the last record; 0 and zeros if there is none."""
-    if not _is_table(connection, "journal"):
-        return 0, bytes(32)
-    row = connection.execute(
-        "SELECT sequence, digest FROM journal ORDER BY sequence DESC LIMIT 1"
-    ).fetchone()
-    return (0, bytes(32)) if row is None else (row[0], row[1])
+_LAST: Final = {
+    "journal": "SELECT sequence, digest FROM journal ORDER BY sequence DESC LIMIT 1",
+    "logbook": "SELECT number, digest FROM logbook ORDER BY number DESC LIMIT 1",
+}
+_DIGEST: Final = {
+    "journal": "SELECT digest FROM journal WHERE sequence = ?",
+    "logbook": "SELECT digest FROM logbook WHERE number = ?",
+}
 
 
-def _digest(connection: sqlite3.Connection, sequence: int) -> bytes | None:
-    row = connection.execute(
-        "SELECT digest FROM journal WHERE sequence = ?", (sequence,)
-    ).fetchone()
+def _end(connection: sqlite3.Connection, table: str) -> End:
+    # A table may be missing: the store may be of another version, or made a moment ago.
+    return _last(connection, table) if _is_table(connection, table) else _NOTHING
+
+
+def _last(connection: sqlite3.Connection, table: str) -> End:
+    row = connection.execute(_LAST[table]).fetchone()
+    return _NOTHING if row is None else End(*row)
+
+
+def _digest(connection: sqlite3.Connection, table: str, number: int) -> bytes | None:
+    row = connection.execute(_DIGEST[table], (number,)).fetchone()
     return None if row is None else bytes(row[0])
 
 
@@ -190,6 +225,10 @@ def _has_had_a_mark(connection: sqlite3.Connection) -> bool:
     )
 
 
+def _present(connection: sqlite3.Connection, epoch: int, now: datetime) -> Mark:
+    return Mark(_last(connection, "journal"), _last(connection, "logbook"), epoch, now)
+
+
 class MarkFile:
     """The mark of a store, held open by the store's owner.
 
@@ -212,7 +251,7 @@ class MarkFile:
             OSError: the disk or the folder does not let it be made.
         """
         self.close()
-        self._handle = self._make(packed(Mark(*head(connection), epoch, now)))
+        self._handle = self._make(packed(_present(connection, epoch, now)))
         self._slot = 1
         if not _has_had_a_mark(connection):
             with writing(connection):
@@ -247,7 +286,7 @@ class MarkFile:
         """
         if self._handle is None:
             return
-        self._put(self._handle, packed(Mark(*head(connection), epoch, now)), SLOTS[self._slot])
+        self._put(self._handle, packed(_present(connection, epoch, now)), SLOTS[self._slot])
         self._slot = 1 - self._slot
 
     def _put(self, handle: int, slot: bytes, offset: int) -> None:

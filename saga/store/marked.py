@@ -8,7 +8,8 @@ import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
 
-from saga.store import journal, ownership
+from saga.logbook import LogEntry, LogRecord
+from saga.store import journal, logbook, ownership
 from saga.store.mark import MarkFile
 from saga.store.process import Processes
 from saga.store.protocol import Append, Owner, Projection
@@ -55,3 +56,17 @@ def commit_appends(
     if epoch is not None:
         mark.note(connection, epoch, now)
     return outcomes
+
+
+def note_entry(
+    connection: sqlite3.Connection,
+    mark: MarkFile,
+    epoch: int | None,
+    entry: LogEntry,
+    now: datetime,
+) -> LogRecord:
+    """Add an entry to the logbook, and note it; see `logbook.note`."""
+    record = logbook.note(connection, epoch, entry, now)
+    if epoch is not None:
+        mark.note(connection, epoch, now)
+    return record

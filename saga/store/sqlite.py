@@ -23,9 +23,9 @@ from typing import Final, Self, TypeVar, TypeVarTuple
 import anyio.lowlevel
 
 from saga.clock import Clock, SystemClock
+from saga.errors import SagaError, StoreError, StorePoisoned, StoreUnusable
 from saga.gate import PastIntent
 from saga.logbook import LogEntry, LogRecord
-from saga.errors import SagaError, StoreError, StorePoisoned, StoreUnusable
 from saga.store import database, journal, logbook, marked, ownership, past_intents, schema
 from saga.store.bridge import Bridge, ThreadBridge, outcome_of
 from saga.store.chain import as_record
@@ -354,6 +354,10 @@ class SqliteStore:
         """
         await self._write(_replace_views, self._epoch, batch_row, trade_rows)
 
+    async def alarming(self) -> tuple[str, ...]:
+        """See `CheckpointStore.alarming`."""
+        return await self.read(journal.read_alarming)
+
     async def unfinished(self) -> dict[str, str | None]:
         """Return the exclusion key of each saga not over, by id, oldest submission first."""
         return await self.read(journal.read_unfinished)
@@ -391,7 +395,8 @@ class SqliteStore:
             OwnershipLost: another owner has taken the store over.
             StorePoisoned: the disk or the database failed.
         """
-        return await self._write(logbook.note, self._epoch, entry, self._clock.now())
+        mark, now = self._usable().mark, self._clock.now()
+        return await self._write(marked.note_entry, mark, self._epoch, entry, now)
 
     async def log_entries(self, kind: str | None, count: int) -> tuple[LogRecord, ...]:
         """Return the logbook's last entries of a kind (None: of all), newest first."""

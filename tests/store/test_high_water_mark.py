@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from saga.errors import StorePoisoned, StoreUnusable
+from saga.logbook import TradingState, TradingStateSet
 from saga.store.bridge import InlineBridge
-from saga.store.mark import SLOTS, MarkFile, mark_path, packed, read_mark
+from saga.store.mark import SLOTS, Mark, MarkFile, mark_path, packed, read_mark
 from saga.store.sqlite import SqliteStore
 from saga.store.verification import verify
 from tests.store.sample_appends import NOON, first, following, intended
@@ -67,9 +68,9 @@ async def test_the_mark_follows_each_commit(path: Path, bridge: type[InlineBridg
             sequence = await store.append(first(number))
             mark = read_mark(path)
             assert mark is not None
-            assert (mark.sequence, mark.epoch) == (sequence, owner.epoch)
+            assert (mark.journal.number, mark.epoch) == (sequence, owner.epoch)
             (record,) = [each async for each in store.records(after=sequence - 1)]
-            assert mark.digest == record.digest
+            assert mark.journal.digest == record.digest
     assert stat.S_IMODE(mark_path(path).stat().st_mode) == 0o600
 
 
@@ -84,7 +85,7 @@ async def test_an_older_copy_put_back_is_refused_with_what_was_found_since_when_
     content = path.read_bytes()
     for _ in range(2):
         sentence = await refused(path)
-        assert "was rolled back: it ends at record 3, but record 7 was durable" in sentence
+        assert "was rolled back: its journal ends at record 3, but record 7 was durable" in sentence
         assert " UTC" in sentence
         assert "put the right copy back" in sentence
         assert "accept" in sentence
@@ -102,8 +103,9 @@ async def test_a_store_whose_log_was_taken_away_is_refused_until_it_is_brought_b
         crashed = copied(path, "crashed", mark=True)
     log = crashed.with_name(crashed.name + "-wal")
     log.rename(crashed.with_name("log"))
-    assert "was rolled back: it ends at record 0, but record 39 was durable" in await refused(
-        crashed
+    assert (
+        "was rolled back: its journal ends at record 0, but record 39 was durable"
+        in await refused(crashed)
     )
     for suffix in SIDE_FILES:
         crashed.with_name(crashed.name + suffix).unlink(missing_ok=True)
@@ -122,7 +124,7 @@ async def test_a_copy_that_went_on_by_itself_is_refused(path: Path) -> None:
         for number in range(101, 121):
             await store.append(first(number))
     put_back(other, path)
-    assert "its record 7 is not the one that was durable" in await refused(path)
+    assert "record 7 of its journal is not the one that was durable" in await refused(path)
 
 
 @pytest.mark.requirement("S12")
@@ -132,6 +134,17 @@ async def test_a_copy_from_before_the_last_owner_is_refused_for_its_epoch(path: 
     await fill(path, range(0))
     put_back(copy, path)
     assert "its last owner had the epoch 1, but epoch 2 was durable" in await refused(path)
+
+
+@pytest.mark.requirement("S13")
+async def test_a_copy_from_before_a_halt_is_refused(path: Path) -> None:
+    copy = path
+    async with SqliteStore(path) as store:
+        await store.acquire()
+        copy = copied(path, "copy")
+        await store.note(TradingStateSet(TradingState.HALTED, by="a test", reason="enough"))
+    put_back(copy, path)
+    assert "its logbook ends at record 0, but record 1 was durable" in await refused(path)
 
 
 async def test_a_copy_that_is_accepted_is_told_and_goes_on_from_there(
@@ -171,7 +184,7 @@ async def test_a_store_that_never_had_a_mark_gets_one_from_its_first_owner(path:
     await fill(path, range(4, 5))
     mark = read_mark(path)
     assert mark is not None
-    assert mark.sequence == 4
+    assert mark.journal.number == 4
 
 
 async def test_a_store_that_has_lost_its_mark_is_refused(path: Path) -> None:
@@ -201,7 +214,11 @@ async def test_a_store_without_records_may_be_begun_anew(path: Path) -> None:
     await fill(path, range(1, 2))
 
 
-@pytest.mark.parametrize("keep", range(0, 97, 8))
+def at_record(mark: Mark, number: int) -> Mark:
+    return replace(mark, journal=replace(mark.journal, number=number))
+
+
+@pytest.mark.parametrize("keep", range(0, 137, 8))
 @pytest.mark.parametrize("slot", [0, 1])
 async def test_a_write_torn_anywhere_leaves_the_mark_before_it(
     path: Path, slot: int, keep: int
@@ -210,15 +227,15 @@ async def test_a_write_torn_anywhere_leaves_the_mark_before_it(
     newest = read_mark(path)
     assert newest is not None
     content = bytearray(mark_path(path).read_bytes())
-    both = [replace(newest, sequence=newest.sequence - 1), newest]
+    both = [at_record(newest, 2), newest]
     for offset, each in zip(SLOTS, both[:: 1 if slot else -1], strict=True):
-        content[offset : offset + 96] = packed(each)
-    torn = packed(replace(newest, sequence=77))
+        content[offset : offset + len(packed(each))] = packed(each)
+    torn = packed(at_record(newest, 77))
     offset = SLOTS[1 - slot]
     content[offset : offset + keep] = torn[:keep]
     mark_path(path).write_bytes(content)
     found = read_mark(path)
-    assert found == (newest if keep < len(torn) else replace(newest, sequence=77))
+    assert found == (newest if keep < len(torn) else at_record(newest, 77))
 
 
 @pytest.mark.parametrize("damage", [b"", b"\0" * 5000, b"\xff" * 5000])
@@ -270,9 +287,9 @@ async def test_a_store_dropped_without_closing_leaves_no_descriptor(path: Path) 
     def open_files() -> int:
         return len(list(Path("/proc/self/fd").iterdir()))
 
+    await fill(path, range(1, 2))
     before = open_files()
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("CREATE TABLE migrations (component, number, name, applied_at)")
         mark = MarkFile(path)
         mark.begin(connection, 1, NOON)
         assert open_files() > before

@@ -68,7 +68,9 @@ async def test_a_store_with_sagas_can_be_taken_all_the_way_down_and_up(path: Pat
         for number in (NEWEST - 1, NEWEST, 0, NEWEST):
             migrate(connection, schema.COMPONENT, schema.MIGRATIONS, now=NOON, to=number)
     # The records went with their table, and that is not passed over in silence.
-    with pytest.raises(StoreUnusable, match="rolled back: it ends at record 0, but record 7"):
+    with pytest.raises(
+        StoreUnusable, match="rolled back: its journal ends at record 0, but record 7"
+    ):
         await SqliteStore(path).__aenter__()
     async with SqliteStore(path, accept_rollback=True) as store:
         assert await store.last_sequence() == 0
