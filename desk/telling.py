@@ -29,6 +29,7 @@ from saga.events import (
     Submitted,
     Unpaused,
     Withdrawn,
+    Withheld,
 )
 from saga.exact import plain
 from saga.ids import Purpose, attempt_key
@@ -164,6 +165,8 @@ def told(event: Event) -> str:
             return f"{_attempt(event)}: {plain(amount)} about to be sent"
         case SentAgain():
             return f"{_attempt(event)}: never arrived; about to be sent again"
+        case Withheld(limit=limit, reason=reason):
+            return f"{_attempt(event)}: not sent, withheld by limit {limit}: {reason}"
         case ProvenAbsent():
             return f"{_attempt(event)}: proven never to have arrived"
         case NotFound():
@@ -179,7 +182,15 @@ def told(event: Event) -> str:
 
 
 OfAttempt = (
-    Intended | SentAgain | Reported | AnswerLost | NotFound | NoAnswer | ProvenAbsent | GaveUp
+    Intended
+    | SentAgain
+    | Withheld
+    | Reported
+    | AnswerLost
+    | NotFound
+    | NoAnswer
+    | ProvenAbsent
+    | GaveUp
 )
 
 

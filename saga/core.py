@@ -40,6 +40,7 @@ from saga.events import (
     Event,
     GaveUp,
     Intended,
+    LateTruth,
     LostTrack,
     ProvenAbsent,
     Reported,
@@ -62,7 +63,7 @@ from saga.ledger import (
 )
 from saga.machine import SagaState, StepState
 from saga.model import ExecutionMode
-from saga.outcome import Report
+from saga.outcome import Fill, Report
 
 MIN_LOOK_UPS: Final = 3
 """An attempt is called absent only after at least so many look-ups that did not find it."""
@@ -143,16 +144,7 @@ def observe(attempt: AttemptRecord, report: Report) -> tuple[Reported, ...]:
     """
     if attempt.state is AttemptState.LOST:
         return ()  # given up; an operator's retry asks again
-    told = {fill.fill_id for fill in report.fills}
-    if not attempt.fill_ids <= told:
-        gone = min(attempt.fill_ids - told)
-        raise ValueError(f"fill {gone!r}, which was told before, is missing")
-    new = {fill.fill_id: fill for fill in report.fills if fill.fill_id not in attempt.fill_ids}
-    for fill in new.values():
-        if not (fill.quantity.is_finite() and fill.quantity > 0):
-            raise ValueError(f"fill {fill.fill_id!r} has the quantity {fill.quantity}")
-        if not (fill.price.is_finite() and fill.price >= 0 and fill.fee.is_finite()):
-            raise ValueError(f"fill {fill.fill_id!r} has the price {fill.price}, fee {fill.fee}")
+    new = _new_fills(attempt, report, gone=())
     was_over = attempt.state is AttemptState.OVER
     if not new and (
         (was_over and not attempt.absent)
@@ -165,11 +157,74 @@ def observe(attempt: AttemptRecord, report: Report) -> tuple[Reported, ...]:
             purpose=attempt.purpose,
             number=attempt.number,
             final=report.final,
-            fills=tuple(new.values()),
+            fills=new,
             reason=report.reason,
             reference=report.reference,
         ),
     )
+
+
+def observe_late(attempt: AttemptRecord, report: Report, *, by: str) -> LateTruth | None:
+    """Return what a report tells about an attempt of a saga at rest; None if nothing new.
+
+    A fill is taken back only where the report says so. One that is merely missing is a fill that
+    the participant has forgotten, and changes nothing.
+
+    Args:
+        attempt: what is known of it.
+        report: what is told of it.
+        by: who looked.
+
+    Raises:
+        ValueError: the report contradicts itself, or tells of new fills while it lacks known ones;
+            it is to be treated as no answer.
+    """
+    standing = {fill.fill_id for fill in attempt.fills}
+    gone = tuple(sorted(standing & set(report.reversed)))
+    told = {fill.fill_id for fill in report.fills}
+    forgotten = not standing - set(gone) <= told
+    if forgotten and told <= attempt.fill_ids and not gone:
+        return None
+    new = _new_fills(attempt, report, gone)
+    if not new and not gone:
+        was_over = attempt.state is AttemptState.OVER
+        if was_over and (not attempt.absent or report.final):
+            return None  # what is told is what was known, or proven
+        if not was_over and attempt.acknowledged and not report.final:
+            return None  # it is open, as it was when it was given up
+    return LateTruth(
+        step=attempt.step,
+        purpose=attempt.purpose,
+        number=attempt.number,
+        final=report.final,
+        by=by,
+        fills=new,
+        reversed=gone,
+        reason=report.reason,
+        reference=report.reference,
+    )
+
+
+def _new_fills(attempt: AttemptRecord, report: Report, gone: tuple[str, ...]) -> tuple[Fill, ...]:
+    """Return the fills that were not known; a known one that does not stand is never new.
+
+    Raises:
+        ValueError: a fill that stands is missing, or a number cannot be one of a fill.
+    """
+    told = {fill.fill_id for fill in report.fills}
+    missing = {fill.fill_id for fill in attempt.fills} - told - set(gone)
+    if missing:
+        raise ValueError(f"fill {min(missing)!r}, which was told before, is missing")
+    both = told & set(report.reversed)
+    if both:
+        raise ValueError(f"fill {min(both)!r} stands, and is taken back")
+    new = {fill.fill_id: fill for fill in report.fills if fill.fill_id not in attempt.fill_ids}
+    for fill in new.values():
+        if not (fill.quantity.is_finite() and fill.quantity > 0):
+            raise ValueError(f"fill {fill.fill_id!r} has the quantity {fill.quantity}")
+        if not (fill.price.is_finite() and fill.price >= 0 and fill.fee.is_finite()):
+            raise ValueError(f"fill {fill.fill_id!r} has the price {fill.price}, fee {fill.fee}")
+    return tuple(new.values())
 
 
 # --- PENDING and RUNNING -------------------------------------------------------------------------

@@ -1,9 +1,9 @@
 """What can happen to a saga. Each event is one journal record, and the journal is the truth.
 
 Three sorts of event stand here. *Requests* come from people: submitted, paused, cancelled, retried,
-resolved. *Observations* come from the outside world: reports, silence. *Decisions* come from the
-core: intents, and every change of the saga's state. All are facts once they are durable; none is
-ever changed or removed.
+resolved. *Observations* come from the outside world: reports, silence, late truth. *Decisions*
+come from the core: intents, and every change of the saga's state. All are facts once they are
+durable; none is ever changed or removed.
 
 Events carry their names and fields into the file, so both are a format: add fields with defaults,
 never rename or remove one.
@@ -107,6 +107,7 @@ class Intended:
         step: the step's place in the batch, from 0.
         number: the attempt's number for its purpose, from 1.
         amount: how much is asked, in the directive's unit.
+        limits: the digest of the limits in force, as the logbook knows them; None without a gate.
     """
 
     kind: ClassVar[str] = "intended"
@@ -114,16 +115,39 @@ class Intended:
     purpose: Purpose
     number: int
     amount: Decimal
+    limits: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SentAgain:
-    """The same attempt is about to be sent once more, after proof that it never arrived."""
+    """The same attempt is about to be sent once more, after proof that it never arrived.
+
+    Attributes:
+        limits: the digest of the limits in force, as the logbook knows them; None without a gate.
+    """
 
     kind: ClassVar[str] = "sent_again"
     step: int
     purpose: Purpose
     number: int
+    limits: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """The gate did not let the attempt pass: it was intended, and nothing of it was sent.
+
+    Attributes:
+        limit: the name of the limit that it would have broken.
+        reason: the limit, the value, and who may change it.
+    """
+
+    kind: ClassVar[str] = "withheld"
+    step: int
+    purpose: Purpose
+    number: int
+    limit: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +165,29 @@ class Reported:
     number: int
     final: bool
     fills: tuple[Fill, ...] = ()
+    reason: str | None = None
+    reference: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LateTruth:
+    """The participant told something new about an attempt of a saga at rest: an incident.
+
+    Attributes:
+        final: nothing more will happen to the attempt.
+        by: who looked.
+        fills: the fills that were not known before.
+        reversed: ids of known fills that the participant says it has taken back.
+    """
+
+    kind: ClassVar[str] = "late_truth"
+    step: int
+    purpose: Purpose
+    number: int
+    final: bool
+    by: str
+    fills: tuple[Fill, ...] = ()
+    reversed: tuple[str, ...] = ()
     reason: str | None = None
     reference: str | None = None
 
@@ -316,8 +363,26 @@ class Resolved:
     adjustments: tuple[Adjustment, ...] = ()
 
 
-Request = Submitted | Paused | Unpaused | CancelRequested | Retried | Resolved
-Observation = Reported | AnswerLost | NotFound | NoAnswer | Resumed
+@dataclass(frozen=True, slots=True)
+class IncidentClosed:
+    """An operator has dealt with the late truth that he had seen.
+
+    Attributes:
+        seen: the journal's record up to which he had; incidents of later records stay open.
+        action: what was done; empty where nothing had to be.
+        adjustments: how holdings and cash changed by it.
+    """
+
+    kind: ClassVar[str] = "incident_closed"
+    by: str
+    reason: str
+    seen: int
+    action: str = ""
+    adjustments: tuple[Adjustment, ...] = ()
+
+
+Request = Submitted | Paused | Unpaused | CancelRequested | Retried | Resolved | IncidentClosed
+Observation = Withheld | Reported | LateTruth | AnswerLost | NotFound | NoAnswer | Resumed
 Decision = (
     Started
     | DeadlinePassed
@@ -339,9 +404,19 @@ EVENT_TYPES: Final[dict[str, type[Event]]] = {
     event_type.kind: event_type
     for event_type in (
         *(Submitted, Started, Resumed, Paused, Unpaused, CancelRequested, DeadlinePassed),
-        *(Intended, SentAgain, Reported, AnswerLost, NotFound, NoAnswer, ProvenAbsent, GaveUp),
+        *(
+            Intended,
+            SentAgain,
+            Withheld,
+            Reported,
+            AnswerLost,
+            NotFound,
+            NoAnswer,
+            ProvenAbsent,
+            GaveUp,
+        ),
         *(StepStuck, Completed, Withdrawn, CompensationStarted, RolledBack, Abandoned),
-        *(LostTrack, Retried, Resolved),
+        *(LostTrack, Retried, Resolved, LateTruth, IncidentClosed),
     )
 }
 

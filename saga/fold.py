@@ -20,7 +20,9 @@ from saga.events import (
     DeadlinePassed,
     Event,
     GaveUp,
+    IncidentClosed,
     Intended,
+    LateTruth,
     LostTrack,
     NoAnswer,
     NotFound,
@@ -37,26 +39,38 @@ from saga.events import (
     Submitted,
     Unpaused,
     Withdrawn,
+    Withheld,
 )
-from saga.exact import MAX_DECIMAL_PLACES, MAX_DIGITS, minus, plus
+from saga.exact import MAX_DECIMAL_PLACES, MAX_DIGITS, ZERO, minus, plus
 from saga.ids import Purpose
 from saga.ledger import (
     MAX_ABSENCES,
     UNPROVEN,
     AttemptRecord,
     AttemptState,
+    Incident,
     Saga,
     Step,
     absences,
 )
 from saga.machine import SAGA_AT_REST, SagaState, SagaTrigger, StepState, StepTrigger
+from saga.outcome import Fill
 from saga.policy import FENCE_CHECK_SECONDS
 
 CLOCK_TOLERANCE: Final = timedelta(hours=2)
 """An instant further ahead of the present than any wait shows that the clock was put back."""
 
 AttemptEvent = (
-    Intended | SentAgain | Reported | AnswerLost | NotFound | NoAnswer | ProvenAbsent | GaveUp
+    Intended
+    | SentAgain
+    | Withheld
+    | Reported
+    | LateTruth
+    | AnswerLost
+    | NotFound
+    | NoAnswer
+    | ProvenAbsent
+    | GaveUp
 )
 """The events that concern one attempt."""
 
@@ -287,15 +301,7 @@ def _reported(saga: Saga, at: datetime, event: Reported) -> None:
         attempt.state is not AttemptState.LOST,
         f"attempt {attempt.key} was given up; retry the saga to look it up again",
     )
-    known = [fill.fill_id for fill in event.fills if fill.fill_id in attempt.fill_ids]
-    _require(not known, f"fill {known[:1]} of attempt {attempt.key} is already known")  # S9
-    for fill in event.fills:
-        _require(
-            all(map(_can_be_reckoned_with, (fill.quantity, fill.price, fill.fee)))
-            and fill.quantity > 0,
-            f"fill {fill.fill_id!r} of attempt {attempt.key} has a quantity that is not above "
-            "zero, or a number that is not finite or too long to be reckoned with exactly",
-        )
+    _require_new(attempt, event.fills)
     was_over = attempt.state is AttemptState.OVER
     attempt.acknowledged = True
     attempt.absent = attempt.absent and not event.fills and event.final
@@ -304,10 +310,7 @@ def _reported(saga: Saga, at: datetime, event: Reported) -> None:
     attempt.reason = event.reason or (None if event.final else attempt.reason)
     attempt.reference = event.reference or attempt.reference
     attempt.state = AttemptState.OVER if event.final else AttemptState.WORKING
-    attempt.fills.extend(event.fills)
-    for fill in event.fills:
-        attempt.fill_ids.add(fill.fill_id)
-        attempt.done = plus(attempt.done, fill.quantity)
+    _add_fills(attempt, event.fills)
     saga.unconfirmed.pop(attempt.key, None)
     if event.final:
         attempt.since = at
@@ -317,8 +320,27 @@ def _reported(saga: Saga, at: datetime, event: Reported) -> None:
     if attempt.purpose is Purpose.FORWARD:
         _report_forward(saga, at, attempt, event, was_over=was_over)
     else:
-        _report_undo(saga, event)
+        _take_back(saga, saga.steps[event.step], event.fills)
     _weigh_undo(saga, saga.steps[attempt.step], newest=bool(event.fills) and _is_forward(event))
+
+
+def _require_new(attempt: AttemptRecord, fills: tuple[Fill, ...]) -> None:
+    known = [fill.fill_id for fill in fills if fill.fill_id in attempt.fill_ids]
+    _require(not known, f"fill {known[:1]} of attempt {attempt.key} is already known")  # S9
+    for fill in fills:
+        _require(
+            all(map(_can_be_reckoned_with, (fill.quantity, fill.price, fill.fee)))
+            and fill.quantity > 0,
+            f"fill {fill.fill_id!r} of attempt {attempt.key} has a quantity that is not above "
+            "zero, or a number that is not finite or too long to be reckoned with exactly",
+        )
+
+
+def _add_fills(attempt: AttemptRecord, fills: tuple[Fill, ...]) -> None:
+    attempt.fills.extend(fills)
+    for fill in fills:
+        attempt.fill_ids.add(fill.fill_id)
+        attempt.done = plus(attempt.done, fill.quantity)
 
 
 def _can_be_reckoned_with(number: Decimal) -> bool:
@@ -381,10 +403,9 @@ def _end_forward(saga: Saga, at: datetime, step: Step, reason: str | None) -> No
         saga.failed[step.position] = step
 
 
-def _report_undo(saga: Saga, event: Reported) -> None:
-    step = saga.steps[event.step]
+def _take_back(saga: Saga, step: Step, fills: tuple[Fill, ...]) -> None:
     before = step.undo_cost
-    for fill in event.fills:
+    for fill in fills:
         step.take_back(fill)
     saga.undo_cost = plus(saga.undo_cost, minus(step.undo_cost, before))
 
@@ -413,6 +434,93 @@ def _weigh_undo(saga: Saga, step: Step, *, newest: bool) -> None:
         if newest:
             saga.to_undo.pop(step.position, None)
         saga.to_undo[step.position] = None
+
+
+# --- late truth --------------------------------------------------------------------------------
+
+
+def _late_truth(saga: Saga, at: datetime, event: LateTruth) -> None:
+    """Bring an attempt of a saga at rest up to date; the saga's state and outcome stay (S8)."""
+    _require(
+        saga.state in SAGA_AT_REST,
+        f"{event.kind!r} needs a saga at rest; {saga.batch_id} is {saga.state}",
+    )
+    attempt = _intended_before(saga, event)
+    _require_new(attempt, event.fills)
+    gone = [fill for fill in attempt.fills if fill.fill_id in event.reversed]
+    _require(
+        len(gone) == len(event.reversed),
+        f"attempt {attempt.key} has no fills {event.reversed} that stand, to be reversed",
+    )
+    step = saga.steps[event.step]
+    done, left = step.done, step.left_to_undo
+    _reverse(saga, step, attempt, gone)
+    _add_fills(attempt, event.fills)
+    if attempt.purpose is Purpose.FORWARD:
+        for fill in event.fills:
+            step.take_effect(fill)
+        if event.fills:
+            step.effect_number = saga.number + 1
+    else:
+        _take_back(saga, step, event.fills)
+    attempt.acknowledged = True
+    attempt.absent = attempt.absent and not event.fills and event.final
+    attempt.asked_at = at
+    attempt.reason = event.reason or (None if event.final else attempt.reason)
+    attempt.reference = event.reference or attempt.reference
+    if event.final:
+        attempt.state = AttemptState.OVER
+        attempt.since = at
+        saga.lost.pop(attempt.key, None)
+    else:  # nobody waits for it any more, so what more will come of it is not known
+        attempt.state = AttemptState.LOST
+        saga.lost[attempt.key] = attempt
+    saga.unconfirmed.pop(attempt.key, None)
+    change = ZERO
+    if saga.state is SagaState.STALE:
+        _follow(saga, at, step, event)
+        saga.residual = saga.exposures(unproven_only=not saga.undoes)
+    else:
+        step.late_done = plus(step.late_done, minus(step.done, done))
+        change = minus(step.left_to_undo, left)
+    saga.incidents.append(Incident(saga.number + 1, at, event, change))
+
+
+def _reverse(saga: Saga, step: Step, attempt: AttemptRecord, gone: list[Fill]) -> None:
+    """Take out what the participant says it has taken back; its ids stay known (S9)."""
+    for fill in gone:
+        attempt.fills.remove(fill)
+        attempt.done = minus(attempt.done, fill.quantity)
+        if attempt.purpose is Purpose.FORWARD:
+            step.lose_effect(fill)
+    if gone:
+        cost = step.undo_cost
+        step.match_undo_again()
+        saga.undo_cost = plus(saga.undo_cost, minus(step.undo_cost, cost))
+
+
+def _follow(saga: Saga, at: datetime, step: Step, event: LateTruth) -> None:
+    """Move a step of a STALE saga to where the truth is: a retry goes on from there."""
+    if step.state in (StepState.REFUSED, StepState.PARTIAL, StepState.DONE):
+        step.life.fire(StepTrigger.ADOPT)
+        saga.failed.pop(step.position, None)
+    if step.state is StepState.UNKNOWN:
+        _end_forward(saga, at, step, event.reason)
+    _weigh_undo(saga, step, newest=False)
+    if step.left_to_undo == 0:
+        saga.to_undo.pop(step.position, None)
+    elif step.state is StepState.COMPENSATING:
+        _stick(saga, step, "late truth changed what is left of it, and nobody undoes it by itself")
+
+
+def _incident_closed(saga: Saga, _: datetime, event: IncidentClosed) -> None:
+    dealt_with = [each for each in saga.open_incidents if each.number <= event.seen]
+    _require(
+        bool(dealt_with),
+        f"{saga.batch_id} has no open incident up to record {event.seen} of its journal",
+    )
+    for each in dealt_with:
+        each.closed = event
 
 
 # --- decisions ---------------------------------------------------------------------------------
@@ -482,18 +590,43 @@ def _sent_again(saga: Saga, at: datetime, event: SentAgain) -> None:
     attempt.not_found = 0
 
 
+def _withheld(saga: Saga, at: datetime, event: Withheld) -> None:
+    attempt = _attempt_of(saga, event)
+    _require(
+        attempt.state is AttemptState.SENDING,
+        f"attempt {attempt.key} is {attempt.state}, and was not withheld",
+    )
+    _end_unsent(saga, at, attempt, absent=attempt.sends > 1, reason=event.reason)
+
+
 def _proven_absent(saga: Saga, at: datetime, event: ProvenAbsent) -> None:
     attempt = _attempt_of(saga, event)
     _require(
         attempt.state is AttemptState.UNKNOWN and not attempt.acknowledged,
         f"attempt {attempt.key} is {attempt.state}, and may not be called absent",
     )
+    _end_unsent(saga, at, attempt, absent=True, reason="it never reached the participant")
+
+
+def _end_unsent(
+    saga: Saga, at: datetime, attempt: AttemptRecord, *, absent: bool, reason: str
+) -> None:
+    """An attempt is over without effect, as far as anybody can tell.
+
+    Args:
+        saga: the attempt's saga.
+        at: when that was found out.
+        attempt: the attempt.
+        absent: it was handed over once, and proven not to have arrived, so late truth may come.
+        reason: why it had no effect.
+    """
     attempt.state = AttemptState.OVER
-    attempt.absent = True
+    attempt.absent = absent
     attempt.since = at
-    attempt.reason = "it never reached the participant"
+    attempt.reason = reason
     saga.live.pop(attempt.key)
-    saga.unconfirmed[attempt.key] = attempt
+    if absent:
+        saga.unconfirmed[attempt.key] = attempt
     step = saga.steps[attempt.step]
     if attempt.purpose is Purpose.FORWARD:
         _end_forward(saga, at, step, attempt.reason)
@@ -570,6 +703,10 @@ def _lost_track(saga: Saga, at: datetime, event: LostTrack) -> None:
 
 def _attempt_of(saga: Saga, event: AttemptEvent) -> AttemptRecord:
     _require_under_way(saga, event)
+    return _intended_before(saga, event)
+
+
+def _intended_before(saga: Saga, event: AttemptEvent) -> AttemptRecord:
     attempts = saga.steps[event.step].attempts(event.purpose)
     key = saga.key(event.step, event.purpose, event.number)
     _require(1 <= event.number <= len(attempts), f"attempt {key} was never intended")
@@ -587,6 +724,7 @@ _HANDLERS: Final[dict[type[Event], _Handler]] = {
     DeadlinePassed: _deadline_passed,
     Intended: _intended,
     SentAgain: _sent_again,
+    Withheld: _withheld,
     Reported: _reported,
     AnswerLost: _answer_lost,
     NotFound: _not_found,
@@ -602,4 +740,6 @@ _HANDLERS: Final[dict[type[Event], _Handler]] = {
     LostTrack: _lost_track,
     Retried: _retried,
     Resolved: _resolved,
+    LateTruth: _late_truth,
+    IncidentClosed: _incident_closed,
 }

@@ -14,10 +14,10 @@ from enum import StrEnum
 from typing import Final
 
 from saga.directive import Directive
-from saga.events import CancelRequested, Resolved, Submitted
-from saga.exact import ZERO, minus, plus, times
+from saga.events import CancelRequested, IncidentClosed, LateTruth, Resolved, Submitted
+from saga.exact import ZERO, minus, plus, times, total
 from saga.ids import Purpose, attempt_key
-from saga.machine import SagaLife, SagaState, StepLife, StepState
+from saga.machine import SAGA_ENDS, SagaLife, SagaState, StepLife, StepState
 from saga.model import Batch, ExecutionMode
 from saga.outcome import Exposure, Fill, Outcome
 from saga.participant import Attempt
@@ -56,7 +56,9 @@ class AttemptRecord:
 
     Attributes:
         amount: how much was asked, in the directive's unit.
-        done: how much of it took effect so far.
+        done: how much of it took effect so far, and stands.
+        fills: what took effect and stands.
+        fill_ids: of every fill that was ever told of, reversed ones too; none is applied again.
         undone_before: how much of the step was undone when this compensation was decided.
         sends: how often it was handed over; more than once only after proof of absence.
         lost_answers: how often what became of a call was not known; a crash is not counted.
@@ -95,6 +97,26 @@ class AttemptRecord:
     def open_amount(self) -> Decimal:
         """How much of what was asked has not (yet) taken effect; never below zero."""
         return max(ZERO, minus(self.amount, self.done))
+
+
+@dataclass(slots=True, eq=False)
+class Incident:
+    """Late truth about a saga at rest, and what became of it.
+
+    Attributes:
+        number: the journal record that told of it.
+        at: when that was.
+        truth: what was told.
+        change: how much more (or less) of the step is in place than the saga's end says; zero for
+            a STALE saga, whose residual says it.
+        closed: how an operator closed it; None while it is open.
+    """
+
+    number: int
+    at: datetime
+    truth: LateTruth
+    change: Decimal
+    closed: IncidentClosed | None = None
 
 
 def absences(attempts: Sequence[AttemptRecord]) -> int:
@@ -145,7 +167,10 @@ class Step:
         done: how much took effect, over all forward attempts.
         undone: how much was undone, over all compensations.
         undo_cost: what undoing has cost so far: the difference in price, and the fees both ways.
-        effects: the fills of all forward attempts, in the order in which they became known.
+        effects: the fills of all forward attempts that stand, in the order in which they became
+            known.
+        taken_back: those that the outside world has reversed since.
+        late_done: how `done` has changed since the saga ended, by late truth.
         undo_base: how many compensations were made before the present round of tries.
         value: sum of price times quantity of what took effect.
         effect_number: the journal record that told of its last effect; 0 if none did.
@@ -166,6 +191,8 @@ class Step:
     last_price: Decimal | None = None
     reason: str | None = None
     effects: list[Fill] = field(default_factory=list)
+    taken_back: list[Fill] = field(default_factory=list)
+    late_done: Decimal = ZERO
 
     @property
     def state(self) -> StepState:
@@ -192,11 +219,21 @@ class Step:
         """Exactly what was asked took effect."""
         return self.done == self.directive.amount
 
+    @property
+    def done_in_time(self) -> Decimal:
+        """How much took effect as far as was known when the saga ended; its outcome rests on it."""
+        return minus(self.done, self.late_done)
+
+    @property
+    def was_whole(self) -> bool:
+        """Exactly what was asked took effect, as far as was known when the saga ended."""
+        return self.done_in_time == self.directive.amount
+
     def tally(self) -> Tally:
         """Return what this one step adds to its saga's tally."""
         processed = self.state not in _NOT_PROCESSED
         undone = self.state is StepState.COMPENSATED
-        return Tally(int(processed), int(processed and not self.is_whole), int(undone))
+        return Tally(int(processed), int(processed and not self.was_whole), int(undone))
 
     def attempts(self, purpose: Purpose) -> list[AttemptRecord]:
         """Return the attempts made for a purpose, oldest first."""
@@ -223,8 +260,17 @@ class Step:
     def inverse_for(self, record: AttemptRecord) -> Directive:
         """Return the directive that a compensation carries out: the inverse of what it undoes."""
         return self.directive.inverse(
-            Outcome(_slice(self.effects, record.undone_before, record.amount))
+            Outcome(_slice(self._matched, record.undone_before, record.amount))
         )
+
+    @property
+    def _matched(self) -> list[Fill]:
+        """The forward fills in the order in which undoing is matched against them.
+
+        What was taken back stands last, and goes on standing there: an attempt that was to undo it
+        is still asked about by the same quantity.
+        """
+        return [*self.effects, *self.taken_back]
 
     def take_effect(self, fill: Fill) -> None:
         """Add a fill of a forward attempt."""
@@ -241,12 +287,28 @@ class Step:
         """
         direction = Decimal(self.directive.direction)
         cost = fill.fee
-        for effect in _slice(self.effects, self.undone, fill.quantity):
+        for effect in _slice(self._matched, self.undone, fill.quantity):
             loss = times(direction, minus(effect.price, fill.price))
             cost = plus(cost, plus(times(effect.quantity, loss), effect.fee))
         self.undo_cost = plus(self.undo_cost, cost)
         self.undone = plus(self.undone, fill.quantity)
         self.last_price = fill.price
+
+    def lose_effect(self, fill: Fill) -> None:
+        """Take a forward fill out that the outside world has reversed."""
+        self.effects.remove(fill)
+        self.taken_back.append(fill)
+        self.done = minus(self.done, fill.quantity)
+        self.value = minus(self.value, times(fill.quantity, fill.price))
+
+    def match_undo_again(self) -> None:
+        """Work out anew how much was undone, and at what cost, from the fills that stand."""
+        self.undone = self.undo_cost = ZERO
+        last_price = self.last_price
+        for attempt in self.undo:
+            for fill in attempt.fills:
+                self.take_back(fill)
+        self.last_price = last_price
 
     def possible_rest(self) -> tuple[Decimal, Decimal]:
         """Return least and most of the effect that may be in place, in the directive's unit."""
@@ -298,7 +360,8 @@ class Saga:
         unconfirmed: attempts proven absent that are to be asked for once more before the end.
         undo_began: at least one compensation was intended.
         tally: how many steps are how far.
-        residual: what was left when the saga became STALE.
+        residual: what was left when the saga became STALE, as far as is known now.
+        incidents: late truth, in the order in which it was told.
     """
 
     submitted: Submitted
@@ -327,6 +390,7 @@ class Saga:
     undo_cost: Decimal = ZERO
     tally: Tally = Tally()
     residual: tuple[Exposure, ...] = ()
+    incidents: list[Incident] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.updated_at = self.submitted_at
@@ -360,6 +424,11 @@ class Saga:
     def is_atomic(self) -> bool:
         """Tell whether nothing short of the whole batch counts as done."""
         return self.batch.execution_mode is ExecutionMode.ATOMIC
+
+    @property
+    def open_incidents(self) -> list[Incident]:
+        """Late truth that no operator has dealt with."""
+        return [each for each in self.incidents if each.closed is None]
 
     def max_attempts(self, step: Step) -> int:
         """Return how many forward attempts the step may have."""
@@ -419,3 +488,36 @@ class Saga:
             Exposure(subject, low[subject], high[subject], price[subject], tuple(unproven[subject]))
             for subject in low
         )
+
+    def late_exposures(self) -> tuple[Exposure, ...]:
+        """Return what is or may be held otherwise than the end of the saga says, by subject.
+
+        Empty for a saga that has not ended: the residual of a STALE one says all. What an operator
+        has dealt with by closing its incident does not count any more.
+        """
+        if self.state not in SAGA_ENDS:
+            return ()
+        found: dict[str, Exposure] = {}
+        for step in self.steps:
+            mine = [each for each in self.open_incidents if each.truth.step == step.position]
+            least = most = total(each.change for each in mine)
+            lost = [a for a in (*step.forward, *step.undo) if a.state in UNPROVEN]
+            for attempt in lost:
+                if attempt.purpose is Purpose.FORWARD:
+                    most = plus(most, attempt.open_amount)
+                else:
+                    least = minus(least, attempt.open_amount)
+            if least == most == 0:
+                continue
+            if step.directive.direction < 0:
+                least, most = minus(ZERO, most), minus(ZERO, least)
+            subject = step.directive.subject or step.directive.directive_id
+            before = found.get(subject, Exposure(subject, ZERO, ZERO))
+            found[subject] = Exposure(
+                subject,
+                plus(before.low, least),
+                plus(before.high, most),
+                step.last_price if step.last_price is not None else before.price,
+                before.unproven + tuple(a.key for a in lost),
+            )
+        return tuple(found.values())

@@ -17,6 +17,8 @@ class Limits:
         heartbeat_seconds: how often the owner says that it lives.
         hook_seconds: how long one outcome hook may take before it is given up.
         max_hooks: most hooks that run at the same time.
+        max_crashes_per_minute: so many starts after a crash within a minute open the engine
+            HALTED, until somebody activates trading; None never does.
     """
 
     max_directives: int = 20_000
@@ -27,3 +29,4 @@ class Limits:
     heartbeat_seconds: float = 10.0
     hook_seconds: float = 30.0
     max_hooks: int = 32
+    max_crashes_per_minute: int | None = 5

@@ -50,10 +50,12 @@ from saga.events import (
     Unpaused,
 )
 from saga.fold import begin
+from saga.gate import Gate
 from saga.hooks import Hook
 from saga.ids import batch_of_key
 from saga.intake import check_submission, checked_again, policy_checked_again
 from saga.limits import Limits
+from saga.logbook import TradingState, TradingStateSet
 from saga.machine import SAGA_AT_REST
 from saga.model import Batch
 from saga.participant import Participant
@@ -62,6 +64,7 @@ from saga.remedy import failed_trades_again
 from saga.runner import SagaRunner
 from saga.store.protocol import Append, Change, CheckpointStore, JournalRecord
 from saga.supervision import Supervision, fatal_in
+from saga.trading import Trading
 from saga.version import VERSION
 from saga.views import BatchRow, BatchStatus, TradeRow, batch_row, trade_row
 from saga.wording import shown
@@ -70,6 +73,10 @@ _LOG = logging.getLogger("saga.orchestrator")
 
 PROGRAM: Final = f"trade-saga {VERSION}"
 """Kept with every saga, so that one can tell which version started it."""
+
+
+HALT_WATCH_SECONDS: Final = 0.5
+"""How often the halt file is looked for; a send looks for it as well."""
 
 
 class _Keep(Enum):
@@ -88,6 +95,7 @@ class Orchestrator:
         participants: who carries out which kinds of directive.
         limits: the engine's bounds.
         clock: where time comes from.
+        gate: judges every order between its intent and its send; None has no limits.
         take_over: become the store's owner even if another one seems to live; it is fenced.
 
     Raises:
@@ -101,6 +109,7 @@ class Orchestrator:
         *,
         limits: Limits | None = None,
         clock: Clock | None = None,
+        gate: Gate | None = None,
         take_over: bool = False,
     ) -> None:
         self.store = store
@@ -108,11 +117,20 @@ class Orchestrator:
         self._limits = limits or Limits()
         self._clock = clock or SystemClock()
         self._take_over = take_over
+        self._trading = Trading(
+            store,
+            self._clock,
+            gate=gate,
+            program=PROGRAM,
+            max_crashes=self._limits.max_crashes_per_minute,
+            on_change=self._trading_changed,
+        )
         self._sagas = Supervision(
             store,
             self._participants,
             limits=self._limits,
             clock=self._clock,
+            trading=self._trading,
             program=PROGRAM,
             taken_over=take_over,
             on_commit=self._pulse_now,
@@ -139,11 +157,14 @@ class Orchestrator:
         self._entered = True
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.store)
-            await self.store.acquire(take_over=self._take_over)
+            last = await self.store.owner()
+            owner = await self.store.acquire(take_over=self._take_over)
             stack.push_async_callback(self._release)
+            await self._trading.begin(owner, clean=last is None or last.released)
             await self._sagas.survey()
             self._tasks = await stack.enter_async_context(anyio.create_task_group())
             self._tasks.start_soon(self._beat)
+            self._tasks.start_soon(self._watch_for_halt)
             self._sagas.begin(self._tasks)
             self._open = True
             self._stack = stack.pop_all()
@@ -181,6 +202,19 @@ class Orchestrator:
             except StoreBusy as error:  # nobody else can have written either
                 _LOG.warning("a heartbeat is left out: %s", error)
 
+    async def _watch_for_halt(self) -> None:
+        """Notice a halt file that was put there from outside."""
+        was_halted = False
+        while True:
+            if self._trading.is_halted != was_halted:
+                was_halted = self._trading.is_halted
+                self._trading_changed()
+            pause = timedelta(seconds=HALT_WATCH_SECONDS)
+            await self._clock.sleep_until(self._clock.now() + pause)
+
+    def _trading_changed(self) -> None:
+        self._sagas.look_again_at_trading()
+
     def _require_open(self) -> None:
         if not self._open:
             raise NotAllowed("the orchestrator is not running; use it inside its `async with`")
@@ -205,12 +239,15 @@ class Orchestrator:
         Raises:
             InvalidInput: it breaks a rule; nothing was stored or sent.
             BatchConflict: its id is taken by a batch with other content.
-            AdmissionRefused: a bound of the engine is reached.
+            AdmissionRefused: a bound of the engine, or a limit of the gate, is reached.
         """
         self._require_open()
         batch = checked_again(batch)
         policy = policy_checked_again(policy or FailurePolicy())
         accepted = check_submission(batch, policy, self._participants, self._limits)
+        refusal = await self._trading.judge_batch(batch)
+        if refusal is not None:
+            raise AdmissionRefused(f"{batch.batch_id} was not taken in: {refusal.sentence}")
         known = self._sagas.find(batch.batch_id)
         if known is not None:
             return _same_or_conflict(known.saga.submitted, batch, accepted.policy)
@@ -413,6 +450,51 @@ class Orchestrator:
             adjustments=_exact(adjustments),
         )
         return await self._change(await self._runner_of(batch_id), event)
+
+    # --- which orders may go out ------------------------------------------------------------------
+
+    @property
+    def trading_state(self) -> TradingState:
+        """Which orders may go out."""
+        return self._trading.state
+
+    @property
+    def trading_said(self) -> TradingStateSet:
+        """Who said last which orders may go out, and why."""
+        return self._trading.said
+
+    async def halt(self, *, by: str, reason: str) -> None:
+        """Let no forward order out, from now on and through restarts, until somebody activates.
+
+        What runs is cancelled, and undone as its mode says; what waits goes on waiting. It holds
+        from the moment of the call, in memory and by a file beside the store, even if this raises.
+
+        Raises:
+            StoreError: it could not be noted.
+        """
+        await self._trading.halt(by=_said(by, "by"), reason=_said(reason, "reason"))
+
+    async def reduce(self, *, by: str, reason: str) -> None:
+        """Let only such forward orders out as make an exposure smaller.
+
+        Raises:
+            NotAllowed: that is so already.
+        """
+        self._require_open()
+        await self._trading.ease(
+            TradingState.REDUCING, by=_said(by, "by"), reason=_said(reason, "reason")
+        )
+
+    async def activate(self, *, by: str, reason: str) -> None:
+        """Let all orders out that pass the limits.
+
+        Raises:
+            NotAllowed: that is so already.
+        """
+        self._require_open()
+        await self._trading.ease(
+            TradingState.ACTIVE, by=_said(by, "by"), reason=_said(reason, "reason")
+        )
 
     def notify(self, key: str) -> None:
         """Hear that there may be news about an attempt, by its key: it is looked up now."""

@@ -38,15 +38,18 @@ class Report:
 
     Attributes:
         final: nothing more will happen to it, good or bad.
-        fills: every fill so far, not only the new ones.
+        fills: every fill that stands, not only the new ones.
         reason: why it ended without (all of) its effect, in the participant's words.
         reference: the outside world's own id of the order; an attribute, never an identity.
+        reversed: ids of fills that it has taken back, which do not stand among `fills`. A fill that
+            is merely not told of any more is no such fill.
     """
 
     final: bool
     fills: tuple[Fill, ...] = ()
     reason: str | None = None
     reference: str | None = None
+    reversed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from saga.core import Ask, Decision, Question, decide, observe
 from saga.errors import NotAllowed, NotServed, SagaError, StoreBusy, StoreError
 from saga.events import (
     AnswerLost,
+    CancelRequested,
     Event,
     GaveUp,
     Intended,
@@ -34,14 +35,17 @@ from saga.events import (
     Resumed,
     SentAgain,
     Started,
+    Withheld,
 )
 from saga.fold import AttemptEvent, apply
+from saga.gate import Refusal
 from saga.ledger import AttemptRecord, AttemptState, Saga
 from saga.machine import SAGA_AT_REST, SagaState
 from saga.outcome import Report
 from saga.participant import Attempt, KeyTaken, Participant
 from saga.policy import FENCE_CHECK_SECONDS
 from saga.store.protocol import Append, Change, CheckpointStore
+from saga.trading import Trading
 from saga.views import BatchRow, TradeRow, batch_row, changed_steps, trade_row
 
 _LOG = logging.getLogger("saga.runner")
@@ -60,6 +64,7 @@ class Surroundings:
     participants: Mapping[str, Participant]
     clock: Clock
     alarms: Alarms
+    trading: Trading
     program: str
     taken_over: bool
     on_commit: Callable[["SagaRunner"], None]
@@ -226,14 +231,29 @@ class SagaRunner:
                 self._take_answer(message, now, events)
         if self._admitted and self._saga.state is SagaState.PENDING and not self._stopping:
             self._apply(Started(), now, events)
+        self._heed_halt(now, events)
         decision = Decision()
         while not self._stopping and len(events) < MAX_EVENTS_PER_COMMIT:
             decision = decide(self._saga, now)
             if not decision.events:
                 break
             for event in decision.events:
-                self._apply(event, now, events)
+                self._apply(self._under_limits(event), now, events)
         return events, decision
+
+    def _heed_halt(self, now: datetime, events: list[Event]) -> None:
+        """While trading is halted, whatever runs is cancelled, and undone as its mode says."""
+        saga, trading = self._saga, self._around.trading
+        if saga.state is SagaState.RUNNING and saga.cancel is None and trading.is_halted:
+            said = trading.said
+            self._apply(CancelRequested(said.by, f"trading is halted: {said.reason}"), now, events)
+
+    def _under_limits(self, event: Event) -> Event:
+        """An intent says by which limits it will be judged."""
+        digest = self._around.trading.limits_digest
+        if digest is None or not isinstance(event, Intended | SentAgain):
+            return event
+        return replace(event, limits=digest)
 
     def _apply(self, event: Event, now: datetime, events: list[Event]) -> None:
         apply(self._saga, self._saga.number + 1, now, event)
@@ -295,8 +315,14 @@ class SagaRunner:
         participant: Participant,
         durable_at: float,
     ) -> None:
-        if self._around.clock.elapsed() - durable_at > FENCE_CHECK_SECONDS:
+        trading = self._around.trading
+        refusal = await trading.judge(attempt, self._saga.batch)
+        if refusal is None and self._around.clock.elapsed() - durable_at > FENCE_CHECK_SECONDS:
             await self._around.store.verify_owner()  # or nothing is sent
+            refusal = trading.standing_refusal(attempt)
+        if refusal is not None:
+            self._end_call(_Answer(record, None, refusal))
+            return
         seconds = self._call_seconds(record)
         result = await answer_of(
             lambda: participant.send(attempt), seconds, partial(_named, participant, attempt)
@@ -389,6 +415,8 @@ class SagaRunner:
         attempt = answer.attempt
         where = (attempt.step, attempt.purpose, attempt.number)
         result = answer.result
+        if isinstance(result, Refusal):
+            return (Withheld(*where, result.limit, result.sentence),)
         if not isinstance(result, Exception):
             try:
                 report = believed(result)

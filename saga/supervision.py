@@ -33,6 +33,7 @@ from saga.machine import SAGA_AT_REST, SAGA_ENDS, SagaState
 from saga.participant import Participant
 from saga.runner import SagaRunner, Surroundings
 from saga.store.protocol import CheckpointStore
+from saga.trading import Trading
 from saga.views import BatchRow, BatchStatus
 
 _LOG = logging.getLogger("saga.supervision")
@@ -52,6 +53,7 @@ class Supervision:
         participants: who carries out which kind of directive.
         limits: the engine's bounds.
         clock: where time comes from.
+        trading: which orders may go out.
         program: what is noted as the program that resumed a saga.
         taken_over: the last owner may still live.
         on_commit: called after each commit of any saga.
@@ -64,6 +66,7 @@ class Supervision:
         *,
         limits: Limits,
         clock: Clock,
+        trading: Trading,
         program: str,
         taken_over: bool,
         on_commit: Callable[[], None],
@@ -71,6 +74,7 @@ class Supervision:
         self._store = store
         self._limits = limits
         self._clock = clock
+        self._trading = trading
         self._tell = on_commit
         self._alarms = Alarms(clock)
         self._hooks = Hooks(seconds=limits.hook_seconds, at_once=limits.max_hooks)
@@ -83,6 +87,7 @@ class Supervision:
             participants=participants,
             clock=clock,
             alarms=self._alarms,
+            trading=trading,
             program=program,
             taken_over=taken_over,
             on_commit=self._on_commit,
@@ -111,6 +116,12 @@ class Supervision:
         self._tasks = tasks
         tasks.start_soon(self._alarms.run)
         tasks.start_soon(self._resume_all)
+
+    def look_again_at_trading(self) -> None:
+        """The trading state has changed: whoever runs looks at it, and whoever waits may run."""
+        for runner in self._runners.values():
+            runner.wake()
+        self._admit()
 
     async def stop(self) -> None:
         """Stop every saga where it can be taken up again, and wait for that a bounded time."""
@@ -206,7 +217,7 @@ class Supervision:
 
     def _admit(self) -> None:
         # Until all that is unfinished is taken up, nobody knows how much runs, or what goes first.
-        if not self._stopping and not self._to_resume:
+        if not (self._stopping or self._to_resume or self._trading.is_halted):
             for batch_id in self._admission.admit():
                 self._runners[batch_id].admit()
 

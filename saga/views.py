@@ -14,7 +14,15 @@ from typing import Final
 from pydantic import TypeAdapter
 
 from saga.core import why_stopped
-from saga.events import CancelRequested, DeadlinePassed, Event, Paused, Started, Unpaused
+from saga.events import (
+    CancelRequested,
+    DeadlinePassed,
+    Event,
+    IncidentClosed,
+    Paused,
+    Started,
+    Unpaused,
+)
 from saga.fold import StepEvent
 from saga.ids import Purpose
 from saga.ledger import AttemptRecord, AttemptState, Saga, Step
@@ -86,6 +94,7 @@ class BatchRow:
         waits_for: what it waits for; None if it does not.
         undo_cost: what its undo has cost, in the account's currency; None if it undid nothing.
         residual: the residual exposure as JSON; None if there is none.
+        incidents: how many times late truth was told that no operator has dealt with.
     """
 
     batch_id: str
@@ -111,6 +120,7 @@ class BatchRow:
     waits_for: str | None
     undo_cost: Decimal | None
     residual: str | None
+    incidents: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +205,7 @@ def batch_row(saga: Saga) -> BatchRow:
         waits_for=None if at_rest else waits_for(saga),
         undo_cost=saga.undo_cost if saga.undo_began else None,
         residual=_RESIDUAL.dump_json(saga.residual).decode() if saga.residual else None,
+        incidents=len(saga.open_incidents),
     )
 
 
@@ -240,9 +251,9 @@ def saga_outcome(saga: Saga) -> SagaOutcome | None:
         return None
     if saga.state is SagaState.ROLLED_BACK:
         return SagaOutcome.CANCELLED if saga.cancel else SagaOutcome.FAILED
-    if all(step.is_whole for step in saga.steps):
+    if all(step.was_whole for step in saga.steps):
         return SagaOutcome.SUCCESS
-    if any(step.done for step in saga.steps):
+    if any(step.done_in_time for step in saga.steps):
         return SagaOutcome.PARTIAL_SUCCESS
     return SagaOutcome.CANCELLED if saga.cancel else SagaOutcome.FAILED
 
@@ -307,6 +318,8 @@ _TRADE_STATUS: Final = {
     StepState.COMPENSATED: TradeStatus.UNDONE,
     StepState.STUCK: TradeStatus.STUCK,
 }
-_LEAVES_STEPS_ALONE: Final = (Started, Paused, Unpaused, CancelRequested, DeadlinePassed)
+_LEAVES_STEPS_ALONE: Final = (
+    *(Started, Paused, Unpaused, CancelRequested, DeadlinePassed, IncidentClosed),
+)
 _RESIDUAL: Final = TypeAdapter(tuple[Exposure, ...])
 _RESULT: Final = TypeAdapter(TradeResult)

@@ -13,7 +13,7 @@ from brokers.orders import Order, Side
 from brokers.paper import BookedOrder, Books
 from brokers.paper.rows import standing
 from brokers.venue import Trade
-from saga.events import Intended, ProvenAbsent, Reported, Resolved, Submitted
+from saga.events import Intended, ProvenAbsent, Reported, Resolved, Submitted, Withheld
 from saga.exact import ZERO, plain, plus, total
 from saga.ids import Purpose, attempt_key
 from saga.model import Batch
@@ -118,12 +118,14 @@ def _told_by(records: Iterable[JournalRecord]) -> _Journal:
             batches[record.batch_id] = event.batch
         elif isinstance(event, Resolved):
             journal.by_hand |= {each.reference for each in event.adjustments if each.reference}
-        elif isinstance(event, (Intended, Reported, ProvenAbsent)):
+        elif isinstance(event, (Intended, Reported, ProvenAbsent, Withheld)):
             _note(journal, batches[record.batch_id], event)
     return journal
 
 
-def _note(journal: _Journal, batch: Batch, event: Intended | Reported | ProvenAbsent) -> None:
+def _note(
+    journal: _Journal, batch: Batch, event: Intended | Reported | ProvenAbsent | Withheld
+) -> None:
     order = batch.directives[event.step]
     if not isinstance(order, Order):
         return

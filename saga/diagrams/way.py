@@ -30,6 +30,7 @@ from saga.events import (
     SentAgain,
     Submitted,
     Unpaused,
+    Withheld,
 )
 from saga.exact import plain, times, total
 from saga.fold import apply, begin
@@ -252,6 +253,8 @@ def _beside_states(step: Step, event: Event) -> tuple[str, Tone] | None:
             return "undo unknown", Tone.WARN
         case ProvenAbsent():
             return "undo never arrived", Tone.WARN
+        case Withheld():
+            return "undo withheld", Tone.WARN
         case GaveUp():
             return "given up", Tone.BAD
         case Retried():

@@ -78,6 +78,14 @@ _UNFINISHED: Final = (
     " WHERE state NOT IN ('COMPLETED', 'ROLLED_BACK') ORDER BY id"
 )
 
+_ALARMING: Final = (
+    "SELECT batch_uid FROM ("
+    "SELECT id, batch_uid FROM batches INDEXED BY batches_unfinished"
+    " WHERE state NOT IN ('COMPLETED', 'ROLLED_BACK') AND state = 'STALE'"
+    " UNION SELECT id, batch_uid FROM batches INDEXED BY batches_with_incidents"
+    " WHERE incidents > 0) ORDER BY id"
+)
+
 
 def last_sequence(connection: sqlite3.Connection) -> int:
     """Return the global sequence number of the last record; 0 if there is none."""
@@ -267,6 +275,12 @@ def read_page(
         {"after": after, "uid": batch_uid, "limit": RECORDS_PER_PAGE},
     )
     return [(uid, StoredRecord(*record)) for uid, *record in rows]
+
+
+def read_alarming(connection: sqlite3.Connection) -> tuple[str, ...]:
+    """Return the batches that are STALE or have open incidents, oldest submission first."""
+    rows = connection.execute(_ALARMING)
+    return tuple(batch_uid for (batch_uid,) in rows)
 
 
 def read_unfinished(connection: sqlite3.Connection) -> dict[str, str | None]:

@@ -16,7 +16,10 @@ from typing import Any, Protocol, Self
 
 from saga.directive import Directive
 from saga.events import Event
+from saga.gate import PastIntent
+from saga.logbook import LogEntry, LogRecord
 from saga.model import Batch
+from saga.store.halt_file import HaltFile
 from saga.views import BatchRow, TradeRow
 
 
@@ -147,6 +150,11 @@ class Migration:
 class CheckpointStore(Protocol):
     """A durable journal with one owner. Every write is durable when the call returns."""
 
+    @property
+    def halt_file(self) -> HaltFile | None:
+        """The file that halts whoever owns the store; None where it has no place for one."""
+        ...
+
     async def __aenter__(self) -> Self:
         """Open it, after checking that it can be trusted.
 
@@ -234,6 +242,10 @@ class CheckpointStore(Protocol):
         """
         ...
 
+    async def alarming(self) -> tuple[str, ...]:
+        """Return the batches that need a person: STALE, or with open incidents; oldest first."""
+        ...
+
     async def journal(self, batch_id: str) -> tuple[JournalRecord, ...]:
         """Return a saga's whole journal, in order; empty if there is none.
 
@@ -254,4 +266,21 @@ class CheckpointStore(Protocol):
 
     async def last_sequence(self) -> int:
         """Return the global sequence number of the last durable record; 0 if there is none."""
+        ...
+
+    def intents(self, *, since: datetime) -> AsyncIterator[PastIntent]:
+        """Yield what was handed over since an instant, oldest first, then end."""
+        ...
+
+    async def note(self, entry: LogEntry) -> LogRecord:
+        """Add an entry to the logbook; durable when this returns.
+
+        Raises:
+            OwnershipLost: another owner has taken the store over.
+            StorePoisoned: the disk or the database failed.
+        """
+        ...
+
+    async def log_entries(self, kind: str | None, count: int) -> tuple[LogRecord, ...]:
+        """Return the logbook's last entries of a kind (None: of all), newest first."""
         ...

@@ -125,6 +125,26 @@ CREATE TABLE quarantine (
 ) STRICT, WITHOUT ROWID
 """
 
+_LOGBOOK = """
+CREATE TABLE logbook (
+    number INTEGER PRIMARY KEY CHECK (number >= 1),
+    at INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    data TEXT NOT NULL,
+    digest BLOB NOT NULL CHECK (length(digest) = 32)
+) STRICT
+"""
+
+_NO_LOGBOOK_UPDATE = """
+CREATE TRIGGER logbook_is_never_changed BEFORE UPDATE ON logbook
+BEGIN SELECT RAISE(ABORT, 'the logbook is append-only; an entry is never changed'); END
+"""
+
+_NO_LOGBOOK_DELETE = """
+CREATE TRIGGER logbook_is_never_shortened BEFORE DELETE ON logbook
+BEGIN SELECT RAISE(ABORT, 'the logbook is append-only; an entry is never removed'); END
+"""
+
 MIGRATIONS: Final = (
     Migration(
         number=1,
@@ -193,5 +213,29 @@ MIGRATIONS: Final = (
             "DROP INDEX batches_sorted_by_updated_at",
             "DROP INDEX batches_sorted_by_created_at",
         ),
+    ),
+    Migration(
+        number=5,
+        name="open incidents: late truth that nobody has dealt with",
+        up=(
+            "ALTER TABLE batches ADD COLUMN"
+            " incidents INTEGER NOT NULL DEFAULT 0 CHECK (incidents >= 0)",
+            "CREATE INDEX batches_with_incidents ON batches (incidents) WHERE incidents > 0",
+        ),
+        down=(
+            "DROP INDEX batches_with_incidents",
+            "ALTER TABLE batches DROP COLUMN incidents",
+        ),
+    ),
+    Migration(
+        number=6,
+        name="the logbook: starts, trading state, limits, alerts told",
+        up=(
+            _LOGBOOK,
+            _NO_LOGBOOK_UPDATE,
+            _NO_LOGBOOK_DELETE,
+            "CREATE INDEX logbook_by_kind ON logbook (kind)",
+        ),
+        down=("DROP TABLE logbook",),
     ),
 )

@@ -20,6 +20,7 @@ from saga.events import Submitted
 from saga.store import schema
 from saga.store.database import connect_reader, located
 from saga.store.journal import read_journal
+from saga.store.logbook import broken_link
 from saga.store.mark import Mark, read_mark, rollback_found
 from saga.store.migration import pending
 from saga.store.transaction import one_read
@@ -90,6 +91,7 @@ def _problems(
         yield from _damaged_pages(connection)
         yield from _gaps(connection)
         yield from _broken_sagas(connection)
+        yield from _broken_logbook(connection)
         yield from _missing_trades(connection)
     except sqlite3.Error as error:
         yield Problem(None, f"the file cannot be read any further: {error}")
@@ -132,6 +134,12 @@ def _broken_sagas(connection: sqlite3.Connection) -> Iterator[Problem]:
             continue
         if not isinstance(first.event, Submitted) or first.event.batch.batch_id != uid:
             yield Problem(uid, f"the journal of batch {uid} does not begin with its submission")
+
+
+def _broken_logbook(connection: sqlite3.Connection) -> Iterator[Problem]:
+    finding = broken_link(connection)
+    if finding is not None:
+        yield Problem(None, finding)
 
 
 def _missing_trades(connection: sqlite3.Connection) -> Iterator[Problem]:

@@ -82,11 +82,18 @@ GOLDEN: list[tuple[Event, str]] = [
     (events.DeadlinePassed(), "{}"),
     (
         events.Intended(step=3, purpose=Purpose.FORWARD, number=1, amount=Decimal("37.5")),
-        '{"step":3,"purpose":"forward","number":1,"amount":"37.5"}',
+        '{"step":3,"purpose":"forward","number":1,"amount":"37.5","limits":null}',
     ),
     (
         events.SentAgain(step=3, purpose=Purpose.COMPENSATION, number=2),
-        '{"step":3,"purpose":"compensation","number":2}',
+        '{"step":3,"purpose":"compensation","number":2,"limits":null}',
+    ),
+    (
+        events.Withheld(
+            step=3, purpose=Purpose.FORWARD, number=1, limit="max_order_quantity", reason="too much"
+        ),
+        '{"step":3,"purpose":"forward","number":1,"limit":"max_order_quantity",'
+        '"reason":"too much"}',
     ),
     (
         events.Reported(
@@ -105,6 +112,33 @@ GOLDEN: list[tuple[Event, str]] = [
         '"quantity":"37","price":"150.25","fee":"-0.10","at":"2026-11-21T12:00:00Z"},'
         '{"fill_id":"f2","quantity":"1","price":"0","fee":"0","at":null}],"reason":"halted",'
         '"reference":"X1"}',
+    ),
+    (
+        events.LateTruth(
+            step=0,
+            purpose=Purpose.COMPENSATION,
+            number=2,
+            final=True,
+            by="the watcher",
+            fills=(Fill("f2", Decimal(1)),),
+            reversed=("f1",),
+            reason="busted",
+            reference="X1",
+        ),
+        '{"step":0,"purpose":"compensation","number":2,"final":true,"by":"the watcher","fills":['
+        '{"fill_id":"f2","quantity":"1","price":"0","fee":"0","at":null}],"reversed":["f1"],'
+        '"reason":"busted","reference":"X1"}',
+    ),
+    (
+        events.IncidentClosed(
+            by="ann",
+            reason="sold it",
+            seen=17,
+            action="sold 1 by phone",
+            adjustments=(Adjustment("AAPL", Decimal(-1), Decimal("150.25"), "T-1"),),
+        ),
+        '{"by":"ann","reason":"sold it","seen":17,"action":"sold 1 by phone","adjustments":['
+        '{"subject":"AAPL","quantity":"-1","cash":"150.25","reference":"T-1"}]}',
     ),
     (
         events.AnswerLost(step=0, purpose=Purpose.FORWARD, number=1, reason="timeout"),
@@ -278,6 +312,13 @@ def test_a_record_that_is_no_such_event_is_refused_in_one_line(text: str) -> Non
         decode("paused", text)
     assert str(caught.value).startswith("journal record of kind 'paused' does not decode: ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.requirement("D6", "S11")
+def test_what_was_written_before_a_field_was_added_is_still_read() -> None:
+    intended = events.Intended(step=3, purpose=Purpose.FORWARD, number=1, amount=Decimal("37.5"))
+    text = '{"step":3,"purpose":"forward","number":1,"amount":"37.5"}'
+    assert decode("intended", text) == intended
 
 
 @pytest.mark.parametrize("event", [event for event, _ in GOLDEN], ids=lambda event: event.kind)

@@ -1,0 +1,78 @@
+"""The gate: the last judgement on an order, between its durable intent and its send.
+
+The engine asks a gate about every attempt, and sends nothing that it does not let pass: one that
+fails, or takes too long, lets nothing pass. What limits there are is the gate's business; which
+trading state the engine is in is the engine's own (`saga.trading`).
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from saga.directive import Directive
+from saga.ids import Purpose
+from saga.model import Batch
+from saga.participant import Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why something is not let through.
+
+    Attributes:
+        limit: the name of the limit that it would break.
+        sentence: the limit, the value, and who may change it.
+    """
+
+    limit: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class PastIntent:
+    """An order that was handed over before this process began, as the journal tells it.
+
+    Attributes:
+        at: when it was intended, UTC.
+        key: its client order id.
+        purpose: forward or compensation.
+        directive: what was sent.
+    """
+
+    at: datetime
+    key: str
+    purpose: Purpose
+    directive: Directive
+
+
+class Gate(Protocol):
+    """Judges orders by limits.
+
+    Each limit is looked at when it is needed, so limits that are changed hold for the next intent.
+    """
+
+    @property
+    def limits(self) -> str:
+        """The limits in force, as JSON text; noted in the logbook whenever they differ."""
+        ...
+
+    @property
+    def memory(self) -> timedelta:
+        """How far back the gate has to know what was sent; zero if not at all."""
+        ...
+
+    def recall(self, past: PastIntent) -> None:
+        """Learn of an order of the time before this process; called oldest first."""
+        ...
+
+    async def judge_batch(self, batch: Batch, now: datetime) -> Refusal | None:
+        """Judge a whole batch at the door, before anything of it is stored."""
+        ...
+
+    async def judge(self, attempt: Attempt, batch: Batch, now: datetime) -> Refusal | None:
+        """Judge one attempt, forward or compensation; one that passes counts as sent."""
+        ...
+
+    async def lowers_exposure(self, attempt: Attempt, batch: Batch) -> Refusal | None:
+        """Judge whether a forward attempt makes an exposure smaller; asked while REDUCING."""
+        ...

@@ -1,0 +1,78 @@
+"""Writes the logbook's entries, and reads them back: plain functions over a plain connection."""
+
+import sqlite3
+from datetime import datetime
+from typing import Final
+
+from saga.errors import InvalidInput, StoreUnusable
+from saga.logbook import LogEntry, LogRecord, decode_entry, encode_entry
+from saga.store.chain import Head, beginning, digest_of
+from saga.store.ownership import check_epoch
+from saga.store.rows import instant, microseconds
+from saga.store.transaction import writing
+
+CHAIN: Final = "the logbook"
+"""What the chain of hashes begins from."""
+
+_COLUMNS: Final = "number, at, kind, data, digest"
+
+
+def note(
+    connection: sqlite3.Connection, epoch: int | None, entry: LogEntry, at: datetime
+) -> LogRecord:
+    """Add one entry; a transaction of its own.
+
+    Raises:
+        OwnershipLost: another owner has the store; nothing was written.
+        StorePoisoned: the disk or the file failed.
+    """
+    with writing(connection):
+        check_epoch(connection, epoch)
+        row = connection.execute(
+            "SELECT number, digest FROM logbook ORDER BY number DESC LIMIT 1"
+        ).fetchone()
+        head = beginning(CHAIN) if row is None else Head(*row)
+        number, data, moment = head.number + 1, encode_entry(entry), microseconds(at)
+        digest = digest_of(head.digest, number, moment, entry.kind, data)
+        connection.execute(
+            f"INSERT INTO logbook ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)",  # noqa: S608 - our names
+            (number, moment, entry.kind, data, digest),
+        )
+    return LogRecord(number, at, entry, digest)
+
+
+def read_last(
+    connection: sqlite3.Connection, kind: str | None, count: int
+) -> tuple[LogRecord, ...]:
+    """Return the last entries of a kind (None: of all), newest first.
+
+    Raises:
+        StoreUnusable: one does not decode.
+    """
+    which = "" if kind is None else "WHERE kind = :kind"
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM logbook {which} ORDER BY number DESC LIMIT :count",  # noqa: S608
+        {"kind": kind, "count": count},
+    )
+    return tuple(_record(*row) for row in rows)
+
+
+def broken_link(connection: sqlite3.Connection) -> str | None:
+    """Say where the logbook's chain of hashes is broken; None if it is whole."""
+    head = beginning(CHAIN)
+    for number, at, kind, data, digest in connection.execute(
+        f"SELECT {_COLUMNS} FROM logbook ORDER BY number"  # noqa: S608
+    ):
+        if number != head.number + 1:
+            return f"the logbook goes from entry {head.number} to {number}: entries are missing"
+        if digest != digest_of(head.digest, number, at, kind, data):
+            return f"entry {number} of the logbook was altered"
+        head = Head(number, digest)
+    return None
+
+
+def _record(number: int, at: int, kind: str, data: str, digest: bytes) -> LogRecord:
+    try:
+        return LogRecord(number, instant(at), decode_entry(kind, data), digest)
+    except InvalidInput as error:
+        raise StoreUnusable(f"entry {number} of the logbook cannot be read: {error}") from error

@@ -1,0 +1,65 @@
+"""Reads back what was handed over of late, for a gate that has to remember it through restarts.
+
+The journal is the memory: nothing is written for this, and a restart forgets nothing.
+"""
+
+import sqlite3
+from datetime import datetime
+from typing import Final
+
+from saga.directive import Directive
+from saga.errors import SagaError
+from saga.events import Intended, SentAgain, decode
+from saga.fold import fold
+from saga.gate import PastIntent
+from saga.ids import attempt_key
+from saga.store.journal import read_journal
+from saga.store.rows import instant, microseconds
+
+MAX_INTENTS: Final = 1_000_000
+"""No more than this are remembered; a desk that sends more in a day has a limit that says so."""
+
+_LATEST: Final = """
+SELECT j.at, j.kind, j.data, b.batch_uid
+FROM journal j JOIN batches b ON b.id = j.batch_id
+WHERE j.kind IN ('intended', 'sent_again')
+ORDER BY j.sequence DESC
+"""
+
+
+def read_since(connection: sqlite3.Connection, since: datetime) -> list[PastIntent]:
+    """Return what was handed over since an instant, oldest first.
+
+    The journal is read from its end, and no further than that instant. What belongs to a saga whose
+    journal cannot be read is left out; that saga is set aside anyway.
+    """
+    found: list[PastIntent] = []
+    known: dict[str, dict[str, Directive]] = {}
+    bound = microseconds(since)
+    for at, kind, data, uid in connection.execute(_LATEST):
+        if at < bound or len(found) >= MAX_INTENTS:
+            break
+        if uid not in known:
+            known[uid] = _directives(connection, uid)
+        event = decode(kind, data)
+        assert isinstance(event, Intended | SentAgain)
+        key = attempt_key(uid, event.step, event.purpose, event.number)
+        directive = known[uid].get(key)
+        if directive is not None:
+            found.append(PastIntent(instant(at), key, event.purpose, directive))
+    found.reverse()
+    return found
+
+
+def _directives(connection: sqlite3.Connection, uid: str) -> dict[str, Directive]:
+    """Return what each attempt of a saga carries out, by key."""
+    try:
+        records = read_journal(connection, uid)
+        saga = fold((record.number, record.at, record.event) for record in records)
+    except (SagaError, ValueError, ArithmeticError):
+        return {}
+    return {
+        attempt.key: saga.attempt(attempt).directive
+        for step in saga.steps
+        for attempt in (*step.forward, *step.undo)
+    }

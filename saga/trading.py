@@ -1,0 +1,242 @@
+"""May orders go out now, and which? The trading state, the kill switch, and the way to the gate.
+
+Whatever halts, halts at once: a flag in memory and a file beside the store are set before anything
+is written down, so that a store that fails cannot keep orders flowing. Whatever lets trading go on
+is durable first. In doubt the answer is no.
+"""
+
+import hashlib
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from functools import partial
+from typing import Final
+
+from saga.calls import answer_of, in_words
+from saga.clock import Clock
+from saga.errors import NotAllowed, SagaError, StoreError
+from saga.gate import Gate, Refusal
+from saga.ids import Purpose
+from saga.logbook import EngineStarted, LimitsSet, TradingState, TradingStateSet
+from saga.model import Batch
+from saga.participant import Attempt
+from saga.store.protocol import CheckpointStore, Owner
+
+_LOG = logging.getLogger("saga.trading")
+
+JUDGEMENT_SECONDS: Final = 5.0
+"""A gate that takes longer lets nothing pass."""
+CRASH_WINDOW: Final = timedelta(minutes=1)
+"""Unclean starts within this time are counted by the crash-loop brake."""
+BRAKE: Final = "crash-loop brake"
+"""Who halts when the engine restarts too often."""
+HALT_FILE: Final = "halt file"
+"""Who halts when the file was put there from outside."""
+
+
+class Trading:
+    """Which orders may go out.
+
+    Args:
+        store: keeps the logbook; open, and owned, from `begin` on.
+        clock: where time comes from.
+        gate: judges single orders; None lets all pass that the trading state does.
+        program: what is noted as the program that started.
+        max_crashes: so many unclean starts within a minute halt; None never does.
+        on_change: called when the state has changed.
+    """
+
+    def __init__(
+        self,
+        store: CheckpointStore,
+        clock: Clock,
+        *,
+        gate: Gate | None,
+        program: str,
+        max_crashes: int | None,
+        on_change: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._gate = gate
+        self._program = program
+        self._max_crashes = max_crashes
+        self._tell = on_change
+        self._file = store.halt_file
+        self._last = TradingStateSet(TradingState.ACTIVE, "the engine", "nobody has said otherwise")
+        self._limits_digest: str | None = None
+
+    @property
+    def state(self) -> TradingState:
+        """The present state; HALTED whenever the halt file is there."""
+        if self._file is not None and self._file.is_there():
+            return TradingState.HALTED
+        return self._last.state
+
+    @property
+    def said(self) -> TradingStateSet:
+        """Who said so, and why."""
+        if self._last.state is TradingState.HALTED or self.state is not TradingState.HALTED:
+            return self._last
+        assert self._file is not None
+        return TradingStateSet(TradingState.HALTED, HALT_FILE, self._file.reason())
+
+    @property
+    def is_halted(self) -> bool:
+        """No forward order may go out."""
+        return self.state is TradingState.HALTED
+
+    @property
+    def limits_digest(self) -> str | None:
+        """The name of the limits in force; None without a gate."""
+        return self._limits_digest
+
+    # --- changes ----------------------------------------------------------------------------------
+
+    async def begin(self, owner: Owner, *, clean: bool) -> None:
+        """Learn how things stand, note that this engine started, and brake a loop of crashes.
+
+        Args:
+            owner: who the store is owned by from now on.
+            clean: the owner before had left in good order, or there was none.
+        """
+        for record in await self._store.log_entries(TradingStateSet.kind, 1):
+            assert isinstance(record.entry, TradingStateSet)
+            self._last = record.entry
+        await self._store.note(
+            EngineStarted(self._program, owner.epoch, owner.pid, owner.host, clean)
+        )
+        if self._last.state is not TradingState.HALTED:
+            if self.is_halted:
+                await self._note(self.said)
+            elif await self._crashes_too_often():
+                reason = (
+                    f"{self._max_crashes} starts after a crash within "
+                    f"{CRASH_WINDOW.total_seconds():g} s; find out why before trading goes on"
+                )
+                await self.halt(by=BRAKE, reason=reason)
+        await self._note_limits()
+        if self._gate is not None and self._gate.memory:
+            since = self._clock.now() - self._gate.memory
+            async for past in self._store.intents(since=since):
+                self._gate.recall(past)
+
+    async def _crashes_too_often(self) -> bool:
+        if self._max_crashes is None:
+            return False
+        now = self._clock.now()
+        starts = await self._store.log_entries(EngineStarted.kind, self._max_crashes)
+        recent = [
+            record
+            for record in starts
+            if isinstance(record.entry, EngineStarted)
+            and not record.entry.clean
+            and abs(now - record.at) <= CRASH_WINDOW
+        ]
+        return len(recent) >= self._max_crashes
+
+    async def halt(self, *, by: str, reason: str) -> None:
+        """Let no forward order out from now on.
+
+        Raises:
+            StoreError: it could not be noted; no order goes out all the same.
+        """
+        said = TradingStateSet(TradingState.HALTED, by, reason)
+        self._last = said
+        self._tell()
+        if self._file is not None:
+            try:
+                self._file.put(f"{by}: {reason}")
+            except StoreError as error:
+                _LOG.error("%s; the halt stands in memory and in the store", error)
+        await self._store.note(said)
+
+    async def ease(self, state: TradingState, *, by: str, reason: str) -> None:
+        """Let orders go out again, all or only those that lower an exposure.
+
+        Raises:
+            NotAllowed: the state is that already.
+            StoreError: it could not be noted, or the halt file not removed; nothing has changed.
+        """
+        if state is self.state:
+            raise NotAllowed(f"trading is {state} already; nothing was changed")
+        said = TradingStateSet(state, by, reason)
+        await self._store.note(said)
+        if self._file is not None:
+            self._file.remove()
+        self._last = said
+        self._tell()
+
+    async def _note(self, said: TradingStateSet) -> None:
+        self._last = said
+        await self._store.note(said)
+
+    async def _note_limits(self) -> None:
+        if self._gate is None:
+            return
+        limits = self._gate.limits
+        digest = hashlib.sha256(limits.encode()).hexdigest()[:12]
+        if digest == self._limits_digest:
+            return
+        last = [
+            record.entry.digest
+            for record in await self._store.log_entries(LimitsSet.kind, 1)
+            if isinstance(record.entry, LimitsSet)
+        ]
+        if last != [digest]:
+            await self._store.note(LimitsSet(digest, limits))
+        self._limits_digest = digest
+
+    # --- judgement --------------------------------------------------------------------------------
+
+    async def judge_batch(self, batch: Batch) -> Refusal | None:
+        """Judge a batch at the door; what is let in now may still be held back later."""
+        gate = self._gate
+        if gate is None:
+            return None
+        return await self._answer(partial(gate.judge_batch, batch, self._clock.now()))
+
+    async def judge(self, attempt: Attempt, batch: Batch) -> Refusal | None:
+        """Judge an attempt whose intent is durable; None lets it pass."""
+        forward = attempt.purpose is Purpose.FORWARD
+        if forward and (held := self.standing_refusal(attempt)) is not None:
+            return held
+        gate = self._gate
+        if forward and self.state is TradingState.REDUCING:
+            if gate is None:
+                return Refusal(
+                    "trading_state",
+                    f"trading is REDUCING (by {self._last.by}: {self._last.reason}), and without "
+                    "a gate nobody can say that this order lowers an exposure; an operator may "
+                    "activate trading",
+                )
+            refusal = await self._answer(partial(gate.lowers_exposure, attempt, batch))
+            if refusal is not None:
+                return refusal
+        if gate is not None:
+            try:
+                await self._note_limits()
+            except SagaError as error:
+                return Refusal("gate", f"the limits in force could not be noted: {error}")
+            refusal = await self._answer(partial(gate.judge, attempt, batch, self._clock.now()))
+            if refusal is not None:
+                return refusal
+        return self.standing_refusal(attempt)
+
+    def standing_refusal(self, attempt: Attempt) -> Refusal | None:
+        """Refuse a forward attempt while trading is halted; asks nobody, right before the send."""
+        if attempt.purpose is not Purpose.FORWARD or not self.is_halted:
+            return None
+        said = self.said
+        return Refusal(
+            "trading_state",
+            f"trading is HALTED (by {said.by}: {said.reason}); an operator may activate it",
+        )
+
+    async def _answer(self, ask: Callable[[], Awaitable[object]]) -> Refusal | None:
+        answer = await answer_of(ask, JUDGEMENT_SECONDS, lambda: "the gate")
+        if answer is None or isinstance(answer, Refusal):
+            return answer
+        why = in_words(answer) if isinstance(answer, BaseException) else f"it said {answer!r}"
+        _LOG.error("the gate gives no answer, so nothing passes: %s", why)
+        return Refusal("gate", f"the gate gave no answer, so nothing passes: {why}")
