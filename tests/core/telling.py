@@ -298,7 +298,7 @@ def copied(saga: Saga) -> Saga:
         twin.life = copy(step.life)
         twin.forward = [of(attempt) for attempt in step.forward]
         twin.undo = [of(attempt) for attempt in step.undo]
-        twin.effects = list(step.effects)
+        twin.effects, twin.taken_back = list(step.effects), list(step.taken_back)
         return twin
 
     twin = copy(saga)
@@ -311,5 +311,6 @@ def copied(saga: Saga) -> Saga:
         {position: twin.steps[position] for position in known}
         for known in (saga.failed, saga.stuck)
     )
+    twin.incidents = [copy(incident) for incident in saga.incidents]
     twin.retrying, twin.to_undo = dict(saga.retrying), dict(saga.to_undo)
     return twin

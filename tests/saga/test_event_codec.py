@@ -135,7 +135,7 @@ GOLDEN: list[tuple[Event, str]] = [
             reason="sold it",
             seen=17,
             action="sold 1 by phone",
-            adjustments=(Adjustment("AAPL", Decimal(-1), Decimal("150.25"), "T-1"),),
+            adjustments=(events.Adjustment("AAPL", Decimal(-1), Decimal("150.25"), "T-1"),),
         ),
         '{"by":"ann","reason":"sold it","seen":17,"action":"sold 1 by phone","adjustments":['
         '{"subject":"AAPL","quantity":"-1","cash":"150.25","reference":"T-1"}]}',
