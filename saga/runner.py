@@ -25,6 +25,7 @@ from saga.clock import Clock
 from saga.core import Ask, Decision, Question, decide, observe
 from saga.errors import NotAllowed, NotServed, SagaError, StoreBusy, StoreError
 from saga.events import (
+    RESTING,
     AnswerLost,
     CancelRequested,
     Event,
@@ -52,6 +53,8 @@ _LOG = logging.getLogger("saga.runner")
 
 MAX_EVENTS_PER_COMMIT: Final = 512
 """Decisions are gathered into one commit up to about this many events."""
+MAX_UNHEARD: Final = 1_000
+"""Most keys of which a runner notes that there was news nobody asked about any more."""
 MAX_BUSY_TRIES: Final = 30
 """So often a record is tried while another program holds the store's lock (10 s each)."""
 
@@ -115,6 +118,10 @@ class SagaRunner:
         self._busy: set[str] = set()
         self._quiet: dict[tuple[str, Question], datetime] = {}
         self._news: set[str] = set()
+        self.unheard: dict[str, None] = {}
+        """Keys of which there may be news, though nothing is asked about them while it runs."""
+        self.came_to_rest = False
+        """The last commit brought the saga to rest, or to another kind of rest."""
         self._missing: str | None = None
         self._is_resumed = resumed and saga.state not in (SagaState.PENDING, *SAGA_AT_REST)
         self.row: BatchRow = batch_row(saga)
@@ -149,9 +156,17 @@ class SagaRunner:
         self._wake.set()
 
     def notify(self, key: str) -> None:
-        """Hear that there may be news about an attempt: it is looked up now."""
+        """Hear that there may be news about an attempt: it is looked up now.
+
+        Of an attempt that is over, or given up, it is looked up once the saga is at rest.
+        """
+        self._note_unheard(key)
         self._news.add(key)
         self.wake()
+
+    def _note_unheard(self, key: str) -> None:
+        if key not in self._saga.live and len(self.unheard) < MAX_UNHEARD:
+            self.unheard[key] = None
 
     async def request(self, event: Event) -> None:
         """Record an operator's wish; durable when this returns.
@@ -193,6 +208,8 @@ class SagaRunner:
             self._wake = anyio.Event()
             now = self._around.clock.now()
             events, decision = self._settle(now)
+            # Before the commit, which checks the fence: a process may be frozen right behind it.
+            fenced_from = self._around.clock.elapsed()
             if events:
                 await self._commit(events, now)
             for request in self._heard:
@@ -200,7 +217,7 @@ class SagaRunner:
             self._heard.clear()
             for event in events:
                 if isinstance(event, Intended | SentAgain) and not self._stopping:
-                    self._send(event, calls)
+                    self._send(event, calls, fenced_from)
             if self._inbox:
                 continue
             if self._saga.state in SAGA_AT_REST or (self._stopping and not self._calls):
@@ -273,6 +290,7 @@ class SagaRunner:
         )
         await self._append(append)
         self.row = row
+        self.came_to_rest = any(isinstance(event, RESTING) for event in events)
         self._around.on_commit(self)
 
     async def _append(self, append: Append) -> int:
@@ -296,7 +314,7 @@ class SagaRunner:
 
     # --- calls to participants -------------------------------------------------------------------
 
-    def _send(self, event: Intended | SentAgain, calls: TaskGroup) -> None:
+    def _send(self, event: Intended | SentAgain, calls: TaskGroup, fenced_from: float) -> None:
         key = self._saga.key(event.step, event.purpose, event.number)
         record = self._saga.live[key]
         attempt = self._saga.attempt(record)
@@ -305,19 +323,18 @@ class SagaRunner:
         if participant is None:
             self._end_call(_Answer(record, None, NotServed(_nobody_for(attempt))))
             return
-        durable_at = self._around.clock.elapsed()
-        calls.start_soon(self._call_send, record, attempt, participant, durable_at)
+        calls.start_soon(self._call_send, record, attempt, participant, fenced_from)
 
     async def _call_send(
         self,
         record: AttemptRecord,
         attempt: Attempt,
         participant: Participant,
-        durable_at: float,
+        fenced_from: float,
     ) -> None:
         trading = self._around.trading
         refusal = await trading.judge(attempt, self._saga.batch)
-        if refusal is None and self._around.clock.elapsed() - durable_at > FENCE_CHECK_SECONDS:
+        if refusal is None and self._around.clock.elapsed() - fenced_from > FENCE_CHECK_SECONDS:
             await self._around.store.verify_owner()  # or nothing is sent
             refusal = trading.standing_refusal(attempt)
         if refusal is not None:
@@ -407,6 +424,8 @@ class SagaRunner:
             else:
                 self._quiet[attempt.key, answer.question] = now
         if attempt.state is AttemptState.LOST:
+            if isinstance(answer.result, Report):
+                self._note_unheard(attempt.key)
             return
         for event in new:
             self._apply(event, now, events)

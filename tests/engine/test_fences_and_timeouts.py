@@ -11,13 +11,13 @@ import pytest
 
 from saga.clock import SystemClock
 from saga.errors import OwnershipLost, Quarantined, StoreError
-from saga.events import AnswerLost, NotFound, ProvenAbsent
+from saga.events import AnswerLost, Intended, NotFound, ProvenAbsent
 from saga.limits import Limits
 from saga.orchestrator import Orchestrator
 from saga.outcome import Report
 from saga.participant import Attempt
 from saga.policy import FENCE_CHECK_SECONDS, Capabilities
-from saga.store.protocol import JournalRecord
+from saga.store.protocol import Append, JournalRecord
 from saga.store.sqlite import SqliteStore
 from tests.engine.lying_venue import LyingVenue, batch, buy, engine_on
 
@@ -73,6 +73,21 @@ class UsurpedStore(SqliteStore):
         await super().verify_owner()
 
 
+class FrozenBehindCommit(SqliteStore):
+    """The process is stopped behind each commit; meanwhile another one takes the store over."""
+
+    def __init__(self, path: Path, clock: TurnedClock) -> None:
+        super().__init__(path, clock=clock)
+        self._frozen = clock
+
+    async def append(self, append: Append) -> int:
+        sequence = await super().append(append)
+        if any(isinstance(change.event, Intended) for change in append.changes):
+            self._frozen.turn(2 * FENCE_CHECK_SECONDS)
+            usurp(self.path)
+        return sequence
+
+
 class UnreadableOwner(SqliteStore):
     """Who owns it cannot be read."""
 
@@ -88,6 +103,20 @@ async def test_a_late_send_of_an_owner_that_was_fenced_meanwhile_is_not_made(
     store = UsurpedStore(tmp_path / "saga.db")
     with pytest.raises(OwnershipLost):
         async with Orchestrator(store, [venue], clock=LateClock()) as engine:
+            await engine.run(batch(buy("KO")), timeout=5)
+    assert venue.sent == []
+
+
+@pytest.mark.requirement("S12", "S3")
+async def test_an_owner_that_was_frozen_right_behind_its_commit_sends_nothing_once_it_thaws(
+    tmp_path: Path,
+) -> None:
+    """Found by the kill drill: the fence was timed from the thaw, and the order went out twice."""
+    venue = LyingVenue()
+    clock = TurnedClock()
+    store = FrozenBehindCommit(tmp_path / "saga.db", clock)
+    with pytest.raises(OwnershipLost):
+        async with Orchestrator(store, [venue], clock=clock) as engine:
             await engine.run(batch(buy("KO")), timeout=5)
     assert venue.sent == []
 
