@@ -7,6 +7,7 @@ about batches; it answers from the durable register that is attached to it.
 """
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import Final
 
 from brokers.errors import OrderRefused, OutcomeUnknown
@@ -157,7 +158,11 @@ class Broker(ABC):
             return None if target is None else cancel_report(attempt.key, target)
         request = self._request(attempt)
         state = await self._find(attempt.key) or await self._forgotten(request)
-        return None if state is None else found_report(state, request)
+        if state is None:
+            return None
+        if state.status is OrderStatus.FILLED and state.filled < state.quantity:
+            state = await self._with_reversals(state, attempt.key)
+        return found_report(state, request)
 
     async def withdraw(self, attempt: Attempt) -> None:
         """Cancel what is still open of the attempt; a cancel itself cannot be withdrawn."""
@@ -217,12 +222,11 @@ class Broker(ABC):
             OutcomeUnknown: only a part of it has traded; whether the rest will, nobody says.
         """
         key = request.client_order_id
-        ours = await self._trades_of(key)
-        if not ours:
+        standing, gone, at_first = await self._trades_of(key)
+        if not at_first:
             return None
-        first = next(iter(ours.values()))
-        filled = total(trade.quantity for trade in ours.values())
-        if filled < request.quantity:
+        filled = total(trade.quantity for trade in standing)
+        if total(trade.quantity for trade in at_first) < request.quantity:
             raise OutcomeUnknown(
                 f"order {key} is not found, but {filled} of {request.quantity} has traded; "
                 "it is asked again"
@@ -230,15 +234,16 @@ class Broker(ABC):
         state = OrderState(
             client_order_id=key,
             order_id=key,
-            symbol=first.symbol,
-            side=first.side,
+            symbol=at_first[0].symbol,
+            side=at_first[0].side,
             quantity=request.quantity,
             filled=filled,
             status=OrderStatus.FILLED,
             fills=tuple(
                 Fill(trade.fill_id, trade.quantity, trade.price, trade.fee, trade.at)
-                for trade in ours.values()
+                for trade in standing
             ),
+            reversed=gone,
         )
         return self._believed(state, key)
 
@@ -263,23 +268,38 @@ class Broker(ABC):
     async def _forgotten_target(self, key: str, before: OrderState) -> Report:
         """Report on a cancel whose order was open before, and is not found after it."""
         target_key = before.client_order_id or ""
-        filled = total(trade.quantity for trade in (await self._trades_of(target_key)).values())
-        if filled >= before.quantity:
+        _, _, at_first = await self._trades_of(target_key)
+        if total(trade.quantity for trade in at_first) >= before.quantity:
             return refusal_report(f"order {target_key} was filled before it could be cancelled")
         # It was open, it was cancelled, and the venue forgets closed orders.
         return cancelled_report(key, before.order_id)
 
-    async def _trades_of(self, key: str) -> dict[str, Trade]:
-        """Return the order's trades that stand, by fill id."""
-        told = await self.trades()
-        busted = {trade.reverses for trade in told}
-        return {
-            trade.fill_id: trade
-            for trade in told
-            if trade.client_order_id == key
-            and trade.reverses is None
-            and trade.fill_id not in busted
-        }
+    async def _with_reversals(self, state: OrderState, key: str) -> OrderState:
+        """Return a filled order that lacks fills with those that the list of trades reverses."""
+        _, gone, _ = await self._trades_of(key)
+        told = {fill.fill_id for fill in state.fills}
+        missing = tuple(each for each in gone if each not in told and each not in state.reversed)
+        return replace(state, reversed=(*state.reversed, *missing))
+
+    async def _trades_of(
+        self, key: str
+    ) -> tuple[tuple[Trade, ...], tuple[str, ...], tuple[Trade, ...]]:
+        """Return an order's trades that stand, the ids of those reversed, and those before that.
+
+        What stood before the first reversal is what the order itself did; what came after it may be
+        a correction of the same.
+        """
+        told = {trade.fill_id: trade for trade in await self.trades()}.values()
+        traded = [t for t in told if t.client_order_id == key and t.reverses is None]
+        ours = {trade.fill_id for trade in traded}
+        reversals = [trade for trade in told if trade.reverses in ours]
+        gone = {str(trade.reverses) for trade in reversals}
+        first = min((trade.sequence for trade in reversals), default=None)
+        return (
+            tuple(trade for trade in traded if trade.fill_id not in gone),
+            tuple(sorted(gone)),
+            tuple(trade for trade in traded if first is None or trade.sequence < first),
+        )
 
     def _not_served(self, directive: Directive) -> NotServed:
         return NotServed(

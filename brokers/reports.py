@@ -91,7 +91,13 @@ def order_report(state: OrderState) -> Report:
     fills = tuple({fill.fill_id: fill for fill in state.fills}.values())
     final = state.status.is_final
     reason = _reason(state) if final and state.filled < state.quantity else None
-    return Report(final=final, fills=fills, reason=reason, reference=state.order_id)
+    return Report(
+        final=final,
+        fills=fills,
+        reason=reason,
+        reference=state.order_id,
+        reversed=state.reversed,
+    )
 
 
 def refusal_report(reason: str) -> Report:
@@ -165,6 +171,12 @@ def _check_numbers(key: str, state: OrderState) -> None:
     for fill in state.fills:
         if by_id.setdefault(fill.fill_id, fill) != fill:
             raise _garbage(key, f"fill {fill.fill_id} stands there with two contents")
+    reversed_ids: object = state.reversed
+    if not isinstance(reversed_ids, tuple) or not all(map(_is_id, reversed_ids)):
+        raise _garbage(key, f"what it has reversed is no list of names but {_shown(reversed_ids)}")
+    both = by_id.keys() & set(state.reversed)
+    if both:
+        raise _garbage(key, f"fill {min(both)} stands, and is taken back")
     told = _number(key, "sum of fills", total(fill.quantity for fill in by_id.values()))
     if told != filled:
         raise _garbage(key, f"filled is {filled}, but its fills add up to {told}")

@@ -66,9 +66,11 @@ class OrderState:
         quantity: how much was ordered.
         filled: how much has been filled; the sum of the fills.
         status: where it stands.
-        fills: every fill so far.
+        fills: every fill that stands.
         reason: why it ended without its whole effect, in the venue's words.
         account: the fingerprint of the account it belongs to; None where the venue does not say.
+        reversed: ids of fills that the venue has taken back; empty where it does not say so here,
+            but in its list of trades.
     """
 
     client_order_id: str | None
@@ -81,6 +83,7 @@ class OrderState:
     fills: tuple[Fill, ...] = ()
     reason: str | None = None
     account: str | None = None
+    reversed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

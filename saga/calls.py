@@ -114,6 +114,7 @@ def believed(told: object) -> Report | None:
     return replace(
         told,
         fills=_fills(told.fills),
+        reversed=_ids(told.reversed),
         reason=_words(told.reason),
         reference=_words(told.reference),
     )
@@ -132,12 +133,22 @@ def _fills(told: object) -> tuple[Fill, ...]:
     return tuple(by_id.values())
 
 
-def _check(fill: Fill) -> None:
-    fill_id: object = fill.fill_id
+def _ids(told: object) -> tuple[str, ...]:
+    if not isinstance(told, (tuple, list)) or len(told) > MAX_FILLS:
+        raise Unusable(f"what it has reversed is not a list of at most {MAX_FILLS}")
+    return tuple(dict.fromkeys(map(_id, told)))
+
+
+def _id(fill_id: object) -> str:
     if not (isinstance(fill_id, str) and fill_id.isprintable()):
         raise Unusable(f"fill_id {_shown(fill_id)} is not a name")
     if not 0 < len(fill_id) <= _MAX_ID_LENGTH:
         raise Unusable(f"fill_id {_shown(fill_id)} is empty, or longer than {_MAX_ID_LENGTH}")
+    return fill_id
+
+
+def _check(fill: Fill) -> None:
+    fill_id = _id(fill.fill_id)
     numbers: tuple[tuple[str, object], ...] = (
         *(("quantity", fill.quantity), ("price", fill.price), ("fee", fill.fee)),
     )

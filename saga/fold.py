@@ -161,6 +161,7 @@ def _require_under_way(saga: Saga, event: Event) -> None:
 def _rest(saga: Saga, at: datetime, trigger: SagaTrigger) -> None:
     saga.life.fire(trigger)
     saga.rested_at = at
+    saga.rested_number = saga.number + 1
 
 
 # --- requests ----------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 from threading import BoundedSemaphore, Thread
-from typing import Final
+from typing import Final, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
@@ -29,6 +29,8 @@ MAX_WAITING: Final = 10_000
 """Calls that wait for their turn or are under way; one more is not made, and logged."""
 
 Hook = Callable[[BatchRow], Awaitable[None] | None]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ class Hooks:
     async def _call_bounded(self, hook: Hook, row: BatchRow) -> None:
         async with self._slots:
             result = await answer_of(
-                lambda: self._begin(hook, row),
+                lambda: call_apart(hook, row, self._threads),
                 self._seconds,
                 lambda: f"an outcome hook for {row.batch_id}",
             )
@@ -101,43 +103,56 @@ class Hooks:
         elif isinstance(result, Exception):
             _LOG.error("an outcome hook failed for %s", row.batch_id, exc_info=result)
 
-    async def _begin(self, hook: Hook, row: BatchRow) -> None:
-        if inspect.iscoroutinefunction(hook):
-            await hook(row)
+
+async def call_apart(
+    hook: Callable[[T], Awaitable[None] | None], told: T, threads: BoundedSemaphore
+) -> None:
+    """Call the user's own code: a coroutine function here, any other on a thread of its own.
+
+    Args:
+        hook: what is called.
+        told: what it is called with.
+        threads: how many may be left behind by calls that were given up.
+    """
+    if inspect.iscoroutinefunction(hook):
+        await hook(told)
+        return
+    result = await _on_a_thread(hook, told, threads)
+    if inspect.isawaitable(result):
+        await result
+
+
+async def _on_a_thread(
+    hook: Callable[[T], Awaitable[None] | None], told: T, threads: BoundedSemaphore
+) -> Awaitable[None] | None:
+    """Call the hook on a thread, which can be left behind."""
+    if not threads.acquire(blocking=False):
+        raise _NoThread("hooks that were given up before still hold every thread")
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[Awaitable[None] | None] = loop.create_future()
+    context = copy_context()
+
+    def tell(result: Awaitable[None] | None, error: BaseException | None) -> None:
+        if answer.done():
             return
-        result = await self._on_a_thread(hook, row)
-        if inspect.isawaitable(result):
-            await result
+        if error is None:
+            answer.set_result(result)
+        else:
+            cause = RuntimeError(f"the hook raised {type(error).__name__}")
+            cause.__cause__ = error
+            answer.set_exception(cause)
 
-    async def _on_a_thread(self, hook: Hook, row: BatchRow) -> Awaitable[None] | None:
-        """Call the hook on a thread of its own, which can be left behind."""
-        if not self._threads.acquire(blocking=False):
-            raise _NoThread("hooks that were given up before still hold every thread")
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Awaitable[None] | None] = loop.create_future()
-        context = copy_context()
+    def work() -> None:
+        result: Awaitable[None] | None = None
+        failure: BaseException | None = None
+        try:
+            result = context.run(hook, told)
+        except BaseException as error:  # it is told to whoever waits
+            failure = error
+        finally:
+            threads.release()
+        with suppress(RuntimeError):  # the loop may be closed by now, and nobody waits
+            loop.call_soon_threadsafe(tell, result, failure)
 
-        def tell(result: Awaitable[None] | None, error: BaseException | None) -> None:
-            if answer.done():
-                return
-            if error is None:
-                answer.set_result(result)
-            else:
-                cause = RuntimeError(f"the hook raised {type(error).__name__}")
-                cause.__cause__ = error
-                answer.set_exception(cause)
-
-        def work() -> None:
-            result: Awaitable[None] | None = None
-            failure: BaseException | None = None
-            try:
-                result = context.run(hook, row)
-            except BaseException as error:  # it is told to whoever waits
-                failure = error
-            finally:
-                self._threads.release()
-            with suppress(RuntimeError):  # the loop may be closed by now, and nobody waits
-                loop.call_soon_threadsafe(tell, result, failure)
-
-        Thread(target=work, name="outcome hook", daemon=True).start()
-        return await answer
+    Thread(target=work, name="outcome hook", daemon=True).start()
+    return await answer

@@ -349,6 +349,7 @@ class Saga:
     Attributes:
         number: how many records of the journal are folded in.
         undo_budget: the bound on the undo's cost; None is no bound.
+        rested_number: the journal record that brought it to rest last; 0 if none did.
         next_unsent: position of the first step that was never sent.
         live: attempts in flight, by key.
         lost: attempts whose fate cannot be found out, by key.
@@ -373,6 +374,7 @@ class Saga:
     updated_at: datetime = field(init=False)
     started_at: datetime | None = None
     rested_at: datetime | None = None
+    rested_number: int = 0
     paused: bool = False
     deadline_passed: bool = False
     cancel: CancelRequested | None = None

@@ -26,6 +26,8 @@ import anyio.lowlevel
 from anyio.abc import TaskGroup
 from pydantic_core import PydanticCustomError
 
+from saga.aftermath import Aftermath
+from saga.alerts import AlertHook, Alerts
 from saga.amounts import to_decimal
 from saga.clock import Clock, SystemClock
 from saga.errors import (
@@ -43,6 +45,8 @@ from saga.events import (
     Adjustment,
     CancelRequested,
     Event,
+    IncidentClosed,
+    LateTruth,
     Paused,
     Resolved,
     Retried,
@@ -125,6 +129,12 @@ class Orchestrator:
             max_crashes=self._limits.max_crashes_per_minute,
             on_change=self._trading_changed,
         )
+        self._alerts = Alerts(
+            store,
+            lambda batch_id: self._sagas.load(batch_id),
+            self._clock,
+            seconds=self._limits.hook_seconds,
+        )
         self._sagas = Supervision(
             store,
             self._participants,
@@ -134,7 +144,10 @@ class Orchestrator:
             program=PROGRAM,
             taken_over=take_over,
             on_commit=self._pulse_now,
+            on_alarm=self._alerts.look_at,
+            on_unheard=self._hear_late,
         )
+        self._aftermath = Aftermath(self._sagas, self._participants)
         self._submitting = 0
         self._entered = False
         self._pulse = anyio.Event()
@@ -165,6 +178,8 @@ class Orchestrator:
             self._tasks = await stack.enter_async_context(anyio.create_task_group())
             self._tasks.start_soon(self._beat)
             self._tasks.start_soon(self._watch_for_halt)
+            self._tasks.start_soon(self._aftermath.run)
+            self._tasks.start_soon(self._alerts.run)
             self._sagas.begin(self._tasks)
             self._open = True
             self._stack = stack.pop_all()
@@ -204,13 +219,13 @@ class Orchestrator:
 
     async def _watch_for_halt(self) -> None:
         """Notice a halt file that was put there from outside."""
-        was_halted = False
         while True:
-            if self._trading.is_halted != was_halted:
-                was_halted = self._trading.is_halted
-                self._trading_changed()
             pause = timedelta(seconds=HALT_WATCH_SECONDS)
             await self._clock.sleep_until(self._clock.now() + pause)
+            try:
+                await self._trading.adopt()
+            except StoreBusy as error:  # no order goes out all the same
+                _LOG.warning("the halt file is not noted in the logbook: %s", error)
 
     def _trading_changed(self) -> None:
         self._sagas.look_again_at_trading()
@@ -496,11 +511,88 @@ class Orchestrator:
             TradingState.ACTIVE, by=_said(by, "by"), reason=_said(reason, "reason")
         )
 
+    # --- after the end ----------------------------------------------------------------------------
+
     def notify(self, key: str) -> None:
-        """Hear that there may be news about an attempt, by its key: it is looked up now."""
+        """Hear that there may be news about an attempt, by its key: it is looked up now.
+
+        Of a saga at rest it is looked up in the background; what is new is an incident.
+        """
         runner = self._sagas.find(batch_of_key(key) or "")
-        if runner is not None:
+        if runner is not None and runner.saga.state not in SAGA_AT_REST:
             runner.notify(key)
+        else:
+            self._hear_late(key)
+
+    def _hear_late(self, key: str) -> None:
+        if self._open:
+            self._aftermath.hear(key)
+
+    async def look_again(
+        self, batch_id: str, *, by: str, keys: Iterable[str] | None = None
+    ) -> tuple[LateTruth, ...]:
+        """Ask again about the attempts of a batch at rest, and record what is new as incidents.
+
+        Its state and its outcome stay; its attempts, the residual of a STALE one, and the books
+        follow the truth. Of a batch that is not at rest nothing is asked now.
+
+        Args:
+            batch_id: the batch.
+            by: who looks.
+            keys: only these attempts; None is all.
+
+        Returns:
+            What was new.
+
+        Raises:
+            NoSuchBatch: there is no such batch.
+            Quarantined: its journal cannot be read.
+        """
+        self._require_open()
+        chosen = None if keys is None else frozenset(keys)
+        return await self._aftermath.look(batch_id, by=_said(by, "by"), keys=chosen)
+
+    async def close_incidents(
+        self,
+        batch_id: str,
+        *,
+        by: str,
+        reason: str,
+        seen: int,
+        action: str = "",
+        adjustments: tuple[Adjustment, ...] = (),
+    ) -> BatchRow:
+        """Close the open incidents of a batch, once somebody has dealt with the late truth.
+
+        Args:
+            batch_id: the batch.
+            by: who did.
+            reason: why it is right to close them.
+            seen: the last record of the batch's journal that he had seen; incidents behind it stay
+                open.
+            action: what was done; empty where nothing had to be.
+            adjustments: how holdings and cash changed by that.
+
+        Raises:
+            NotAllowed: there is no open incident up to that record.
+            NoSuchBatch: there is no such batch.
+        """
+        event = IncidentClosed(
+            by=_said(by, "by"),
+            reason=_said(reason, "reason"),
+            seen=seen,
+            action=_said(action, "action") if action else "",
+            adjustments=_exact(adjustments),
+        )
+        return await self._change(await self._runner_of(batch_id), event)
+
+    def on_alert(self, hook: AlertHook) -> None:
+        """Call `hook` with every alert, again and again until it takes one without an error.
+
+        What was told is durable; what was not is told after the next start. Alerts are: a STALE
+        batch, an open incident, a halt that the engine has made by itself.
+        """
+        self._alerts.add(hook)
 
     async def _runner_of(self, batch_id: str) -> SagaRunner:
         self._require_open()

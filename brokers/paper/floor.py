@@ -143,7 +143,7 @@ class Floor:
 
     def state_of(self, order: BookedOrder) -> OrderState:
         """Return an order as the venue tells of it."""
-        trades = rows.standing(rows.trades_of(self.connection, order.number))
+        trades = rows.trades_of(self.connection, order.number)
         return OrderState(
             client_order_id=order.client_order_id,
             order_id=f"ORD-{order.number:06d}",
@@ -154,10 +154,11 @@ class Floor:
             status=order.status,
             fills=tuple(
                 Fill(trade.fill_id, trade.quantity, trade.price, trade.fee, trade.at)
-                for trade in trades
+                for trade in rows.standing(trades)
             ),
             reason=order.reason,
             account=self.settings.account,
+            reversed=tuple(trade.reverses for trade in trades if trade.reverses is not None),
         )
 
     # How an order is taken.

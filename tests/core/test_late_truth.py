@@ -187,7 +187,7 @@ def test_a_correction_is_a_reversal_and_a_new_fill() -> None:
     telling = completed()
     report = Report(True, (fill("a2", 5, 12),), reversed=("a",))
     assert learn(telling, (0, FORWARD, 1), report)
-    assert (telling.step(0).done, telling.step(0).value) == (5, 60)
+    assert (telling.step(0).done, telling.step(0).value) == (Decimal(5), Decimal(60))
     assert telling.saga.late_exposures() == ()
     assert len(telling.saga.open_incidents) == 1
     assert saga_outcome(telling.saga) is SagaOutcome.SUCCESS
@@ -217,7 +217,7 @@ def test_an_order_found_open_after_the_end_is_an_interval_until_it_is_over() -> 
     assert learn(telling, (1, FORWARD, 1), Report(False, (fill("late", 1),)))
     assert telling.attempt(1).state is AttemptState.LOST
     (exposure,) = telling.saga.late_exposures()
-    assert (exposure.low, exposure.high) == (1, 5)
+    assert (exposure.low, exposure.high) == (Decimal(1), Decimal(5))
     assert exposure.unproven == (telling.attempt(1).key,)
     assert learn(telling, (1, FORWARD, 1), Report(True, (fill("late", 1),), "cancelled"))
     assert late(telling) == [(1, 1)]
@@ -239,9 +239,9 @@ def test_an_undo_that_is_reversed_gives_its_cost_back() -> None:
     telling = rolled_back()
     assert telling.saga.undo_cost == 6
     telling.tell(LateTruth(0, UNDO, 1, True, WATCHER, reversed=("c",)))
-    assert (telling.step(0).undone, telling.saga.undo_cost) == (0, 0)
+    assert (telling.step(0).undone, telling.saga.undo_cost) == (Decimal(0), Decimal(0))
     telling.tell(LateTruth(0, UNDO, 1, True, WATCHER, fills=(fill("c2", 5, 8, 1),)))
-    assert (telling.step(0).undone, telling.saga.undo_cost) == (5, 11)
+    assert (telling.step(0).undone, telling.saga.undo_cost) == (Decimal(5), Decimal(11))
 
 
 # --- a STALE saga --------------------------------------------------------------------------------

@@ -1,0 +1,195 @@
+"""What is learnt about a saga after its end: asks again, and writes late truth into its journal.
+
+A saga at rest decides nothing and sends nothing. But its participants can be asked what they know
+of its attempts, and what is new is an incident: recorded, booked, told to a person (rule 4). The
+one thing that is done besides asking is to withdraw an order that is found open although nobody
+counts on it any more.
+"""
+
+import logging
+from collections.abc import Collection, Mapping
+from functools import partial
+from typing import Final
+
+import anyio
+
+from saga.calls import Unusable, answer_of, believed, in_words
+from saga.core import observe_late
+from saga.errors import NotAllowed, OwnershipLost, SagaError, StorePoisoned
+from saga.events import LateTruth
+from saga.ids import batch_of_key
+from saga.ledger import AttemptRecord, AttemptState, Saga
+from saga.machine import SAGA_AT_REST
+from saga.outcome import Report
+from saga.participant import Attempt, Participant
+from saga.supervision import Supervision
+
+_LOG = logging.getLogger("saga.aftermath")
+
+MAX_ASKED_AT_ONCE: Final = 8
+"""Most questions about one saga at rest that are under way at the same time (L3)."""
+MAX_HEARD: Final = 10_000
+"""Most keys with late news that wait to be looked up; one more is left to the watcher."""
+MAX_TRIES: Final = 3
+"""So often a record is tried again because somebody else was faster."""
+NOTIFIED: Final = "a notification"
+"""Who looks, where the participant said that there may be news."""
+
+
+class Aftermath:
+    """Looks again at sagas that are at rest.
+
+    Args:
+        sagas: where they are found, and by whom their journals are written.
+        participants: who carries out which kind of directive.
+    """
+
+    def __init__(self, sagas: Supervision, participants: Mapping[str, Participant]) -> None:
+        self._sagas = sagas
+        self._participants = participants
+        self._heard: dict[str, None] = {}
+        self._news = anyio.Event()
+
+    def hear(self, key: str) -> None:
+        """Hear that there may be late news about an attempt; it is looked up in the background."""
+        if batch_of_key(key) is None or key in self._heard:
+            return
+        if len(self._heard) >= MAX_HEARD:
+            _LOG.error("late news about %s is passed over: %s keys wait already", key, MAX_HEARD)
+            return
+        self._heard[key] = None
+        self._news.set()
+
+    async def run(self) -> None:
+        """Look up what was heard of, until cancelled."""
+        while True:
+            self._news = anyio.Event()
+            while self._heard:
+                batch_id = batch_of_key(next(iter(self._heard))) or ""
+                keys = [key for key in self._heard if batch_of_key(key) == batch_id]
+                for key in keys:
+                    del self._heard[key]
+                await self._look_quietly(batch_id, keys)
+            await self._news.wait()
+
+    async def _look_quietly(self, batch_id: str, keys: Collection[str]) -> None:
+        try:
+            await self.look(batch_id, by=NOTIFIED, keys=keys)
+        except (OwnershipLost, StorePoisoned):
+            raise
+        except SagaError as error:
+            _LOG.warning("late news about %s could not be looked up: %s", batch_id, error)
+
+    async def look(
+        self, batch_id: str, *, by: str, keys: Collection[str] | None = None
+    ) -> tuple[LateTruth, ...]:
+        """Ask about a saga's attempts, and record what is new.
+
+        Of a saga that is not at rest nothing is asked now; its runner hears that there may be news.
+
+        Args:
+            batch_id: the batch.
+            by: who looks.
+            keys: only these attempts; None is all.
+
+        Raises:
+            NoSuchBatch: there is no such batch.
+            Quarantined: its journal cannot be read.
+        """
+        saga = await self._sagas.load(batch_id)
+        attempts = [
+            attempt
+            for step in saga.steps
+            for attempt in (*step.forward, *step.undo)
+            if (keys is None or attempt.key in keys) and _may_tell_more(saga, attempt)
+        ]
+        if saga.state not in SAGA_AT_REST:
+            if (runner := self._sagas.find(batch_id)) is not None:
+                for attempt in attempts:
+                    runner.notify(attempt.key)
+            return ()
+        told: list[LateTruth] = []
+        for first in range(0, len(attempts), MAX_ASKED_AT_ONCE):
+            some = attempts[first : first + MAX_ASKED_AT_ONCE]
+            reports: dict[str, Report] = {}
+            async with anyio.create_task_group() as calls:
+                for attempt in some:
+                    calls.start_soon(self._ask, saga, attempt, reports)
+            for attempt in some:
+                if attempt.key in reports:
+                    truth = await self._record(batch_id, attempt, reports[attempt.key], by)
+                    told += [] if truth is None else [truth]
+        return tuple(told)
+
+    async def _ask(self, saga: Saga, record: AttemptRecord, reports: dict[str, Report]) -> None:
+        attempt = saga.attempt(record)
+        participant = self._participants.get(attempt.directive.kind)
+        capabilities = saga.capabilities(record)
+        if participant is None:
+            _LOG.warning(
+                "%s is not looked up: nobody serves %s", record.key, attempt.directive.kind
+            )
+            return
+        seconds = capabilities.call_timeout_seconds
+        report = await self._look_up(participant, attempt, seconds)
+        unwanted = saga.undoes or record.absent
+        if report is not None and not report.final and capabilities.cancel and unwanted:
+            whose = partial(_named, participant, attempt)
+            refused = await answer_of(lambda: participant.withdraw(attempt), seconds, whose)
+            if isinstance(refused, Exception):
+                _LOG.warning("%s: the withdrawal failed: %s", whose(), in_words(refused))
+            report = await self._look_up(participant, attempt, seconds) or report
+        if report is not None:
+            reports[record.key] = report
+
+    async def _look_up(
+        self, participant: Participant, attempt: Attempt, seconds: float
+    ) -> Report | None:
+        """Return what is told of an attempt; None if nothing that can be used."""
+        whose = partial(_named, participant, attempt)
+        answer = await answer_of(lambda: participant.look_up(attempt), seconds, whose)
+        if not isinstance(answer, Exception):
+            try:
+                return believed(answer)
+            except Unusable as error:
+                answer = error
+        _LOG.warning("%s gave no answer that can be used: %s", whose(), in_words(answer))
+        return None
+
+    async def _record(
+        self, batch_id: str, asked: AttemptRecord, report: Report, by: str
+    ) -> LateTruth | None:
+        for _ in range(MAX_TRIES):
+            runner = await self._sagas.runner_of(batch_id)
+            saga = runner.saga
+            if saga.state not in SAGA_AT_REST:  # it was tried again meanwhile
+                runner.notify(asked.key)
+                return None
+            attempt = saga.steps[asked.step].attempts(asked.purpose)[asked.number - 1]
+            try:
+                truth = observe_late(attempt, report, by=by)
+            except ValueError as error:
+                _LOG.warning("what is told of %s is not believed: %s", asked.key, error)
+                return None
+            if truth is None:
+                return None
+            try:
+                await runner.request(truth)
+            except NotAllowed as error:  # somebody else was faster, or it cannot be reckoned with
+                _LOG.info("late truth about %s is looked at again: %s", asked.key, error)
+            else:
+                _LOG.warning("late truth about %s, attempt %s", batch_id, asked.key)
+                return truth
+        return None
+
+
+def _may_tell_more(saga: Saga, attempt: AttemptRecord) -> bool:
+    """Tell whether asking about an attempt can bring anything to light."""
+    was_withheld = (
+        attempt.state is AttemptState.OVER and not attempt.acknowledged and not attempt.absent
+    )
+    return saga.capabilities(attempt).look_up and not was_withheld
+
+
+def _named(participant: Participant, attempt: Attempt) -> str:
+    return f"participant {participant.name!r}, attempt {attempt.key}"

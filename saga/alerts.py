@@ -1,0 +1,285 @@
+"""Alerts: what a person has to know, told until it was heard (H10).
+
+An alert is derived from durable truth: a STALE saga, an open incident, a halt that nobody asked
+for. It is told to every registered hook, again and again until each has taken it, through restarts;
+that it was told is durable in the logbook. An engine that dies between the two tells it once more.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from threading import BoundedSemaphore
+from typing import Final
+
+import anyio
+
+from saga.calls import answer_of, in_words
+from saga.clock import Clock
+from saga.errors import OwnershipLost, SagaError, StoreError, StorePoisoned
+from saga.exact import plain
+from saga.hooks import call_apart
+from saga.ledger import Incident, Saga
+from saga.logbook import AlertTold, TradingState, TradingStateSet
+from saga.machine import SagaState
+from saga.outcome import Exposure
+from saga.store.protocol import CheckpointStore
+from saga.trading import BRAKE
+
+_LOG = logging.getLogger("saga.alerts")
+
+MAX_PENDING: Final = 10_000
+"""Most alerts that wait to be told; one more waits for the next start, and is logged."""
+MAX_TOLD_READ: Final = 100_000
+"""So many of the last deliveries are read at a start; an older one may be told again."""
+MAX_THREADS: Final = 4
+"""Most threads that hooks which do not end may hold."""
+FIRST_WAIT: Final = timedelta(seconds=1)
+LONGEST_WAIT: Final = timedelta(minutes=5)
+_MAX_NAMED: Final = 3
+
+
+class AlertKind(StrEnum):
+    """What an alert is about."""
+
+    STALE = "stale"
+    """Something is left that the engine could not undo or find out."""
+    INCIDENT = "incident"
+    """Something was told about a saga that was at rest."""
+    HALT = "halt"
+    """The engine has halted trading by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Something that a person has to know.
+
+    Attributes:
+        id: the same for the same thing, whenever it is told.
+        batch_id: the batch; None where it is about the engine.
+        sentence: what it is, and what to do.
+        at: since when, UTC.
+    """
+
+    id: str
+    batch_id: str | None
+    kind: AlertKind
+    sentence: str
+    at: datetime
+
+
+AlertHook = Callable[[Alert], Awaitable[None] | None]
+
+
+def alerts_of(saga: Saga) -> Iterator[Alert]:
+    """Yield what a person has to know of a saga; nothing if all is well."""
+    batch_id = saga.batch_id
+    if saga.state is SagaState.STALE:
+        left = _shown(saga.residual) or "nothing that is known"
+        yield Alert(
+            f"stale:{batch_id}:{saga.rested_number}",
+            batch_id,
+            AlertKind.STALE,
+            f"{batch_id} is STALE ({saga.reason}); it may have left {left}; ask the broker, then "
+            "retry or resolve it",
+            saga.rested_at or saga.updated_at,
+        )
+    for incident in saga.open_incidents:
+        yield Alert(
+            f"incident:{batch_id}:{incident.number}",
+            batch_id,
+            AlertKind.INCIDENT,
+            f"{in_sentence(saga, incident)}; the books have it; set right what has to be, then "
+            "close the incident",
+            incident.at,
+        )
+
+
+def in_sentence(saga: Saga, incident: Incident) -> str:
+    """Return what late truth said, in words."""
+    truth = incident.truth
+    step = saga.steps[truth.step]
+    key = saga.key(truth.step, truth.purpose, truth.number)
+    parts = [f"{plain(fill.quantity)} filled at {plain(fill.price)}" for fill in truth.fills]
+    if truth.reversed:
+        parts.append(f"fill {', '.join(truth.reversed)} taken back")
+    if not parts:
+        parts.append("over, without more" if truth.final else "still open")
+    told = ", ".join(parts)
+    return (
+        f"{saga.batch_id} was {saga.state} when late truth was told of {step.directive.describe()} "
+        f"({key}): {told}"
+    )
+
+
+def _shown(exposures: Iterable[Exposure]) -> str:
+    words = [
+        f"{plain(each.low)} {each.subject}"
+        if each.low == each.high
+        else f"{plain(each.low)} to {plain(each.high)} {each.subject}"
+        for each in exposures
+    ]
+    more = f" and {len(words) - _MAX_NAMED} more" if len(words) > _MAX_NAMED else ""
+    return ", ".join(words[:_MAX_NAMED]) + more
+
+
+@dataclass(slots=True)
+class _Pending:
+    alert: Alert
+    due: datetime
+    wait: timedelta = FIRST_WAIT
+    taken: set[int] = field(default_factory=set)
+    """Which hooks have taken it, in this process."""
+
+
+class Alerts:
+    """Tells alerts to the registered hooks until each has taken them.
+
+    Args:
+        store: open, and owned, from `run` on.
+        load: reads a saga.
+        clock: where time comes from.
+        seconds: how long one call of a hook may take.
+    """
+
+    def __init__(
+        self,
+        store: CheckpointStore,
+        load: Callable[[str], Awaitable[Saga]],
+        clock: Clock,
+        *,
+        seconds: float,
+    ) -> None:
+        self._store = store
+        self._load = load
+        self._clock = clock
+        self._seconds = seconds
+        self._hooks: list[AlertHook] = []
+        self._threads = BoundedSemaphore(MAX_THREADS)
+        self._pending: dict[str, _Pending] = {}
+        self._told: set[str] = set()
+        self._nap = anyio.CancelScope()
+        self._woken = anyio.Event()
+
+    def add(self, hook: AlertHook) -> None:
+        """Register a hook; it is told all that waits as well."""
+        self._hooks.append(hook)
+        self._wake()
+
+    def look_at(self, saga: Saga) -> None:
+        """See whether a saga needs a person."""
+        for alert in alerts_of(saga):
+            self._put(alert)
+
+    def _put(self, alert: Alert) -> None:
+        if alert.id in self._told or alert.id in self._pending:
+            return
+        if len(self._pending) >= MAX_PENDING:
+            _LOG.error("%s alerts wait already; not told: %s", MAX_PENDING, alert.sentence)
+            return
+        _LOG.error("alert: %s", alert.sentence)
+        self._pending[alert.id] = _Pending(alert, self._clock.now())
+        self._wake()
+
+    def _wake(self) -> None:
+        self._woken.set()
+        self._nap.cancel()
+
+    async def run(self) -> None:
+        """Tell until cancelled."""
+        await self._survey()
+        while True:
+            self._woken = anyio.Event()
+            now = self._clock.now()
+            for pending in list(self._pending.values()):
+                # Further ahead than any wait: the clock was put back.
+                if self._hooks and not now < pending.due <= now + pending.wait:
+                    await self._tell(pending)
+            if self._woken.is_set():
+                continue
+            dues = [pending.due for pending in self._pending.values()]
+            if not dues or not self._hooks:
+                await self._woken.wait()
+                continue
+            with anyio.CancelScope() as self._nap:
+                await self._clock.sleep_until(min(dues))
+
+    async def _survey(self) -> None:
+        """Find out what was not told before this start."""
+        wait = FIRST_WAIT
+        while True:
+            try:
+                for record in await self._store.log_entries(AlertTold.kind, MAX_TOLD_READ):
+                    if isinstance(record.entry, AlertTold):
+                        self._told.add(record.entry.alert_id)
+                for alert in await self._halts():
+                    self._put(alert)
+                for batch_id in await self._store.alarming():
+                    await self._survey_one(batch_id)
+            except (OwnershipLost, StorePoisoned):
+                raise
+            except StoreError as error:
+                _LOG.warning("alerts are looked for again: %s", error)
+                await self._clock.sleep_until(self._clock.now() + wait)
+                wait = min(wait * 2, LONGEST_WAIT)
+            else:
+                return
+
+    async def _survey_one(self, batch_id: str) -> None:
+        try:
+            self.look_at(await self._load(batch_id))
+        except StoreError:
+            raise
+        except SagaError as error:
+            _LOG.error("whether %s needs a person cannot be read: %s", batch_id, error)
+
+    async def _halts(self) -> list[Alert]:
+        found = []
+        for record in await self._store.log_entries(TradingStateSet.kind, 1):
+            said = record.entry
+            if (
+                isinstance(said, TradingStateSet)
+                and said.state is TradingState.HALTED
+                and said.by == BRAKE
+            ):
+                sentence = f"trading was halted by the {said.by}: {said.reason}"
+                found.append(
+                    Alert(f"halt:{record.number}", None, AlertKind.HALT, sentence, record.at)
+                )
+        return found
+
+    async def _tell(self, pending: _Pending) -> None:
+        alert = pending.alert
+        failed = False
+        for number, hook in enumerate(list(self._hooks)):
+            if number in pending.taken:
+                continue
+            answer = await answer_of(
+                lambda hook=hook: call_apart(hook, alert, self._threads),  # type: ignore[misc]
+                self._seconds,
+                lambda: f"a hook for alert {alert.id}",
+            )
+            if isinstance(answer, Exception):
+                failed = True
+                _LOG.error("alert %s was not taken: %s", alert.id, in_words(answer))
+            else:
+                pending.taken.add(number)
+        if not failed:
+            failed = not await self._noted(alert)
+        if failed:
+            pending.due = self._clock.now() + pending.wait
+            pending.wait = min(pending.wait * 2, LONGEST_WAIT)
+        else:
+            self._told.add(alert.id)
+            del self._pending[alert.id]
+
+    async def _noted(self, alert: Alert) -> bool:
+        try:
+            await self._store.note(AlertTold(alert.id))
+        except (OwnershipLost, StorePoisoned):
+            raise
+        except StoreError as error:
+            _LOG.warning("that alert %s was told is noted later: %s", alert.id, error)
+            return False
+        return True
