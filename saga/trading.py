@@ -20,6 +20,7 @@ from saga.ids import Purpose
 from saga.logbook import EngineStarted, LimitsSet, TradingState, TradingStateSet
 from saga.model import Batch
 from saga.participant import Attempt
+from saga.store.halt_file import BY_HAND, HaltOrder
 from saga.store.protocol import CheckpointStore, Owner
 
 _LOG = logging.getLogger("saga.trading")
@@ -30,8 +31,6 @@ CRASH_WINDOW: Final = timedelta(minutes=1)
 """Unclean starts within this time are counted by the crash-loop brake."""
 BRAKE: Final = "crash-loop brake"
 """Who halts when the engine restarts too often."""
-HALT_FILE: Final = "halt file"
-"""Who halts when the file was put there from outside."""
 
 
 class Trading:
@@ -64,7 +63,7 @@ class Trading:
         self._tell = on_change
         self._file = store.halt_file
         self._last = TradingStateSet(TradingState.ACTIVE, "the engine", "nobody has said otherwise")
-        self._limits_digest: str | None = None
+        self._noted_digest: str | None = None
 
     @property
     def state(self) -> TradingState:
@@ -78,8 +77,8 @@ class Trading:
         """Who said so, and why."""
         if self._last.state is TradingState.HALTED or self.state is not TradingState.HALTED:
             return self._last
-        assert self._file is not None
-        return TradingStateSet(TradingState.HALTED, HALT_FILE, self._file.reason())
+        order = self._ordered() or HaltOrder(BY_HAND, "the halt file was there a moment ago")
+        return TradingStateSet(TradingState.HALTED, order.by, order.reason)
 
     @property
     def is_halted(self) -> bool:
@@ -89,7 +88,7 @@ class Trading:
     @property
     def limits_digest(self) -> str | None:
         """The name of the limits in force; None without a gate."""
-        return self._limits_digest
+        return None if self._gate is None else _digest_of(self._gate.limits)
 
     # --- changes ----------------------------------------------------------------------------------
 
@@ -108,7 +107,7 @@ class Trading:
         )
         if self._last.state is not TradingState.HALTED:
             if self.is_halted:
-                await self._note(self.said)
+                await self.adopt()
             elif await self._crashes_too_often():
                 reason = (
                     f"{self._max_crashes} starts after a crash within "
@@ -146,7 +145,7 @@ class Trading:
         self._tell()
         if self._file is not None:
             try:
-                self._file.put(f"{by}: {reason}")
+                self._file.put(HaltOrder(by, reason))
             except StoreError as error:
                 _LOG.error("%s; the halt stands in memory and in the store", error)
         await self._store.note(said)
@@ -160,23 +159,42 @@ class Trading:
         """
         if state is self.state:
             raise NotAllowed(f"trading is {state} already; nothing was changed")
+        before = (self._last, self._ordered())
         said = TradingStateSet(state, by, reason)
         await self._store.note(said)
+        if (self._last, self._ordered()) != before:  # a halt that came meanwhile stands
+            await self.halt(by=self.said.by, reason=self.said.reason)
+            raise NotAllowed(
+                f"trading was halted meanwhile (by {self._last.by}: {self._last.reason}), and "
+                "stays so; look at that, and say it again"
+            )
         if self._file is not None:
             self._file.remove()
         self._last = said
         self._tell()
 
-    async def _note(self, said: TradingStateSet) -> None:
-        self._last = said
-        await self._store.note(said)
+    def _ordered(self) -> HaltOrder | None:
+        """Return what the halt file says; None if it is not there."""
+        return self._file.read() if self._file is not None and self._file.is_there() else None
+
+    async def adopt(self) -> None:
+        """Note a halt that somebody ordered by the file; harmless where there is none.
+
+        Raises:
+            StoreError: it could not be noted; no order goes out all the same.
+        """
+        if self._last.state is TradingState.HALTED or not self.is_halted:
+            return
+        self._last = self.said
+        self._tell()
+        await self._store.note(self._last)
 
     async def _note_limits(self) -> None:
         if self._gate is None:
             return
         limits = self._gate.limits
-        digest = hashlib.sha256(limits.encode()).hexdigest()[:12]
-        if digest == self._limits_digest:
+        digest = _digest_of(limits)
+        if digest == self._noted_digest:
             return
         last = [
             record.entry.digest
@@ -185,7 +203,7 @@ class Trading:
         ]
         if last != [digest]:
             await self._store.note(LimitsSet(digest, limits))
-        self._limits_digest = digest
+        self._noted_digest = digest
 
     # --- judgement --------------------------------------------------------------------------------
 
@@ -240,3 +258,7 @@ class Trading:
         why = in_words(answer) if isinstance(answer, BaseException) else f"it said {answer!r}"
         _LOG.error("the gate gives no answer, so nothing passes: %s", why)
         return Refusal("gate", f"the gate gave no answer, so nothing passes: {why}")
+
+
+def _digest_of(limits: str) -> str:
+    return hashlib.sha256(limits.encode()).hexdigest()[:12]

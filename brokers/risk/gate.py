@@ -25,7 +25,7 @@ from saga.model import Batch
 from saga.participant import Attempt
 
 MAX_BATCHES: Final = 1_000
-"""The judgement on so many whole batches is remembered; any other is judged again."""
+"""So many whole batches that passed are remembered; any other is judged again."""
 MAX_REMEMBERED: Final = 100_000
 """No more orders than this are compared with a new one to find a duplicate; more refuses."""
 IN_FLIGHT_SECONDS: Final = 60.0
@@ -82,17 +82,22 @@ class RiskGate:
         self._compensations = Pace()
         self._sent: deque[_Sent] = deque()
         self._reducing: deque[_Sent] = deque()
-        self._batches: OrderedDict[tuple[str, RiskLimits], Refusal | None] = OrderedDict()
+        self._whole: OrderedDict[tuple[str, RiskLimits], None] = OrderedDict()
+        self._told: tuple[RiskLimits, str] | None = None
 
     # --- what the engine asks ---------------------------------------------------------------------
 
     @property
     def limits(self) -> str:
         """The limits in force, as JSON text."""
+        if self._told is not None and self._told[0] is self.terms:
+            return self._told[1]
         told = self.terms.model_dump(mode="json", exclude_none=True)
         if self.terms.symbols is not None:
             told["symbols"] = sorted(self.terms.symbols)  # a set has no order of its own
-        return json.dumps(told, sort_keys=True)
+        text = json.dumps(told, sort_keys=True)
+        self._told = (self.terms, text)
+        return text
 
     @property
     def memory(self) -> timedelta:
@@ -144,7 +149,7 @@ class RiskGate:
         order = attempt.directive
         if isinstance(order, Order):
             refusal = (
-                await self._judged_whole(batch, now)
+                await self._judge_whole(batch, now)
                 or (await self._judge_order(order, now))[1]
                 or self._duplicate(order, batch)
             )
@@ -200,13 +205,17 @@ class RiskGate:
             limit, f"{limit}: {what}, and the limit is {bound}; {self._changed_by} may change it"
         )
 
-    async def _judged_whole(self, batch: Batch, now: datetime) -> Refusal | None:
+    async def _judge_whole(self, batch: Batch, now: datetime) -> Refusal | None:
+        """Judge what a batch comes to; one that passes is not reckoned again for each order."""
         key = (batch.batch_id, self.terms)
-        if key not in self._batches:
-            self._batches[key] = await self.judge_batch(batch, now)
-            if len(self._batches) > MAX_BATCHES:
-                self._batches.popitem(last=False)
-        return self._batches[key]
+        if self.terms.max_batch_notional is None or key in self._whole:
+            return None
+        refusal = await self.judge_batch(batch, now)
+        if refusal is None:
+            self._whole[key] = None
+            if len(self._whole) > MAX_BATCHES:
+                self._whole.popitem(last=False)
+        return refusal
 
     async def _judge_order(
         self, order: Order, now: datetime

@@ -1,17 +1,29 @@
 """The kill switch that works when nothing else does: a file beside the store.
 
 While `<store>.halt` is there, no forward order goes out, whether or not the store can be written.
-Anybody who may write to the folder can put it there, by `touch` if need be; its text says why.
+Anybody who may write to the folder can put it there, by `touch` if need be; whoever owns the store
+notices it within a second, and notes it in the logbook.
 """
 
-from contextlib import suppress
+import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from saga.errors import StoreError
 
-MAX_REASON: Final = 500
+MAX_TEXT: Final = 4_000
 """No more of the file than this is read, in characters."""
+BY_HAND: Final = "halt file"
+"""Who halted, where the file does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class HaltOrder:
+    """What a halt file says: who wants it, and why."""
+
+    by: str
+    reason: str
 
 
 class HaltFile:
@@ -34,24 +46,29 @@ class HaltFile:
             return True
         return True
 
-    def reason(self) -> str:
-        """Return what it says, in one line."""
-        with suppress(OSError, ValueError):
+    def read(self) -> HaltOrder:
+        """Return what it says; any text will do, and so will none."""
+        try:
             with self.path.open(encoding="utf-8", errors="replace") as file:
-                text = " ".join(file.read(MAX_REASON).split())
-            if text:
-                return "".join(char if char.isprintable() else "?" for char in text)
-        return f"the file {self.path} is there"
+                text = file.read(MAX_TEXT)
+        except (OSError, ValueError):
+            text = ""
+        try:
+            told = json.loads(text)
+            return HaltOrder(_line(str(told["by"])), _line(str(told["reason"])))
+        except (ValueError, TypeError, KeyError, RecursionError):
+            return HaltOrder(BY_HAND, _line(text) or f"the file {self.path} is there")
 
-    def put(self, text: str) -> None:
-        """Put it there, with a text that says who and why.
+    def put(self, order: HaltOrder) -> None:
+        """Put it there.
 
         Raises:
             StoreError: it cannot be written.
         """
         try:
             self.path.touch(mode=0o600)
-            self.path.write_text(f"{text}\n", encoding="utf-8", errors="replace")
+            text = json.dumps({"by": order.by, "reason": order.reason})
+            self.path.write_text(f"{text}\n", encoding="utf-8")
         except OSError as error:
             raise StoreError(f"the halt file {self.path} cannot be written: {error}") from error
 
@@ -65,3 +82,8 @@ class HaltFile:
             self.path.unlink(missing_ok=True)
         except OSError as error:
             raise StoreError(f"the halt file {self.path} cannot be removed: {error}") from error
+
+
+def _line(text: str) -> str:
+    """Return a text on one line, without what a terminal would obey."""
+    return "".join(char if char.isprintable() else "?" for char in " ".join(text.split()))

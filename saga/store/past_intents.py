@@ -9,7 +9,7 @@ from typing import Final
 
 from saga.directive import Directive
 from saga.errors import SagaError
-from saga.events import Intended, SentAgain, decode
+from saga.events import Intended, SentAgain, Withheld, decode
 from saga.fold import fold
 from saga.gate import PastIntent
 from saga.ids import attempt_key
@@ -22,7 +22,7 @@ MAX_INTENTS: Final = 1_000_000
 _LATEST: Final = """
 SELECT j.at, j.kind, j.data, b.batch_uid
 FROM journal j JOIN batches b ON b.id = j.batch_id
-WHERE j.kind IN ('intended', 'sent_again')
+WHERE j.kind IN ('intended', 'sent_again', 'withheld')
 ORDER BY j.sequence DESC
 """
 
@@ -31,10 +31,11 @@ def read_since(connection: sqlite3.Connection, since: datetime) -> list[PastInte
     """Return what was handed over since an instant, oldest first.
 
     The journal is read from its end, and no further than that instant. What belongs to a saga whose
-    journal cannot be read is left out; that saga is set aside anyway.
+    journal cannot be read is left out; that saga is set aside anyway. What was withheld never went.
     """
     found: list[PastIntent] = []
     known: dict[str, dict[str, Directive]] = {}
+    withheld: set[str] = set()
     bound = microseconds(since)
     for at, kind, data, uid in connection.execute(_LATEST):
         if at < bound or len(found) >= MAX_INTENTS:
@@ -42,10 +43,15 @@ def read_since(connection: sqlite3.Connection, since: datetime) -> list[PastInte
         if uid not in known:
             known[uid] = _directives(connection, uid)
         event = decode(kind, data)
-        assert isinstance(event, Intended | SentAgain)
+        assert isinstance(event, Intended | SentAgain | Withheld)
         key = attempt_key(uid, event.step, event.purpose, event.number)
+        if isinstance(event, Withheld):
+            withheld.add(key)
+            continue
         directive = known[uid].get(key)
-        if directive is not None:
+        if key in withheld:
+            withheld.discard(key)  # it is this handing over that was withheld, and no earlier one
+        elif directive is not None:
             found.append(PastIntent(instant(at), key, event.purpose, directive))
     found.reverse()
     return found
