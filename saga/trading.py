@@ -163,7 +163,8 @@ class Trading:
         said = TradingStateSet(state, by, reason)
         await self._store.note(said)
         if (self._last, self._ordered()) != before:  # a halt that came meanwhile stands
-            await self.halt(by=self.said.by, reason=self.said.reason)
+            order = self._ordered() or HaltOrder(self._last.by, self._last.reason)
+            await self.halt(by=order.by, reason=order.reason)
             raise NotAllowed(
                 f"trading was halted meanwhile (by {self._last.by}: {self._last.reason}), and "
                 "stays so; look at that, and say it again"
