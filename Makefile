@@ -1,15 +1,17 @@
 # The developer's interface. Arguments are passed on: make demo ARGS=--json, make test ARGS="-k fill".
 # From elsewhere: make -sC /path/to/checkout demo (without -s, make adds a line of its own on stdout).
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format diagrams clean
+.PHONY: help setup demo test power-loss lint format diagrams clean
 ARGS ?=
+.PHONY: simulate
+SEEDS ?= 1000
 BIN := .venv/bin
 # These alone reach every branch of the core; the walk beside them would take minutes when traced.
 CORE_TESTS := tests/core tests/saga/test_state_machines.py --ignore=tests/core/test_exhaustive_walk.py
 
 # help: this list
 help:
-	@sed -n 's/^# \([a-z]*\): /  make \1\t/p' Makefile | expand -t 18
+	@sed -n 's/^# \([a-z-]*\): /  make \1\t/p' Makefile | expand -t 18
 
 # setup: make .venv, or bring it up to date (ARGS=--force: anew; PYTHON=/path/to/python3)
 setup:
@@ -24,6 +26,10 @@ test: lint
 	@$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal $(or $(ARGS),--quiet)
 	@$(if $(ARGS),:,$(BIN)/python -m pytest $(CORE_TESTS) --quiet --cov)
 
+# power-loss: fail the power at every operation on the store's files, some minutes (ARGS=--json)
+power-loss: .venv-ready
+	@$(BIN)/python -m tests.power_loss $(ARGS)
+
 # lint: the part of `make test` that runs no test (ARGS go to `ruff check`)
 lint: .venv-ready
 	@$(BIN)/ruff format --check --quiet .
@@ -35,6 +41,10 @@ lint: .venv-ready
 format: .venv-ready
 	@$(BIN)/ruff format . $(ARGS)
 	@$(BIN)/ruff check --fix .
+
+# simulate: crash the engine in SEEDS=1000 simulated worlds (ARGS="--json --jobs 2")
+simulate: .venv-ready
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(ARGS)
 
 # diagrams: draw both state machines anew from the transition tables
 diagrams: .venv-ready

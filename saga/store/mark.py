@@ -6,8 +6,9 @@ the owner's epoch are noted outside, and the logbook's last entry with them. A j
 before its mark was rolled back.
 
 A note costs one small write and no flush, since a mark that is behind does no harm. It must never
-be ahead: it is written only after the commit is durable. Two slots are written in turn, so that a
-write torn by a power failure leaves the other one.
+be ahead: it is written only after the commit is durable. There are three slots: the one that is on
+the disk for certain is left alone, and the other two are written in turn, so that a power failure
+may tear both and a kill one.
 """
 
 import os
@@ -33,8 +34,8 @@ _MAGIC: Final = b"TSAGMARK"
 _CONTENT: Final = struct.Struct(">8sQQq32sQ32s")
 _CHECKSUM_BYTES: Final = 32
 _SLOT_BYTES: Final = _CONTENT.size + _CHECKSUM_BYTES
-SLOTS: Final = (0, 4096)
-"""A page apart, so that no sector holds a part of both."""
+SLOTS: Final = (0, 4096, 8192)
+"""Where the slots begin: a page apart, so that no sector holds a part of two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +242,7 @@ class MarkFile:
 
     def __init__(self, place: Path) -> None:
         self._path = mark_path(place)
-        self._slot = 0
+        self._synced, self._newest = 0, 0
         self._handle: int | None = None
 
     def begin(self, connection: sqlite3.Connection, epoch: int, now: datetime) -> None:
@@ -252,7 +253,7 @@ class MarkFile:
         """
         self.close()
         self._handle = self._make(packed(_present(connection, epoch, now)))
-        self._slot = 1
+        self._synced, self._newest = 0, 0
         if not _has_had_a_mark(connection):
             with writing(connection):
                 connection.execute(
@@ -286,8 +287,9 @@ class MarkFile:
         """
         if self._handle is None:
             return
-        self._put(self._handle, packed(_present(connection, epoch, now)), SLOTS[self._slot])
-        self._slot = 1 - self._slot
+        free = next(n for n in range(len(SLOTS)) if n not in (self._synced, self._newest))
+        self._put(self._handle, packed(_present(connection, epoch, now)), SLOTS[free])
+        self._newest = free
 
     def _put(self, handle: int, slot: bytes, offset: int) -> None:
         os.pwrite(handle, slot, offset)
@@ -299,7 +301,11 @@ class MarkFile:
             OSError: the disk failed.
         """
         if self._handle is not None:
-            os.fsync(self._handle)
+            self._flush(self._handle)
+            self._synced = self._newest
+
+    def _flush(self, handle: int) -> None:
+        os.fsync(handle)
 
     def close(self) -> None:
         """Let go of the file; harmless when it is not held."""
