@@ -118,12 +118,12 @@ _COLUMNS = (
         (
             (f"DELETE FROM orders WHERE number = ({_FIRST})",),
             (0, 1, 0),
-            "is not in the exchange's books",
+            "is not at the broker",
         ),
         (
             ("DELETE FROM executions WHERE number = 1",),
             (0, 1, 0),
-            "a fill of order",
+            "missing at broker: fill ",
         ),
         (
             (
@@ -131,7 +131,7 @@ _COLUMNS = (
                 f" SELECT client_order_id, {_COLUMNS} FROM orders WHERE number = ({_FIRST})",
             ),
             (1, 0, 0),
-            "is in the exchange's books 2 times",
+            "2 times",
         ),
         (
             (
@@ -140,12 +140,12 @@ _COLUMNS = (
                 f" WHERE number = ({_FIRST})",
             ),
             (0, 0, 1),
-            "but no saga sent it",
+            "is of a saga that is not in the store",
         ),
         (
             ("UPDATE orders SET quantity = '7' WHERE number = 1",),
             (0, 0, 1),
-            "for something else",
+            " was intended",
         ),
         (
             (
@@ -180,7 +180,7 @@ async def test_a_trade_that_nobody_has_named_is_unexplained(
     await PaperExchange(path, durable=False).trade_by_hand(Side.BUY, Decimal(1), "XOM")
     found = check_books(read_books(path), records)
     assert counts(found) == (0, 0, 1)
-    assert "made by hand, and no operator has named it" in found.findings[0]
+    assert "was made by no saga, and no operator has named it" in found.findings[0]
     assert not report_with(found).ok
 
 
