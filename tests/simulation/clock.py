@@ -1,0 +1,48 @@
+"""The engine's clock in a simulation: a wall that can jump over a loop whose time never does."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import anyio
+
+from saga.clock import LONGEST_NAP_SECONDS
+from tests.simulation.loop import VirtualLoop
+
+BEGINNING: Final = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
+"""What the wall says when a seed begins."""
+
+
+class VirtualClock:
+    """A `saga.clock.Clock` over virtual time.
+
+    Args:
+        loop: the loop whose time passes.
+        jumps: the wall may be put forward or back in this seed, so that sleepers look at it.
+    """
+
+    def __init__(self, loop: VirtualLoop, *, jumps: bool = False) -> None:
+        self._loop = loop
+        self._nap = LONGEST_NAP_SECONDS if jumps else float("inf")
+        self._offset = timedelta()
+
+    def now(self) -> datetime:
+        """Return what the wall says."""
+        return BEGINNING + self._offset + timedelta(seconds=self._loop.time())
+
+    def elapsed(self) -> float:
+        """Return the loop's seconds, which never jump."""
+        return self._loop.time()
+
+    def jump(self, by: timedelta) -> None:
+        """Put the wall forward, or back."""
+        self._offset += by
+
+    async def sleep_until(self, instant: datetime) -> None:
+        """Return once the wall is not before `instant`, or after that long if it was put back."""
+        end = self.elapsed() + (instant - self.now()).total_seconds()
+        while True:
+            left = min((instant - self.now()).total_seconds(), end - self.elapsed())
+            if left <= 0:
+                return
+            # A nap below the resolution of the sum of floats would not let any time pass.
+            await anyio.sleep(max(min(left, self._nap), 1e-5))

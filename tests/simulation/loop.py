@@ -1,0 +1,160 @@
+"""An event loop on virtual time: it jumps to the next timer, and shuffles what is ready.
+
+Nothing here waits for the outside: no sockets, no threads. A loop that would sleep for ever, or go
+round without letting time pass, raises instead (L5). Sets of tasks and of cancel scopes, which
+anyio keeps, are walked in the order of creation numbers, not of addresses.
+"""
+
+import asyncio
+import heapq
+from asyncio import events
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from contextlib import contextmanager
+from contextvars import Context
+from random import Random
+from typing import Any, Final, Self
+
+from anyio._backends import _asyncio as backend
+
+MAX_ROUNDS_AT_ONE_INSTANT: Final = 20_000
+"""More rounds than this without time passing is a loop that goes on for ever."""
+MAX_ROUNDS: Final = 3_000_000
+"""No seed takes so many rounds; one that does is a storm."""
+
+
+class SleepsForEver(BaseException):
+    """Nothing is ready, and no timer will ever ring."""
+
+
+class GoesRoundForEver(BaseException):
+    """Something is always ready, and no time passes."""
+
+
+class NumberedTask(asyncio.Task[Any]):
+    """A task that is hashed by the order of creation."""
+
+    def __init__(
+        self,
+        coro: Generator[Any, None, Any] | Coroutine[Any, Any, Any],
+        *,
+        loop: "VirtualLoop",
+        **more: Any,
+    ) -> None:
+        self.number = loop.next_number()  # first: the constructor puts it into sets
+        super().__init__(coro, loop=loop, **more)
+        self._log_destroy_pending = False  # a seed that failed leaves some behind
+
+    def __hash__(self) -> int:
+        return self.number
+
+
+class _NumberedScope(backend.CancelScope):
+    """A cancel scope that is hashed by the order of creation."""
+
+    __slots__ = ("number",)
+
+    number: int
+
+    def __new__(cls, **more: Any) -> Self:
+        scope = super().__new__(cls, **more)
+        loop = asyncio.get_running_loop()
+        scope.number = loop.next_number() if isinstance(loop, VirtualLoop) else id(scope)
+        return scope
+
+    def __hash__(self) -> int:
+        return self.number
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """The loop.
+
+    Args:
+        order: the stream that says which of the ready tasks goes first; None leaves their order.
+    """
+
+    _ready: Any
+    _scheduled: list[Any]
+    _stopping: bool
+
+    def __init__(self, order: Random | None) -> None:
+        super().__init__()
+        self._order = order
+        self._now = 0.0
+        self._count = 0
+        self._rounds = 0
+        self._rounds_now = 0
+        self.holds_back: Callable[[asyncio.Handle], bool] | None = None
+        """Takes a handle whose process is frozen away; None while nobody is."""
+        self.born: Callable[[NumberedTask, Context | None], None] | None = None
+        """Hears of each new task, and of the context that it was given."""
+        self.set_task_factory(_numbered)
+
+    def time(self) -> float:
+        """Return virtual seconds since the loop was made."""
+        return self._now
+
+    def next_number(self) -> int:
+        """Return the next creation number."""
+        self._count += 1
+        return self._count
+
+    def _run_once(self) -> None:
+        scheduled, ready = self._scheduled, self._ready
+        while scheduled and scheduled[0]._cancelled:
+            heapq.heappop(scheduled)._scheduled = False
+        if not ready and not self._stopping:
+            if not scheduled:
+                raise SleepsForEver("nothing is ready, and nothing will ever be")
+            if (when := scheduled[0]._when) > self._now:
+                self._now = when
+                self._rounds_now = 0
+        self._count_round()
+        while scheduled and scheduled[0]._when <= self._now:
+            handle = heapq.heappop(scheduled)
+            handle._scheduled = False
+            if not handle._cancelled:
+                ready.append(handle)
+        batch = list(ready)
+        ready.clear()
+        if self._order is not None and len(batch) > 1:
+            self._order.shuffle(batch)
+        holds_back = self.holds_back
+        for handle in batch:
+            if not handle._cancelled and not (holds_back is not None and holds_back(handle)):
+                handle._run()
+
+    def _count_round(self) -> None:
+        self._rounds += 1
+        self._rounds_now += 1
+        if self._rounds_now > MAX_ROUNDS_AT_ONE_INSTANT or self._rounds > MAX_ROUNDS:
+            raise GoesRoundForEver(f"{self._rounds_now} rounds at {self._now}, {self._rounds} all")
+
+    def again(self, handles: list[asyncio.Handle]) -> None:
+        """Make handles that were held back ready again."""
+        self._ready.extend(handles)
+
+
+def _numbered(
+    loop: asyncio.AbstractEventLoop,
+    coro: Generator[Any, None, Any] | Coroutine[Any, Any, Any],
+    **more: Any,
+) -> NumberedTask:
+    assert isinstance(loop, VirtualLoop)
+    task = NumberedTask(coro, loop=loop, **more)
+    if loop.born is not None:
+        loop.born(task, more.get("context"))
+    return task
+
+
+@contextmanager
+def virtual_loop(order: Random | None) -> Iterator[VirtualLoop]:
+    """Give a loop, with anyio's scopes numbered while it is in use, and close it."""
+    plain = backend.CancelScope
+    setattr(backend, "CancelScope", _NumberedScope)  # noqa: B010 - a class of another package
+    loop = VirtualLoop(order)
+    events.set_event_loop(None)
+    try:
+        yield loop
+    finally:
+        setattr(backend, "CancelScope", plain)  # noqa: B010
+        loop.close()

@@ -1,0 +1,131 @@
+"""Runs one seed from beginning to end, and returns what came of it."""
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.simulation import file, judges
+from tests.simulation.disk import Disk
+from tests.simulation.evidence import Evidence, Violation
+from tests.simulation.file import AT_REST, Story
+from tests.simulation.loop import GoesRoundForEver, SleepsForEver, VirtualLoop, virtual_loop
+from tests.simulation.plan import Plan, draw
+from tests.simulation.streams import Streams
+from tests.simulation.template import books_of, template
+from tests.simulation.world import World, silence
+
+REPLAYED_ONE_IN = 16
+"""One seed of so many keeps every live row, and folds every prefix again (S11)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of one seed."""
+
+    plan: Plan
+    violations: tuple[Violation, ...]
+    fired: Counter[str]
+    trace: tuple[tuple[Any, ...], ...]
+    trace_hash: str
+    sagas: int
+    crashes: int
+    orders: int
+    seconds: float
+
+
+def run_seed(seed: int, folder: Path, without: Set[str] = frozenset()) -> Result:
+    """Run one seed.
+
+    Args:
+        folder: an empty one, in memory if possible; empty again afterwards.
+        without: names of elements of the plan that are left out.
+    """
+    silence()
+    files, last, books = template()
+    streams = Streams(seed)
+    plan = draw(seed, streams, without)
+    with virtual_loop(streams.schedule) as loop:
+        disk = Disk(folder, files, streams.disk)
+        try:
+            evidence = Evidence(plan, loop, disk)
+            if seed % REPLAYED_ONE_IN == 0:
+                evidence.live_rows = []
+            _live(World(plan, streams, loop, disk, evidence), loop)
+            _judge(evidence, last, books)
+        finally:
+            disk.close()
+        seconds = loop.time()
+    trace = tuple(evidence.trace)
+    return Result(
+        plan=plan,
+        violations=tuple(evidence.violations),
+        fired=evidence.fired,
+        trace=trace,
+        trace_hash=hashlib.sha256(repr(trace).encode()).hexdigest(),
+        sagas=evidence.sagas,
+        crashes=evidence.crashes,
+        orders=evidence.orders,
+        seconds=seconds,
+    )
+
+
+def _live(world: World, loop: VirtualLoop) -> None:
+    try:
+        loop.run_until_complete(world.run())
+    except SleepsForEver as error:
+        world.evidence.blame("L5", f"the loop sleeps for ever: {error}")
+    except GoesRoundForEver as error:
+        world.evidence.blame("L5", f"the loop never lets time pass: {error}")
+    finally:
+        _clear_away(world, loop)
+
+
+def _clear_away(world: World, loop: VirtualLoop) -> None:
+    """End whatever a seed that failed left behind, and close every connection."""
+    for life in world.lives:
+        life.die()
+    loop.holds_back = None
+    left = [task for task in asyncio.all_tasks(loop) if not task.done()]
+    if left:
+        for task in left:
+            task.cancel()
+        try:
+            loop.run_until_complete(asyncio.wait_for(_gone(left), 100.0))
+        except (SleepsForEver, GoesRoundForEver, TimeoutError, asyncio.CancelledError):
+            world.evidence.tell("tasks do not end")
+    loop.run_until_complete(world.close())
+
+
+async def _gone(tasks: list[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        for _ in range(200):
+            if task.done():
+                break
+            await asyncio.sleep(0.01)
+
+
+def _judge(evidence: Evidence, last: int, books: Any) -> None:
+    found: list[Story] = evidence.disk.look(file.stories, last)
+    by_id = {story.batch_id: story for story in found}
+    evidence.sagas = len(found)
+    aside = evidence.disk.look(file.quarantined)
+    judges.s1_no_lost_saga(evidence, by_id)
+    judges.s8_one_sequence(evidence, found, last)
+    for story in found:
+        if story.batch_id in aside:
+            evidence.blame("S18", f"{story.batch_id} is set aside, and nothing was wrong with it")
+        judges.s8_legal_history(evidence, story)
+        judges.s16_idempotent_intake(evidence, story)
+        judges.s9_fills_are_the_venues(evidence, story)
+        if story.state in AT_REST:
+            judges.s6_terminal_truth(evidence, story)
+            judges.s7_terminal_truth(evidence, story)
+    judges.s10_books_agree(evidence, found, evidence.disk.look(books_of), books)
+    judges.s11_replay(evidence)
+    judges.l3_no_storm(evidence, evidence.loop.time())
+    for story in found:
+        evidence.tell("end", story.batch_id, story.state, len(story.lines))
