@@ -46,6 +46,11 @@ format: .venv-ready
 simulate: .venv-ready
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(ARGS)
 
+.PHONY: grid
+# grid: crash points x venue behaviours x kinds of loss, 12,636 runs (ARGS="--json --once --cell=...")
+grid: .venv-ready
+	@$(BIN)/python -m tests.grid $(ARGS)
+
 # diagrams: draw both state machines anew from the transition tables
 diagrams: .venv-ready
 	@$(BIN)/python -m saga.diagrams $(ARGS)
