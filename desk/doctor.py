@@ -18,6 +18,7 @@ from desk.settings import Configured
 from desk.wishes import Look
 from saga.errors import SagaError
 from saga.store.database import OLDEST_SQLITE
+from saga.store.file_system import UNFIT, mounted_as
 from saga.store.ownership import read_owner
 from saga.store.process import Process, SystemProcesses
 from saga.store.protocol import Owner
@@ -28,7 +29,6 @@ WAL_RESET_FIXED: Final = (3, 51, 3)
 LEAST_FREE_BYTES: Final = 200 * 1024 * 1024
 OLDEST_PYTHON: Final = (3, 11)
 _OLDEST_CLOCK: Final = datetime(2026, 1, 1, tzinfo=UTC)
-_NETWORK_FILE_SYSTEMS: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "9p"})
 
 
 class Verdict(StrEnum):
@@ -103,28 +103,14 @@ def _disk(home: Home) -> Point:
 
 
 def _file_system(home: Home) -> Point:
-    kind = _mounted_as(_existing(home.folder).resolve())
-    if kind in _NETWORK_FILE_SYSTEMS:
+    kind = mounted_as(_existing(home.folder).resolve())
+    if kind in UNFIT:
         return Point(
             "file system",
             Verdict.BAD,
             f"{home.folder} is on {kind}; a write-ahead log needs a local disk",
         )
     return Point("file system", Verdict.GOOD, kind or "local, as far as can be told")
-
-
-def _mounted_as(path: Path) -> str | None:
-    try:
-        lines = Path("/proc/mounts").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    best: tuple[int, str | None] = (-1, None)
-    for line in lines:
-        fields = line.split()
-        mount = Path(fields[1].replace("\\040", " "))
-        if path.is_relative_to(mount) and len(mount.parts) >= best[0]:
-            best = (len(mount.parts), fields[2])
-    return best[1]
 
 
 def _modes(home: Home) -> list[Point]:

@@ -122,7 +122,7 @@ def create_if_missing(place: Path) -> None:
             _name_for_good(draft, place)
         finally:
             draft.unlink()
-        _sync_folder(place.parent)
+        sync_folder(place.parent)
     except (OSError, sqlite3.Error) as error:
         raise StoreUnusable(f"the store {place} cannot be created: {error}") from error
 
@@ -143,7 +143,8 @@ def _name_for_good(draft: Path, place: Path) -> None:
         return
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make durable which files a folder holds."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -158,6 +159,14 @@ def file_id(place: Path) -> FileId | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
+
+
+def log_bytes(place: Path) -> int:
+    """Return how long the write-ahead log beside a store's file is; 0 if there is none."""
+    try:
+        return place.with_name(f"{place.name}-wal").stat().st_size
+    except OSError:
+        return 0
 
 
 def claim(place: Path) -> FileId:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from saga.errors import StoreUnusable
+from saga.store.database import sync_folder
 from saga.store.rows import instant, microseconds
 from saga.store.transaction import writing
 
@@ -272,7 +273,7 @@ class MarkFile:
             os.pwrite(handle, slot, SLOTS[0])
             os.fsync(handle)
             draft.replace(self._path)
-            _sync_folder(self._path.parent)
+            sync_folder(self._path.parent)
         except BaseException:
             os.close(handle)
             draft.unlink(missing_ok=True)
@@ -316,11 +317,3 @@ class MarkFile:
     def __del__(self) -> None:
         # A simulated crash drops the store without closing it.
         self.close()
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -21,14 +21,17 @@ from types import TracebackType
 from typing import Final, Self, TypeVar, TypeVarTuple
 
 import anyio.lowlevel
+import anyio.to_thread
 
 from saga.clock import Clock, SystemClock
 from saga.errors import SagaError, StoreError, StorePoisoned, StoreUnusable
 from saga.gate import PastIntent
 from saga.logbook import LogEntry, LogRecord
 from saga.store import database, journal, logbook, marked, ownership, past_intents, schema
+from saga.store.backup import back_up
 from saga.store.bridge import Bridge, ThreadBridge, outcome_of
 from saga.store.chain import as_record
+from saga.store.file_system import unfit
 from saga.store.halt_file import HaltFile
 from saga.store.mark import Mark, MarkFile, read_mark, refuse_without_store, rollback_found
 from saga.store.migration import migrate, pending
@@ -90,6 +93,8 @@ class _Opened:
     waiting: deque[_Ticket] = field(default_factory=deque)
     """Bounded by the callers: each waits for the one append that it has here."""
     led: bool = False
+    alarmed: bool = False
+    """It was said that the write-ahead log is too long, and it still is."""
 
 
 class SqliteStore:
@@ -154,6 +159,12 @@ class SqliteStore:
             place = database.located(self._path)
             # Before anything else: what is read of the journal later cannot be behind it.
             noted = self._read_mark(place)
+            if (kind := unfit(place.parent)) is not None:
+                _log.warning(
+                    "the store %s lies on %s, where SQLite's locks cannot be relied on; put it on "
+                    "a local disk",
+                    *(place, kind),
+                )
             database.create_if_missing(place)
             file = database.claim(place)
             try:
@@ -270,6 +281,28 @@ class SqliteStore:
         """
         mark = self._usable().mark
         await self._write(marked.heartbeat, mark, self._epoch, self._clock.now())
+        self._watch_log(self._held_open())
+
+    def _watch_log(self, opened: _Opened) -> None:
+        """Say once when the write-ahead log outgrows its limit, which only a reader can make it."""
+        size = database.log_bytes(opened.place)
+        if size > database.WAL_LIMIT_BYTES and not opened.alarmed:
+            _log.warning(
+                "the write-ahead log of the store %s has %d bytes, more than its limit of %d: "
+                "something has been reading the store for long, and keeps it from being written "
+                "back; end that reading, and the log is cut to its limit",
+                *(opened.place, size, database.WAL_LIMIT_BYTES),
+            )
+        opened.alarmed = size > database.WAL_LIMIT_BYTES
+
+    async def backup(self, target: str | os.PathLike[str]) -> Path:
+        """Copy the store as of one instant to a file that is not there yet; return where it is.
+
+        Raises:
+            StoreUnusable: the copy cannot be written.
+        """
+        opened = self._held_open()
+        return await anyio.to_thread.run_sync(back_up, opened.place, target)
 
     async def verify_owner(self) -> None:
         """Make sure, by reading, that this process is still the owner.
