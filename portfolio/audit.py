@@ -17,6 +17,8 @@ from portfolio.transfer import CashTransfer
 from saga.events import (
     Abandoned,
     Completed,
+    IncidentClosed,
+    LateTruth,
     LostTrack,
     Reported,
     Resolved,
@@ -57,6 +59,7 @@ class _Line:
     symbol: str | None
     quantity: Decimal
     cash: Decimal
+    reverses: str | None = None
 
     def __str__(self) -> str:
         what = f"{plain(self.quantity)} {self.symbol or ''} for {plain(self.cash)} cash"
@@ -109,22 +112,47 @@ def _fold(expected: _Expected, batch: Batch, record: JournalRecord) -> None:
     event, batch_id = record.event, record.batch_id
     if isinstance(event, Submitted):
         expected.open_batches.add(batch_id)
-    elif isinstance(event, Reported):
+    elif isinstance(event, (Reported, LateTruth)):
         for line in _lines_of(batch, event):
             expected.lines[line] = 1  # S9: once, however often it is told
+        for line in _reversals_of(expected, batch, event):
+            expected.lines[line] = 1
+    elif isinstance(event, IncidentClosed):
+        _adjust(expected, batch_id, event)
     elif isinstance(event, (Abandoned, LostTrack)):
         expected.stale.add(batch_id)
     elif isinstance(event, (Completed, RolledBack, Withdrawn, Resolved)):
         expected.open_batches.discard(batch_id)
         expected.stale.discard(batch_id)
         if isinstance(event, Resolved):
-            for each in event.adjustments:
-                expected.lines[
-                    _Line(batch_id, None, None, each.subject, each.quantity, each.cash)
-                ] += 1
+            _adjust(expected, batch_id, event)
 
 
-def _lines_of(batch: Batch, event: Reported) -> list[_Line]:
+def _adjust(expected: _Expected, batch_id: str, event: Resolved | IncidentClosed) -> None:
+    for each in event.adjustments:
+        expected.lines[_Line(batch_id, None, None, each.subject, each.quantity, each.cash)] += 1
+
+
+def _reversals_of(expected: _Expected, batch: Batch, event: Reported | LateTruth) -> list[_Line]:
+    if not isinstance(event, LateTruth):
+        return []
+    key = attempt_key(batch.batch_id, event.step, event.purpose, event.number)
+    booked = {each.fill_id: each for each in expected.lines if each.key == key}
+    return [
+        _Line(
+            batch_id=batch.batch_id,
+            key=key,
+            fill_id=None,
+            symbol=booked[fill_id].symbol,
+            quantity=minus(ZERO, booked[fill_id].quantity),
+            cash=minus(ZERO, booked[fill_id].cash),
+            reverses=fill_id,
+        )
+        for fill_id in event.reversed
+    ]
+
+
+def _lines_of(batch: Batch, event: Reported | LateTruth) -> list[_Line]:
     directive = batch.directives[event.step]
     key = attempt_key(batch.batch_id, event.step, event.purpose, event.number)
     sign = Decimal(1 if event.purpose is Purpose.FORWARD else -1)
@@ -145,7 +173,15 @@ def _lines_of(batch: Batch, event: Reported) -> list[_Line]:
 def _errors(expected: _Expected, books: Books, ledger: tuple[LedgerEntry, ...]) -> list[str]:
     name = books.name
     there = Counter(
-        _Line(each.batch_id, each.client_order_id, each.fill_id, each.symbol, *_amounts(each))
+        _Line(
+            each.batch_id,
+            each.client_order_id,
+            each.fill_id,
+            each.symbol,
+            each.quantity,
+            each.cash,
+            each.reverses,
+        )
         for each in ledger
     )
     found = [f"ledger of {name!r} lacks {line}" for line in expected.lines - there]
@@ -175,7 +211,3 @@ def _errors(expected: _Expected, books: Books, ledger: tuple[LedgerEntry, ...]) 
         found += [f"{what} of {name!r} lack {each}" for each in sorted(journal - says)]
         found += [f"{what} of {name!r} have {each} in excess" for each in sorted(says - journal)]
     return found
-
-
-def _amounts(entry: LedgerEntry) -> tuple[Decimal, Decimal]:
-    return entry.quantity, entry.cash

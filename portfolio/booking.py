@@ -8,7 +8,7 @@ import sqlite3
 from decimal import Decimal
 
 from portfolio.reservation import Need
-from saga.exact import ZERO, plain, plus
+from saga.exact import ZERO, minus, plain, plus
 
 
 def open_books(connection: sqlite3.Connection, name: str, currency: str, at: int) -> None:
@@ -87,6 +87,42 @@ def book(
     _add_cash(connection, portfolio, batch_id, cash)
     if symbol is not None and quantity:
         _add_shares(connection, portfolio, batch_id, symbol, quantity, price)
+
+
+def book_reversal(
+    connection: sqlite3.Connection,
+    portfolio: str,
+    batch_id: str,
+    *,
+    client_order_id: str,
+    reverses: str,
+    at: int,
+) -> None:
+    """Take a booked fill back, exactly and once; harmless where it was never booked (S9)."""
+    fill = connection.execute(
+        "SELECT symbol, quantity, price, fee, cash FROM portfolio_ledger"
+        " WHERE client_order_id = ? AND fill_id = ?",
+        (client_order_id, reverses),
+    ).fetchone()
+    again = connection.execute(
+        "SELECT 1 FROM portfolio_ledger WHERE client_order_id = ? AND reverses = ?",
+        (client_order_id, reverses),
+    ).fetchone()
+    if fill is None or again is not None:
+        return
+    symbol, quantity, price, fee, cash = fill
+    back, cash_back = minus(ZERO, Decimal(quantity)), minus(ZERO, Decimal(cash))
+    connection.execute(
+        "INSERT INTO portfolio_ledger (portfolio, batch, kind, client_order_id, reverses, symbol,"
+        " quantity, price, fee, cash, at) VALUES (?, ?, 'reversal', ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            *(portfolio, batch_id, client_order_id, reverses, symbol, plain(back), price),
+            *(plain(minus(ZERO, Decimal(fee))), plain(cash_back), at),
+        ),
+    )
+    _add_cash(connection, portfolio, batch_id, cash_back)
+    if symbol is not None and back:
+        _add_shares(connection, portfolio, batch_id, symbol, back, None)
 
 
 def _add_cash(

@@ -96,14 +96,15 @@ class LedgerEntry:
     """One thing that changed the books.
 
     Attributes:
-        kind: trade, undo, transfer or adjustment.
+        kind: trade, undo, transfer, adjustment or reversal.
         client_order_id: the key of the attempt; None for an adjustment.
-        fill_id: the outside world's id of the fill; None for an adjustment.
+        fill_id: the outside world's id of the fill; None for an adjustment or a reversal.
         quantity: signed change of what is held of `symbol`.
         price: per unit; None where nothing was traded.
         fee: what it cost beside the price.
         cash: signed change of cash, fee included.
         reference: what an operator gave as the trade's id; None for everything else.
+        reverses: the fill that a reversal takes back; None for everything else.
     """
 
     batch_id: str
@@ -117,6 +118,7 @@ class LedgerEntry:
     cash: Decimal
     reference: str | None
     at: datetime
+    reverses: str | None = None
 
 
 def read_names(connection: sqlite3.Connection) -> tuple[str, ...]:
@@ -170,14 +172,14 @@ def read_ledger(connection: sqlite3.Connection, name: str) -> tuple[LedgerEntry,
     """Return everything that ever changed the portfolio's books, in order."""
     rows = connection.execute(
         "SELECT batch, kind, client_order_id, fill_id, symbol, quantity, price, fee, cash,"
-        " reference, at FROM portfolio_ledger WHERE portfolio = ? ORDER BY id",
+        " reference, at, reverses FROM portfolio_ledger WHERE portfolio = ? ORDER BY id",
         (name,),
     )
     return tuple(_entry(row) for row in rows)
 
 
 def _entry(row: tuple[Any, ...]) -> LedgerEntry:
-    batch, kind, key, fill_id, symbol, quantity, price, fee, cash, reference, at = row
+    batch, kind, key, fill_id, symbol, quantity, price, fee, cash, reference, at, reverses = row
     return LedgerEntry(
         batch_id=batch,
         kind=kind,
@@ -190,6 +192,7 @@ def _entry(row: tuple[Any, ...]) -> LedgerEntry:
         cash=Decimal(cash),
         reference=reference,
         at=instant(at),
+        reverses=reverses,
     )
 
 

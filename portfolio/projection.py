@@ -14,7 +14,14 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, Final
 
-from portfolio.booking import book, mark_stale, open_books, release, reserve
+from portfolio.booking import (
+    book,
+    book_reversal,
+    mark_stale,
+    open_books,
+    release,
+    reserve,
+)
 from portfolio.books import Books, StaleMark, read_books, read_last_price
 from portfolio.errors import InsufficientCash, InsufficientShares, NoSuchPortfolio, PortfolioStale
 from portfolio.naming import check_unmixed, checked_name, portfolio_of
@@ -27,6 +34,8 @@ from saga.events import (
     Abandoned,
     Completed,
     Event,
+    IncidentClosed,
+    LateTruth,
     LostTrack,
     Reported,
     Resolved,
@@ -187,11 +196,21 @@ def _book_report(
     connection: sqlite3.Connection, portfolio: str, batch: Batch, change: Change
 ) -> None:
     event, directive, key = change.event, change.directive, change.key
-    assert isinstance(event, Reported)
-    if not event.fills:
+    assert isinstance(event, (Reported, LateTruth))
+    reversed_ids = event.reversed if isinstance(event, LateTruth) else ()
+    if not (event.fills or reversed_ids):
         return
     assert directive is not None, "a report concerns one attempt"
     assert key is not None, "a report concerns one attempt"
+    for fill_id in reversed_ids:
+        book_reversal(
+            connection,
+            portfolio,
+            batch.batch_id,
+            client_order_id=key,
+            reverses=fill_id,
+            at=microseconds(change.at),
+        )
     for fill in event.fills:
         _book_fill(connection, portfolio, batch, directive, event.purpose, key, fill, change)
 
@@ -244,25 +263,31 @@ def _mark_stale(
 
 def _end(connection: sqlite3.Connection, portfolio: str, batch: Batch, change: Change) -> None:
     """Apply what an operator did by hand; then the batch needs nothing any more."""
-    event = change.event
-    if isinstance(event, Resolved):
-        for adjustment in event.adjustments:
-            book(
-                connection,
-                portfolio,
-                batch.batch_id,
-                "adjustment",
-                symbol=adjustment.subject,
-                quantity=adjustment.quantity,
-                cash=adjustment.cash,
-                reference=adjustment.reference,
-                at=microseconds(change.at),
-            )
+    _adjust(connection, portfolio, batch, change)
     release(connection, batch.batch_id)
+
+
+def _adjust(connection: sqlite3.Connection, portfolio: str, batch: Batch, change: Change) -> None:
+    """Apply what an operator did by hand."""
+    event = change.event
+    for adjustment in event.adjustments if isinstance(event, (Resolved, IncidentClosed)) else ():
+        book(
+            connection,
+            portfolio,
+            batch.batch_id,
+            "adjustment",
+            symbol=adjustment.subject,
+            quantity=adjustment.quantity,
+            cash=adjustment.cash,
+            reference=adjustment.reference,
+            at=microseconds(change.at),
+        )
 
 
 _APPLIED: Final[dict[type[Event], Callable[[sqlite3.Connection, str, Batch, Change], None]]] = {
     Reported: _book_report,
+    LateTruth: _book_report,
+    IncidentClosed: _adjust,
     Abandoned: _mark_stale,
     LostTrack: _mark_stale,
     **dict.fromkeys(_ENDS, _end),

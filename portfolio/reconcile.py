@@ -193,10 +193,12 @@ def compare(
     resolved = {each.reference: each.batch_id for each in ledger if each.reference is not None}
     stale = {mark.batch_id for books in all_books for mark in books.stale}
     under_way = {batch for books in all_books for batch in books.open_batches} - stale
+    reversals = {each.reverses: each.client_order_id for each in ledger if each.reverses}
     ours = {
         (trade.client_order_id, trade.fill_id)
         for trade in once.values()
         if (trade.client_order_id, trade.fill_id) in booked
+        or (trade.reverses is not None and _takes_back(trade, once, reversals))
     }
     unbooked = tuple(
         _unbooked(trade, under_way, resolved)
@@ -213,6 +215,15 @@ def compare(
         unknown_to_broker=missing,
         differences=_differences(all_books, held, account.cash, unbooked),
     )
+
+
+def _takes_back(
+    trade: Trade, once: Mapping[str, Trade], reversals: Mapping[str, str | None]
+) -> bool:
+    """Tell whether the books have taken back the very fill that a trade reverses."""
+    fill_id = trade.reverses or ""
+    original = once.get(fill_id, trade)
+    return fill_id in reversals and reversals[fill_id] == original.client_order_id
 
 
 def _unbooked(trade: Trade, under_way: set[str], resolved: Mapping[str, str]) -> UnbookedTrade:

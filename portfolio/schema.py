@@ -1,7 +1,8 @@
 """The tables of the portfolio's books, as migrations that can be taken back.
 
 Money and quantities are exact decimals, kept as text. `portfolio_ledger` says everything that ever
-changed the books; cash and holdings are its sums, kept beside it. One fill stands there once (S9).
+changed the books; cash and holdings are its sums, kept beside it. One fill stands there once, and
+is reversed at most once (S9).
 """
 
 from typing import Final
@@ -81,6 +82,35 @@ CREATE TABLE portfolio_stale (
 ) STRICT, WITHOUT ROWID
 """
 
+_LEDGER_WITH_REVERSALS = f"""
+CREATE TABLE portfolio_ledger (
+    id INTEGER PRIMARY KEY,
+    portfolio TEXT NOT NULL REFERENCES portfolio_books (name),
+    batch TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('trade', 'undo', 'transfer', 'adjustment', 'reversal')),
+    client_order_id TEXT,
+    fill_id TEXT,
+    reverses TEXT,
+    symbol TEXT,
+    quantity TEXT NOT NULL {_SIGNED.format("quantity")},
+    price TEXT,
+    fee TEXT NOT NULL {_SIGNED.format("fee")},
+    cash TEXT NOT NULL {_SIGNED.format("cash")},
+    reference TEXT,
+    at INTEGER NOT NULL,
+    UNIQUE (client_order_id, fill_id),
+    UNIQUE (client_order_id, reverses),
+    CHECK (kind = 'adjustment' OR client_order_id IS NOT NULL),
+    CHECK (kind = 'adjustment' OR (kind = 'reversal') = (fill_id IS NULL)),
+    CHECK ((kind = 'reversal') = (reverses IS NOT NULL))
+) STRICT
+"""
+
+_LEDGER_INDEXES: Final = (
+    "CREATE INDEX portfolio_ledger_by_portfolio ON portfolio_ledger (portfolio, id)",
+    "CREATE INDEX portfolio_ledger_by_batch ON portfolio_ledger (batch)",
+)
+
 MIGRATIONS: Final = (
     Migration(
         number=1,
@@ -89,8 +119,7 @@ MIGRATIONS: Final = (
             _BOOKS,
             _HOLDINGS,
             _LEDGER,
-            "CREATE INDEX portfolio_ledger_by_portfolio ON portfolio_ledger (portfolio, id)",
-            "CREATE INDEX portfolio_ledger_by_batch ON portfolio_ledger (batch)",
+            *_LEDGER_INDEXES,
         ),
         down=(
             "DROP TABLE portfolio_ledger",
@@ -113,6 +142,35 @@ MIGRATIONS: Final = (
             "DROP TABLE portfolio_stale",
             "DROP TABLE portfolio_reserved_shares",
             "DROP TABLE portfolio_reservations",
+        ),
+    ),
+    Migration(
+        number=3,
+        name="fills that were taken back",
+        up=(
+            "ALTER TABLE portfolio_ledger RENAME TO portfolio_ledger_before",
+            _LEDGER_WITH_REVERSALS,
+            "INSERT INTO portfolio_ledger (id, kind, client_order_id, fill_id, reference,"
+            " portfolio, batch, symbol, quantity, price, fee, cash, at)"
+            " SELECT id, kind, client_order_id, fill_id, reference,"
+            " portfolio, batch, symbol, quantity, price, fee, cash, at"
+            " FROM portfolio_ledger_before ORDER BY id",
+            "DROP TABLE portfolio_ledger_before",
+            *_LEDGER_INDEXES,
+        ),
+        down=(
+            "ALTER TABLE portfolio_ledger RENAME TO portfolio_ledger_after",
+            _LEDGER,
+            # The old tables know no reversals; an adjustment that names the trade says the same.
+            "INSERT INTO portfolio_ledger (id, kind, client_order_id, fill_id, reference,"
+            " portfolio, batch, symbol, quantity, price, fee, cash, at)"
+            " SELECT id, iif(kind = 'reversal', 'adjustment', kind),"
+            " iif(kind = 'reversal', NULL, client_order_id), fill_id,"
+            " coalesce(reference, reverses),"
+            " portfolio, batch, symbol, quantity, price, fee, cash, at"
+            " FROM portfolio_ledger_after ORDER BY id",
+            "DROP TABLE portfolio_ledger_after",
+            *_LEDGER_INDEXES,
         ),
     ),
 )

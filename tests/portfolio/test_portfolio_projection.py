@@ -27,6 +27,7 @@ from saga.events import (
     Adjustment,
     Completed,
     Event,
+    LateTruth,
     LostTrack,
     Reported,
     Resolved,
@@ -76,7 +77,7 @@ class Desk:
     def tell(self, batch: Batch, event: Event) -> None:
         number = self.numbers[batch.batch_id] = self.numbers.get(batch.batch_id, 0) + 1
         directive = key = None
-        if isinstance(event, Reported):
+        if isinstance(event, Reported | LateTruth):
             directive = batch.directives[event.step]
             key = attempt_key(batch.batch_id, event.step, event.purpose, event.number)
             if event.purpose is Purpose.COMPENSATION:
