@@ -51,6 +51,11 @@ simulate: .venv-ready
 grid: .venv-ready
 	@$(BIN)/python -m tests.grid $(ARGS)
 
+.PHONY: kill
+# kill: kill -9, freeze, fill the disk: N=200 strikes on real processes (ARGS="--json --only=K5")
+kill: .venv-ready
+	@$(BIN)/python -m tests.crash.drill --kills $(or $(N),200) $(ARGS)
+
 # diagrams: draw both state machines anew from the transition tables
 diagrams: .venv-ready
 	@$(BIN)/python -m saga.diagrams $(ARGS)
