@@ -47,6 +47,12 @@ def test_the_tests_run_on_pytest_and_anyios_own_plugin(installed: Distribution) 
     assert {"pytest", "pytest-anyio"} <= development
 
 
+def test_the_kit_for_adapters_needs_pytest_and_nothing_else(installed: Distribution) -> None:
+    requirements = [Requirement(text) for text in installed.requires or []]
+    extra = {r.name for r in requirements if r.marker and r.marker.evaluate({"extra": "testing"})}
+    assert extra - ENGINE_DEPENDENCIES == {"pytest"}
+
+
 @pytest.mark.requirement("D3")
 def test_the_top_level_is_that_of_the_design_card(checkout: Path) -> None:
     named = ("pyproject.toml", "saga", "brokers", "portfolio", "tests", "diagrams", "README.md")

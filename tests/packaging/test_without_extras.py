@@ -14,7 +14,16 @@ from packaging.utils import canonicalize_name
 
 RunPython = Callable[[str], "subprocess.CompletedProcess[str]"]
 
-EXTRAS = ("typer", "rich", "pydantic_settings", "click", "fastapi", "uvicorn", "hypothesis")
+EXTRAS = (
+    "typer",
+    "rich",
+    "pydantic_settings",
+    "click",
+    "fastapi",
+    "uvicorn",
+    "hypothesis",
+    "pytest",
+)
 
 IMPORT_EVERYTHING_BUT_THE_DESK = """
 import importlib, json, pkgutil, sys
@@ -23,9 +32,16 @@ for package in ("saga", "brokers", "portfolio"):
     root = importlib.import_module(package)
     names += [package, *(m.name for m in pkgutil.walk_packages(root.__path__, package + "."))]
 for name in names:
-    if not name.endswith("__main__"):
+    if not name.endswith("__main__") and not name.startswith("saga.testing"):
         importlib.import_module(name)
 print(json.dumps(sorted(sys.modules)))
+"""
+
+IMPORT_THE_KIT = """
+try:
+    import saga.testing
+except ModuleNotFoundError as error:
+    print(error)
 """
 
 CALL_THE_COMMAND = "import sys; from desk.__main__ import main; sys.exit(main())"
@@ -88,6 +104,17 @@ def test_every_module_below_the_desk_imports_with_the_four_packages_alone(
     done = engine_only(IMPORT_EVERYTHING_BUT_THE_DESK)
     assert done.returncode == 0, done.stderr
     assert {"saga.machine", "brokers", "portfolio"} <= set(json.loads(done.stdout))
+
+
+def test_the_kit_without_pytest_says_in_one_sentence_what_to_install(
+    engine_only: RunPython,
+) -> None:
+    done = engine_only(IMPORT_THE_KIT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "saga.testing needs pytest, which is not installed; "
+        "install it with: pip install 'trade-saga[testing]'"
+    ]
 
 
 def test_the_command_without_its_extra_says_in_one_line_what_to_install(
