@@ -53,7 +53,7 @@ def _booked(
         (entry.batch_id, entry.symbol, entry.quantity, entry.cash, entry.reference)
         for _, ledger in ledgers.values()
         for entry in ledger
-        if entry.fill_id is None
+        if entry.fill_id is None and entry.reverses is None
     )
     for line in expected.keys() | there.keys():
         lacking = expected[line] - there[line]

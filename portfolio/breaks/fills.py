@@ -48,8 +48,9 @@ class Fills:
         self._booked: dict[tuple[str, str], list[LedgerEntry]] = defaultdict(list)
         for _, ledger in (ledgers or {}).values():
             for entry in ledger:
-                if entry.fill_id is not None:
-                    self._booked[entry.client_order_id or "", entry.fill_id].append(entry)
+                fill_id = entry.fill_id or entry.reverses  # a reversal is of the fill it reverses
+                if fill_id is not None:
+                    self._booked[entry.client_order_id or "", fill_id].append(entry)
 
     def compare(self) -> Iterator[Break]:
         """Yield what differs."""
@@ -114,7 +115,7 @@ class Fills:
 
     def _unknown_entry(self, entries: Sequence[LedgerEntry]) -> Break:
         first, booked = entries[0], _sum(entries)
-        key, fill_id = first.client_order_id or "", first.fill_id or ""
+        key, fill_id = first.client_order_id or "", first.fill_id or first.reverses or ""
         trade = self._trades.find(key, fill_id) if self._trades else None
         return Break(
             Kind.MISSING_IN_JOURNAL,
@@ -125,7 +126,7 @@ class Fills:
             portfolio=booked,
             since=first.at,
             client_order_id=first.client_order_id,
-            trade_id=first.fill_id,
+            trade_id=fill_id,
             # What the broker has of it is counted where its own trade is told of.
             gap=_less(NOTHING, booked),
         )
