@@ -15,13 +15,12 @@ from brokers.paper import PaperExchange, conservation_errors
 from desk.exit_codes import ExitCode
 from desk.home import Home
 from desk.saga_rules import broken_rules
+from desk.trading_state import read_standing
 from portfolio.breaks import Break, BreakReport, BrokerSide, Kind, find_breaks, of_books
 from saga.errors import Quarantined, SagaError
 from saga.fold import fold
 from saga.ledger import Saga
-from saga.logbook import TradingState, TradingStateSet
-from saga.store import journal, logbook, sqlite_history
-from saga.store.halt_file import HaltFile
+from saga.store import journal, sqlite_history
 from saga.store.protocol import JournalRecord
 from saga.store.sqlite_reader import SqliteReader
 from saga.store.verification import verify
@@ -149,19 +148,18 @@ async def check_home(home: Home, on_saga: Callable[[int, int], None]) -> Checked
 
 def _trading(connection: sqlite3.Connection, home: Home) -> Break | None:
     """Return that trading is halted or reduced; None while it is active."""
-    said = TradingStateSet(TradingState.ACTIVE, "the engine", "")
-    since = None
-    for record in logbook.read_last(connection, TradingStateSet.kind, 1):
-        if isinstance(record.entry, TradingStateSet):
-            said, since = record.entry, record.at
-    halt_file = HaltFile(home.store)
-    if halt_file.is_there() and said.state is not TradingState.HALTED:
-        said, since = TradingStateSet(TradingState.HALTED, "halt file", halt_file.reason()), None
-    if said.state is TradingState.ACTIVE:
+    standing = read_standing(connection, home)
+    if standing.is_active:
         return None
+    said = standing.said
     why = f"by {said.by}: {said.reason}"
     return Break(
-        Kind.TRADING_STATE, None, None, f"trading is {said.state} {why}", since=since, explained=why
+        Kind.TRADING_STATE,
+        None,
+        None,
+        f"trading is {said.state} {why}",
+        since=standing.since,
+        explained=why,
     )
 
 

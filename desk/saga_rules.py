@@ -22,9 +22,10 @@ def broken_rules(saga: Saga) -> Iterator[Finding]:
     yield from _fills_once(saga)
     if saga.state in SAGA_ENDS:
         yield from _nothing_open(saga)
-    if saga.state is SagaState.COMPLETED:
+    # Late truth changes what a saga did behind its end: an incident, and told as such.
+    if saga.state is SagaState.COMPLETED and not saga.incidents:
         yield from _completed(saga)
-    elif saga.state is SagaState.ROLLED_BACK and saga.resolved is None:
+    elif saga.state is SagaState.ROLLED_BACK and saga.resolved is None and not saga.incidents:
         yield from _rolled_back(saga)
     elif saga.state is SagaState.STALE:
         yield from _stale(saga)

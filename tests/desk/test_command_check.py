@@ -1,0 +1,159 @@
+"""`saga check` for a night shift and for a night job: the report, its shape and its exit status."""
+
+import re
+import sqlite3
+from decimal import Decimal
+from pathlib import Path
+
+import anyio
+import pytest
+
+from brokers import Side
+from brokers.paper import FaultRule, PaperExchange
+from desk.check import Checked, Finding
+from desk.exit_codes import ExitCode
+from portfolio.breaks import Break, BreakReport, Kind
+from tests.desk.conftest import SLOW, Invoke
+from tests.desk.terminal import Desk
+
+BREAK_FIELDS = {
+    *("kind", "owner", "batch_id", "symbol", "sentence", "journal", "broker", "portfolio"),
+    *("since", "client_order_id", "trade_id", "what_to_do", "explained"),
+}
+
+
+def _at_exchange(desk: Desk, side: Side | None = None, *rules: FaultRule) -> None:
+    exchange = PaperExchange(desk.home / "exchange.db")
+
+    async def work() -> None:
+        await exchange.script(*rules)
+        if side is not None:
+            await exchange.trade_by_hand(side, Decimal(3), "KO")
+
+    anyio.run(work)
+
+
+@pytest.mark.requirement("S10", "L6")
+def test_nothing_wrong_is_said_in_one_line_with_status_0(traded: Desk, invoke: Invoke) -> None:
+    shown = invoke("check")
+    told = invoke("check", "--json")
+
+    assert shown.code == told.code == 0, shown.err
+    assert shown.out.splitlines()[-1] == "All is well: journal, broker and books say the same."
+    assert "2 sagas looked over; 3 fills and 2 orders of ours compared." in shown.out
+    assert set(told.data) == {
+        *("ok", "status", "verdict", "sagas", "orders", "fills", "checked", "not_seen_at_rest"),
+        *("findings", "breaks", "explained", "trading", "totals"),
+    }
+    assert (told.data["ok"], told.data["status"], told.data["breaks"]) == (True, 0, [])
+    assert {each["symbol"] for each in told.data["totals"]} == {"KO", "PG", None}
+    assert all(each["difference"] == "0" for each in told.data["totals"])
+
+
+@pytest.mark.requirement("S10", "L6")
+def test_a_break_names_its_owner_its_exact_amounts_and_what_to_do_with_status_1(
+    traded: Desk, invoke: Invoke
+) -> None:
+    batch_id = invoke("list", "--json").data["batches"][0]["batch_id"]
+    _at_exchange(traded, Side.BUY)
+    with sqlite3.connect(traded.home / "exchange.db") as books:
+        books.execute("UPDATE orders SET quantity = '7' WHERE symbol = 'PG'")
+    books.close()
+
+    told = invoke("check", "--json")
+    shown = invoke("check")
+
+    assert told.code == shown.code == told.data["status"] == 1
+    assert all(set(each) == BREAK_FIELDS for each in told.data["breaks"])
+    ours, external = told.data["breaks"]
+    assert (ours["kind"], ours["owner"], ours["batch_id"]) == ("order differs", batch_id, batch_id)
+    assert (ours["journal"]["quantity"], ours["broker"]["quantity"]) == ("10", "7")
+    assert (external["owner"], external["batch_id"]) == ("external", None)
+    assert external["broker"]["quantity"] == "3"
+    assert external["journal"] is external["portfolio"] is None
+    assert external["since"]
+    (ko,) = [each for each in told.data["totals"] if each["symbol"] == "KO"]
+    assert (ko["portfolio"], ko["broker"], ko["by_breaks"]) == ("50", "53", "3")
+    assert shown.out.splitlines()[-1] == (
+        "NOT all is well: 2 breaks (1 saga, 1 external), 0 findings."
+    )
+    assert "1. order " in shown.out
+    assert "To do: find out who did it at the broker" in shown.out
+    assert re.search(r"cash +[\d.]+ +[\d.]+ +-[\d.]+", shown.out), "the totals that differ"
+
+
+@pytest.mark.requirement("S10")
+def test_without_the_brokers_books_nothing_is_certain_with_status_4(
+    traded: Desk, invoke: Invoke
+) -> None:
+    (traded.home / "exchange.db").unlink()
+
+    told = invoke("check", "--json")
+
+    assert told.code == told.data["status"] == 4
+    assert told.data["verdict"].startswith("Not certain: there are no books of the broker")
+    assert (told.data["ok"], told.data["orders"]) == (False, None)
+
+
+def test_what_cannot_be_read_has_status_5(desk: Desk, traded: Desk, invoke: Invoke) -> None:
+    (traded.home / "exchange.db").write_bytes(b"no books")
+    assert invoke("check").code == 5
+    (traded.home / "saga.db").unlink()
+    assert invoke("check").code == 5
+
+
+@pytest.mark.requirement("S10")
+@pytest.mark.parametrize(
+    ("breaks", "explained", "findings", "code", "words"),
+    [
+        ((), (), (), ExitCode.DONE, "All is well: journal, broker and books say the same."),
+        ((), (Kind.IN_FLIGHT,), (), ExitCode.DONE, "no break, and 1 explained difference."),
+        ((), (Kind.RESIDUAL,), (), ExitCode.UNCERTAIN, "some wait for a person"),
+        ((Kind.LATE,), (Kind.RESIDUAL,), (), ExitCode.FAILED, "1 break (1 saga, 0 external)"),
+        ((), (), ("S8",), ExitCode.FAILED, "0 breaks (0 sagas, 0 external), 1 finding."),
+    ],
+)
+def test_the_worst_of_what_was_found_makes_the_status(
+    breaks: tuple[Kind, ...],
+    explained: tuple[Kind, ...],
+    findings: tuple[str, ...],
+    code: ExitCode,
+    words: str,
+) -> None:
+    def made(kinds: tuple[Kind, ...], why: str | None) -> tuple[Break, ...]:
+        return tuple(Break(kind, "BAT_1", "KO", "so", explained=why) for kind in kinds)
+
+    report = BreakReport(made(breaks, None), made(explained, "why"), (), 1, 1, 1)
+    checked = Checked(tuple(Finding(None, rule, "so") for rule in findings), report, None)
+
+    assert checked.code is code
+    assert words in checked.verdict
+
+
+@pytest.mark.requirement("S10", "L6")
+def test_beside_a_living_owner_no_work_under_way_is_called_a_break(
+    desk: Desk, several: Path
+) -> None:
+    running = desk.start("run", several, env=SLOW)
+    running.until(lambda rows: rows[0]["processed_trades"] > 0)
+
+    looks = [desk.run("check", "--json") for _ in range(3)]
+
+    done = running.finish()
+    assert done.code == 0, done.err
+    for look in looks:
+        assert (look.code, look.data["breaks"], look.data["findings"]) == (0, [], []), look.out
+
+
+@pytest.mark.requirement("S13")
+def test_a_halt_is_told_beside_the_report_and_is_no_break(traded: Desk, invoke: Invoke) -> None:
+    halt = traded.home / "saga.db.halt"
+    halt.write_text("ann: the market is mad")
+
+    told = invoke("check", "--json")
+    shown = invoke("check")
+
+    assert told.code == 0
+    assert told.data["trading"]["kind"] == "trading state"
+    assert "ann: the market is mad" in told.data["trading"]["sentence"]
+    assert "trading is halted" in shown.out.lower()
