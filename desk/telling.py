@@ -13,7 +13,9 @@ from saga.events import (
     DeadlinePassed,
     Event,
     GaveUp,
+    IncidentClosed,
     Intended,
+    LateTruth,
     LostTrack,
     NoAnswer,
     NotFound,
@@ -119,9 +121,9 @@ class Teller:
     def _concerned(self, event: "OfAttempt") -> Concerned:
         directive = self._directives[event.step]
         key = attempt_key(self._batch_id, event.step, event.purpose, event.number)
-        if isinstance(event, Reported) and event.reference:
+        if isinstance(event, Reported | LateTruth) and event.reference:
             self._references[key] = event.reference
-        fills = event.fills if isinstance(event, Reported) else ()
+        fills = event.fills if isinstance(event, Reported | LateTruth) else ()
         return Concerned(
             side=side_of(directive, event.purpose),
             symbol=directive.subject,
@@ -161,6 +163,10 @@ def told(event: Event) -> str:
             return f"step {step + 1}: {reason}"
         case Reported():
             return _reported(event)
+        case LateTruth():
+            return _late(event)
+        case IncidentClosed(by=by, reason=reason, action=action):
+            return f"incidents closed by {by}: {reason}{f'; {action}' if action else ''}"
         case Intended(amount=amount):
             return f"{_attempt(event)}: {plain(amount)} about to be sent"
         case SentAgain():
@@ -186,6 +192,7 @@ OfAttempt = (
     | SentAgain
     | Withheld
     | Reported
+    | LateTruth
     | AnswerLost
     | NotFound
     | NoAnswer
@@ -209,3 +216,13 @@ def _reported(event: Reported) -> str:
     if event.reason:
         parts.append(event.reason)
     return f"{_attempt(event)}: {', '.join(parts)}"
+
+
+def _late(event: LateTruth) -> str:
+    parts = [f"{plain(fill.quantity)} filled at {plain(fill.price)}" for fill in event.fills]
+    parts += [f"fill {fill_id} taken back" for fill_id in event.reversed]
+    if not event.fills and not event.reversed:
+        parts.append("over, without more" if event.final else "still open")
+    if event.reason:
+        parts.append(event.reason)
+    return f"LATE, found by {event.by}: {_attempt(event)}: {', '.join(parts)}"

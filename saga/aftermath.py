@@ -8,6 +8,7 @@ counts on it any more.
 
 import logging
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -34,6 +35,21 @@ MAX_TRIES: Final = 3
 """So often a record is tried again because somebody else was faster."""
 NOTIFIED: Final = "a notification"
 """Who looks, where the participant said that there may be news."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFills:
+    """Which fills of a batch its journal knows, each with its attempt's key.
+
+    Attributes:
+        at_rest: the batch is at rest, and asks nothing by itself.
+        told: every fill that was ever told of.
+        taken_back: those of them that were reversed.
+    """
+
+    at_rest: bool
+    told: frozenset[tuple[str, str]]
+    taken_back: frozenset[tuple[str, str]]
 
 
 class Aftermath:
@@ -120,6 +136,19 @@ class Aftermath:
                     truth = await self._record(batch_id, attempt, reports[attempt.key], by)
                     told += [] if truth is None else [truth]
         return tuple(told)
+
+    async def known_fills(self, batch_id: str) -> KnownFills:
+        """Return which fills of a batch its journal knows.
+
+        Raises:
+            NoSuchBatch: there is no such batch.
+            Quarantined: its journal cannot be read.
+        """
+        saga = await self._sagas.load(batch_id)
+        attempts = [a for step in saga.steps for a in (*step.forward, *step.undo)]
+        told = {(a.key, fill_id) for a in attempts for fill_id in a.fill_ids}
+        standing = {(a.key, fill.fill_id) for a in attempts for fill in a.fills}
+        return KnownFills(saga.state in SAGA_AT_REST, frozenset(told), frozenset(told - standing))
 
     async def _ask(self, saga: Saga, record: AttemptRecord, reports: dict[str, Report]) -> None:
         attempt = saga.attempt(record)

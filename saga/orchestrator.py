@@ -26,7 +26,7 @@ import anyio.lowlevel
 from anyio.abc import TaskGroup
 from pydantic_core import PydanticCustomError
 
-from saga.aftermath import Aftermath
+from saga.aftermath import Aftermath, KnownFills
 from saga.alerts import AlertHook, Alerts
 from saga.amounts import to_decimal
 from saga.clock import Clock, SystemClock
@@ -551,6 +551,16 @@ class Orchestrator:
         self._require_open()
         chosen = None if keys is None else frozenset(keys)
         return await self._aftermath.look(batch_id, by=_said(by, "by"), keys=chosen)
+
+    async def known_fills(self, batch_id: str) -> KnownFills:
+        """Return which fills of a batch its journal knows, to compare them with a list of trades.
+
+        Raises:
+            NoSuchBatch: there is no such batch.
+            Quarantined: its journal cannot be read.
+        """
+        self._require_open()
+        return await self._aftermath.known_fills(batch_id)
 
     async def close_incidents(
         self,

@@ -20,7 +20,9 @@ from saga.events import (
     DeadlinePassed,
     Event,
     GaveUp,
+    IncidentClosed,
     Intended,
+    LateTruth,
     Paused,
     ProvenAbsent,
     Reported,
@@ -230,7 +232,7 @@ def _moments(step: Step, old: StepState, at: datetime, event: Event) -> Iterator
             name += f", try {event.number}"
         elif isinstance(event, SentAgain):
             name += " again"
-        elif old in _OVER and isinstance(event, Reported):
+        elif isinstance(event, LateTruth) or (old in _OVER and isinstance(event, Reported)):
             name += ", late truth"
         tone = _TONES.get(step.state, Tone.CALM)
         yield Moment(at, name, tone, step.state is StepState.UNKNOWN)
@@ -259,6 +261,9 @@ def _beside_states(step: Step, event: Event) -> tuple[str, Tone] | None:
             return "given up", Tone.BAD
         case Retried():
             return "looked up again", Tone.CALM
+        case LateTruth(fills=fills, reversed=taken_back):
+            what = f"late: {plain(step.done)} done, {plain(step.undone)} undone"
+            return what, Tone.WARN if fills or taken_back else Tone.CALM
         case Reported(purpose=Purpose.COMPENSATION, final=final, fills=fills):
             if fills:
                 return f"undone {plain(step.undone)} of {plain(step.done)}", Tone.UNDO
@@ -285,6 +290,10 @@ def _incident(event: Event) -> str | None:
             return f"rollback tried again by {by}: {reason}"
         case Resolved(by=by, reason=reason, action=action, evidence=evidence):
             return f"resolved by {by}: {reason}; {action} ({evidence})"
+        case LateTruth(step=step, by=by):
+            return f"late truth about step {step + 1}, found by {by}"
+        case IncidentClosed(by=by, reason=reason):
+            return f"incidents closed by {by}: {reason}"
         case _:
             return None
 

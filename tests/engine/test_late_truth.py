@@ -1,0 +1,373 @@
+"""What is told of a batch after its end: found, recorded, told to a person, and never dropped."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from pathlib import Path
+
+import anyio
+import pytest
+
+from brokers.paper import Fault, FaultRule, PaperExchange, PaperSettings
+from brokers.paper.running import Inline
+from brokers.venue import Trade
+from brokers.watcher import MAX_LOOKS, TradeWatcher
+from saga.alerts import Alert, AlertKind
+from saga.errors import NoSuchBatch, NotAllowed
+from saga.events import Adjustment, IncidentClosed
+from saga.fold import fold
+from saga.history import History
+from saga.ids import Purpose, attempt_key
+from saga.machine import SagaState
+from saga.orchestrator import Orchestrator
+from saga.outcome import Fill, Report
+from saga.participant import Attempt, KeyTaken
+from saga.store.sqlite import SqliteStore
+from saga.views import BatchRow
+from tests.brokers.samples import ManualClock, new_exchange
+from tests.engine.lying_venue import LyingVenue
+from tests.engine.trading_desk import batch, buy
+
+LAG = 30.0
+FORWARD = Purpose.FORWARD
+
+
+@dataclass
+class Floor:
+    """A store, and an exchange whose time only the test moves."""
+
+    folder: Path
+    clock: ManualClock
+    exchange: PaperExchange
+
+    @asynccontextmanager
+    async def engine(self) -> AsyncIterator[Orchestrator]:
+        store = SqliteStore(self.folder / "saga.db")
+        async with Orchestrator(store, [self.exchange]) as engine:
+            yield engine
+
+    async def held(self) -> dict[str, Decimal]:
+        return {p.symbol: p.quantity for p in await self.exchange.positions() if p.quantity}
+
+
+@pytest.fixture
+def floor(tmp_path: Path) -> Floor:
+    clock = ManualClock()
+    settings = PaperSettings(poll_seconds=0.02)
+    return Floor(tmp_path, clock, new_exchange(tmp_path, clock, settings))
+
+
+def key_of(row: BatchRow, step: int, purpose: Purpose = FORWARD) -> str:
+    return attempt_key(row.batch_id, step, purpose, 1)
+
+
+async def until_open(engine: Orchestrator, batch_id: str, count: int = 1) -> BatchRow:
+    """Return the batch once it has so many open incidents."""
+    with anyio.fail_after(20):
+        while (row := await engine.batch(batch_id)).incidents < count:  # noqa: ASYNC110
+            await anyio.sleep(0.005)
+    return row
+
+
+async def ended_before_its_order_arrived(floor: Floor, engine: Orchestrator) -> BatchRow:
+    """A batch whose first order comes to the exchange only after everything was given up."""
+    await floor.exchange.script(
+        FaultRule(fault=Fault.ACCEPTS_LATE, symbol="AAPL", delay_seconds=LAG),
+        FaultRule(fault=Fault.REFUSES, symbol="MSFT", times=None),
+    )
+    row = await engine.run(batch(buy("AAPL"), buy("MSFT"), max_parallel=2), timeout=20)
+    assert row.state == SagaState.ROLLED_BACK
+    assert await floor.held() == {}
+    return row
+
+
+# --- found ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("S6", "S8", "L6")
+@pytest.mark.scenario("A8")
+async def test_an_order_that_arrives_after_the_end_is_adopted_as_an_incident(floor: Floor) -> None:
+    async with floor.engine() as engine:
+        ended = await ended_before_its_order_arrived(floor, engine)
+        watcher = TradeWatcher(floor.exchange, engine)
+        assert await watcher.look() == ()
+        floor.clock.turn(LAG)
+        (truth,) = await watcher.look()
+        assert (truth.step, truth.purpose, truth.by) == (0, FORWARD, "the trade watcher")
+        row = await engine.batch(ended.batch_id)
+        assert row == replace(ended, incidents=1, updated_at=row.updated_at), (
+            "its state, its outcome and everything else are what they were"
+        )
+        assert await watcher.look() == ()
+    saga_says = {"AAPL": Decimal(10)}
+    assert await floor.held() == saga_says
+    async with History(floor.folder / "saga.db") as history:
+        kept = await history.batch(ended.batch_id)
+        assert (kept.incidents, kept.status) == (1, "failed")
+
+
+@pytest.mark.requirement("S6", "S9")
+@pytest.mark.scenario("B-12")
+async def test_a_bust_after_the_compensation_is_an_incident_and_the_exposure_is_the_brokers(
+    floor: Floor,
+) -> None:
+    await floor.exchange.script(
+        FaultRule(fault=Fault.BUSTS, symbol="AAPL", delay_seconds=LAG, purpose=FORWARD),
+        FaultRule(fault=Fault.REFUSES, symbol="MSFT", times=None),
+    )
+    async with floor.engine() as engine:
+        row = await engine.run(batch(buy("AAPL"), buy("MSFT")), timeout=20)
+        assert row.state == SagaState.ROLLED_BACK
+        floor.clock.turn(LAG)
+        (truth,) = await engine.look_again(row.batch_id, by="ann")
+        assert len(truth.reversed) == 1
+        assert await engine.look_again(row.batch_id, by="ann") == ()
+        held = sum(
+            (t.quantity if t.side == "buy" else -t.quantity)
+            for t in await floor.exchange.trades()
+            if t.symbol == "AAPL"
+        )
+        assert held == Decimal(-10)
+        async with History(floor.folder / "saga.db") as history:
+            saga = fold((r.number, r.at, r.event) for r in await history.journal(row.batch_id))
+        (exposure,) = saga.late_exposures()
+        assert exposure.low == exposure.high == held
+
+
+@pytest.mark.requirement("S9", "L3")
+@pytest.mark.scenario("C1")
+async def test_a_fill_on_the_stream_after_the_end_is_adopted_in_the_background_and_once(
+    floor: Floor,
+) -> None:
+    async with floor.engine() as engine:
+        ended = await ended_before_its_order_arrived(floor, engine)
+        floor.clock.turn(LAG)
+        for _ in range(3):
+            engine.notify(key_of(ended, 0))
+        await until_open(engine, ended.batch_id)
+        engine.notify("somebody-else-1F1")
+        engine.notify(attempt_key("BAT_20200101_000000_nobody00", 0, FORWARD, 1))
+        engine.notify(key_of(ended, 0))
+        assert await engine.look_again(ended.batch_id, by="ann") == ()
+        assert (await engine.batch(ended.batch_id)).incidents == 1
+    assert len((await floor.exchange.books()).orders) == 2, "nothing was sent meanwhile"
+
+
+@pytest.mark.requirement("S6")
+async def test_a_bust_of_one_leg_while_another_still_works_is_heard_once_the_batch_is_over(
+    floor: Floor,
+) -> None:
+    await floor.exchange.script(
+        FaultRule(fault=Fault.BUSTS, symbol="AAPL", delay_seconds=LAG),
+        FaultRule(fault=Fault.PARTIAL_THEN_FULL, symbol="MSFT", delay_seconds=2 * LAG),
+    )
+    async with floor.engine() as engine:
+        batch_id = await engine.submit(batch(buy("AAPL"), buy("MSFT")))
+        with anyio.fail_after(20):
+            while "MSFT" not in await floor.held():  # noqa: ASYNC110
+                await anyio.sleep(0.005)
+        floor.clock.turn(LAG)
+        assert await engine.look_again(batch_id, by="ann") == (), "not at rest: later"
+        floor.clock.turn(LAG)
+        row = await engine.wait(batch_id, timeout=20)
+        assert row.outcome == "SUCCESS"
+        assert (await until_open(engine, batch_id)).outcome == "SUCCESS"
+        assert await floor.held() == {"MSFT": Decimal(10)}
+
+
+# --- orders that are still open ------------------------------------------------------------------
+
+
+@pytest.mark.requirement("S6")
+async def test_an_order_found_open_after_a_rollback_is_withdrawn(floor: Floor) -> None:
+    await floor.exchange.script(
+        FaultRule(fault=Fault.ACCEPTS_LATE, symbol="AAPL", delay_seconds=LAG),
+        FaultRule(fault=Fault.REFUSES, symbol="MSFT", times=None),
+    )
+    async with floor.engine() as engine:
+        deep = buy("AAPL", limit_price=1, time_in_force="GTC")
+        row = await engine.run(batch(deep, buy("MSFT"), max_parallel=2), timeout=20)
+        floor.clock.turn(LAG)
+        assert await engine.look_again(row.batch_id, by="ann") == (), "it never had an effect"
+        assert await floor.exchange.open_orders() == ()
+        orders = (await floor.exchange.books()).orders
+        assert [order.status for order in orders if order.symbol == "AAPL"] == ["cancelled"]
+
+
+# --- what is held in doubt -----------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def stale_on(venue: LyingVenue, path: Path) -> AsyncIterator[tuple[Orchestrator, BatchRow]]:
+    """An engine with a STALE batch: a call was lost, and its key seems to be somebody else's."""
+
+    async def lost(attempt: Attempt) -> Report:
+        venue.fill(attempt)
+        raise ConnectionError("gone")
+
+    async def taken(attempt: Attempt) -> Report:
+        raise KeyTaken("another order")
+
+    venue.on_send["AAPL"] = lost
+    venue.on_look_up["AAPL"] = taken
+    async with Orchestrator(SqliteStore(path), [venue]) as engine:
+        row = await engine.run(batch(buy("AAPL", 5)), timeout=20)
+        assert row.state == SagaState.STALE
+        yield engine, row
+
+
+@pytest.mark.requirement("S6")
+async def test_an_answer_at_last_narrows_what_a_stale_batch_may_hold(tmp_path: Path) -> None:
+    venue = LyingVenue()
+    async with stale_on(venue, tmp_path / "saga.db") as (engine, row):
+        assert '"low":"0","high":"5"' in str(row.residual)
+        assert await engine.look_again(row.batch_id, by="ann") == (), "no answer is no truth"
+        del venue.on_look_up["AAPL"]
+        (truth,) = await engine.look_again(row.batch_id, by="ann")
+        assert truth.final
+        row = await engine.batch(row.batch_id)
+        assert (row.state, row.incidents) == (SagaState.STALE, 1)
+        assert '"low":"5","high":"5"' in str(row.residual)
+        row = await engine.retry(row.batch_id, by="ann", reason="now it is known")
+        row = await engine.wait(row.batch_id, timeout=20)
+        assert (row.state, row.incidents) == (SagaState.ROLLED_BACK, 1)
+        assert sum(quantity for _, _, quantity in venue.books) == 0
+
+
+@pytest.mark.requirement("S6")
+@pytest.mark.scenario("C5")
+async def test_an_overfill_that_is_told_after_the_end_is_recorded_as_it_is(tmp_path: Path) -> None:
+    venue = LyingVenue()
+    async with Orchestrator(SqliteStore(tmp_path / "saga.db"), [venue]) as engine:
+        row = await engine.run(batch(buy("AAPL", 5)), timeout=20)
+        first = venue.told[key_of(row, 0)]
+        more = replace(first, fills=(*first.fills, Fill("more", Decimal(1), Decimal(10))))
+
+        async def told_more(_: Attempt) -> Report:
+            return more
+
+        venue.on_look_up["AAPL"] = told_more
+        (truth,) = await engine.look_again(row.batch_id, by="ann")
+        assert [fill.quantity for fill in truth.fills] == [1]
+        (trade,) = await engine.trades(row.batch_id)
+        assert (trade.done, trade.status) == (Decimal(6), "success")
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        None,
+        "garbage",
+        Report(True, (), reversed=("unknown",)),
+        Report(True, (Fill("new", Decimal(5), Decimal(10)),)),
+        Report(True, (), reversed=5),  # type: ignore[arg-type]
+        Report(True, (Fill("new", Decimal("1e-20"), Decimal(10)),)),
+    ],
+)
+@pytest.mark.requirement("S9")
+async def test_what_is_no_answer_changes_nothing_however_often_it_is_told(
+    tmp_path: Path, told: object
+) -> None:
+    venue = LyingVenue()
+    async with Orchestrator(SqliteStore(tmp_path / "saga.db"), [venue]) as engine:
+        row = await engine.run(batch(buy("AAPL", 5)), timeout=20)
+
+        async def says(_: Attempt) -> Report | None:
+            return told  # type: ignore[return-value]
+
+        venue.on_look_up["AAPL"] = says
+        assert await engine.look_again(row.batch_id, by="ann") == ()
+        assert await engine.batch(row.batch_id) == row
+
+
+async def test_looking_again_at_nothing_is_an_error_and_at_what_runs_is_not(floor: Floor) -> None:
+    async with floor.engine() as engine:
+        with pytest.raises(NoSuchBatch):
+            await engine.look_again("BAT_20200101_000000_nobody00", by="ann")
+
+
+# --- a person ------------------------------------------------------------------------------------
+
+
+async def test_an_operator_closes_the_incidents_that_he_has_seen(floor: Floor) -> None:
+    async with floor.engine() as engine:
+        ended = await ended_before_its_order_arrived(floor, engine)
+        floor.clock.turn(LAG)
+        await engine.look_again(ended.batch_id, by="ann")
+        records = [r async for r in engine.store.records(batch_id=ended.batch_id)]
+        with pytest.raises(NotAllowed, match="no open incident up to record 1 "):
+            await engine.close_incidents(ended.batch_id, by="ann", reason="sold", seen=1)
+        row = await engine.close_incidents(
+            ended.batch_id,
+            by="ann",
+            reason="sold by phone",
+            seen=records[-1].number,
+            action="sold 10 AAPL",
+            adjustments=(Adjustment("AAPL", Decimal(-10), Decimal(700)),),
+        )
+        assert (row.incidents, row.state) == (0, SagaState.ROLLED_BACK)
+        last = [r async for r in engine.store.records(batch_id=ended.batch_id)][-1]
+        assert isinstance(last.event, IncidentClosed)
+
+
+@pytest.mark.requirement("S8", "S14")
+async def test_an_incident_is_told_as_an_alert_and_not_as_another_outcome(floor: Floor) -> None:
+    outcomes: list[BatchRow] = []
+    alerts: list[Alert] = []
+    async with floor.engine() as engine:
+        engine.on_outcome(outcomes.append)
+        engine.on_alert(alerts.append)
+        ended = await ended_before_its_order_arrived(floor, engine)
+        floor.clock.turn(LAG)
+        await engine.look_again(ended.batch_id, by="ann")
+        with anyio.fail_after(20):
+            while not alerts:  # noqa: ASYNC110
+                await anyio.sleep(0.005)
+    (alert,) = alerts
+    assert (alert.kind, alert.batch_id) == (AlertKind.INCIDENT, ended.batch_id)
+    assert "10 filled at" in alert.sentence
+    assert [row.batch_id for row in outcomes] == [ended.batch_id]
+
+
+# --- the watcher ---------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("L6", "L3")
+async def test_the_watcher_asks_nothing_about_what_the_journal_knows(floor: Floor) -> None:
+    async with floor.engine() as engine:
+        row = await engine.run(batch(buy("AAPL"), buy("MSFT")), timeout=20)
+        await floor.exchange.script(FaultRule(fault=Fault.GARBAGE, times=None))
+        assert await TradeWatcher(floor.exchange, engine).look() == ()
+        assert [count.fired for count in await floor.exchange.faults()] == [0]
+        assert (await engine.batch(row.batch_id)).incidents == 0
+
+
+@pytest.mark.requirement("L6")
+async def test_the_watcher_goes_on_after_a_failure_and_gives_a_mute_trade_up(
+    floor: Floor, caplog: pytest.LogCaptureFixture
+) -> None:
+    failures = 0
+
+    class Mute(PaperExchange):
+        async def look_up(self, attempt: Attempt) -> Report | None:
+            raise ConnectionError("mute")
+
+        async def trades(self, after: int = 0) -> tuple[Trade, ...]:
+            nonlocal failures
+            failures += 1
+            if failures == 1:
+                raise ConnectionError("not now")
+            return await super().trades(after)
+
+    async with floor.engine() as engine:
+        ended = await ended_before_its_order_arrived(floor, engine)
+    floor.clock.turn(LAG)
+    mute = Mute(floor.folder / "books.sqlite", clock=floor.clock, runner=Inline(), durable=False)
+    async with Orchestrator(SqliteStore(floor.folder / "saga.db"), [mute]) as engine:
+        watcher = TradeWatcher(mute, engine)
+        for _ in range(MAX_LOOKS + 2):
+            assert await watcher.look() == ()
+        told = [r for r in caplog.records if "which no journal knows" in r.message]
+        assert len(told) == 1
+        assert ended.batch_id.removeprefix("BAT_") in told[0].message
