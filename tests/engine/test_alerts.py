@@ -1,0 +1,149 @@
+"""Alerts: told until they were heard, through failures and restarts, each thing once (H10)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import anyio
+import pytest
+
+from saga import alerts
+from saga.alerts import Alert, AlertKind, alerts_of
+from saga.limits import Limits
+from saga.logbook import AlertTold, EngineStarted
+from saga.machine import SagaState
+from saga.orchestrator import Orchestrator
+from saga.outcome import Report
+from saga.store.sqlite import SqliteStore
+from tests.core.telling import FORWARD, fill
+from tests.core.test_late_truth import completed, learn, rolled_back, stale
+from tests.engine.lying_venue import LyingVenue
+from tests.engine.test_late_truth import stale_on
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test waits a second for the next try."""
+    monkeypatch.setattr(alerts, "FIRST_WAIT", timedelta(milliseconds=5))
+    monkeypatch.setattr(alerts, "LONGEST_WAIT", timedelta(milliseconds=20))
+
+
+@dataclass
+class Pager:
+    """A channel that is down for the first calls."""
+
+    down_for: int = 0
+    tries: int = 0
+    heard: list[Alert] = field(default_factory=list)
+
+    async def __call__(self, alert: Alert) -> None:
+        self.tries += 1
+        if self.tries <= self.down_for:
+            raise ConnectionError("the pager is down")
+        self.heard.append(alert)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    with anyio.fail_after(20):
+        while not condition():  # noqa: ASYNC110
+            await anyio.sleep(0.002)
+
+
+async def told_ids(engine: Orchestrator) -> list[str]:
+    records = await engine.store.log_entries(AlertTold.kind, 100)
+    return [record.entry.alert_id for record in records if isinstance(record.entry, AlertTold)]
+
+
+async def until_told(engine: Orchestrator, count: int) -> list[str]:
+    with anyio.fail_after(20):
+        while len(told := await told_ids(engine)) < count:  # noqa: ASYNC110
+            await anyio.sleep(0.002)
+    return told
+
+
+@pytest.mark.requirement("S6", "S14")
+@pytest.mark.scenario("H10")
+async def test_a_stale_batch_is_told_until_the_channel_takes_it(tmp_path: Path) -> None:
+    pager = Pager(down_for=3)
+    async with stale_on(LyingVenue(), tmp_path / "saga.db") as (engine, row):
+        engine.on_alert(pager)
+        (told,) = await until_told(engine, 1)
+        (alert,) = pager.heard
+        assert pager.tries == 4
+        assert (alert.id, alert.kind, alert.batch_id) == (told, AlertKind.STALE, row.batch_id)
+        assert "0 to 5 AAPL" in alert.sentence
+        assert "retry or resolve it" in alert.sentence
+
+
+@pytest.mark.requirement("S6")
+@pytest.mark.scenario("H10")
+async def test_what_nobody_heard_is_told_after_a_restart_and_never_again(tmp_path: Path) -> None:
+    path, venue = tmp_path / "saga.db", LyingVenue()
+    dead = Pager(down_for=10**6)
+    async with stale_on(venue, path) as (engine, row):
+        engine.on_alert(dead)
+        await until(lambda: dead.tries >= 2)
+        assert await told_ids(engine) == []
+    pager = Pager()
+    async with Orchestrator(SqliteStore(path), [venue]) as engine:
+        engine.on_alert(pager)
+        await until_told(engine, 1)
+    later = Pager()
+    async with Orchestrator(SqliteStore(path), [venue]) as engine:
+        engine.on_alert(later)
+        await engine.retry(row.batch_id, by="ann", reason="so that there is something new to tell")
+        await until_told(engine, 2)
+    assert (len(dead.heard), len(pager.heard), len(later.heard)) == (0, 1, 1)
+    assert later.heard[0].id != pager.heard[0].id
+
+
+async def test_a_plain_function_is_called_too_and_one_that_fails_does_not_call_the_other_again(
+    tmp_path: Path,
+) -> None:
+    heard: list[Alert] = []
+    pager = Pager(down_for=2)
+    async with stale_on(LyingVenue(), tmp_path / "saga.db") as (engine, _):
+        engine.on_alert(heard.append)
+        engine.on_alert(pager)
+        await until_told(engine, 1)
+    assert (len(heard), len(pager.heard)) == (1, 1)
+
+
+async def test_a_batch_that_becomes_stale_again_is_told_again(tmp_path: Path) -> None:
+    pager = Pager()
+    async with stale_on(LyingVenue(), tmp_path / "saga.db") as (engine, row):
+        engine.on_alert(pager)
+        await until_told(engine, 1)
+        await engine.retry(row.batch_id, by="ann", reason="again")
+        assert (await engine.wait(row.batch_id, timeout=20)).state == SagaState.STALE
+        assert len(set(await until_told(engine, 2))) == 2
+
+
+async def test_an_automatic_halt_is_told(tmp_path: Path) -> None:
+    path, pager = tmp_path / "saga.db", Pager()
+    limits = Limits(max_crashes_per_minute=1)
+    async with SqliteStore(path) as store:
+        await store.acquire()  # and no release: what a crash leaves behind
+    async with Orchestrator(SqliteStore(path), [], limits=limits, take_over=True) as engine:
+        engine.on_alert(pager)
+        await until_told(engine, 1)
+        assert (await engine.store.log_entries(EngineStarted.kind, 1))[0].number >= 1
+    (alert,) = pager.heard
+    assert (alert.kind, alert.batch_id) == (AlertKind.HALT, None)
+    assert "crash-loop brake" in alert.sentence
+
+
+def test_what_a_person_has_to_know_follows_from_the_journal() -> None:
+    assert list(alerts_of(completed().saga)) == []
+    telling = rolled_back()
+    learn(telling, (0, FORWARD, 1), Report(True, reversed=("a",)))
+    (alert,) = alerts_of(telling.saga)
+    assert alert.id == f"incident:{telling.saga.batch_id}:{telling.saga.number}"
+    assert "fill a taken back" in alert.sentence
+    telling = stale()
+    learn(telling, (0, FORWARD, 1), Report(False))
+    learn(telling, (0, FORWARD, 1), Report(True, (fill("x", 5),)))
+    kinds = [each.kind for each in alerts_of(telling.saga)]
+    assert kinds == [AlertKind.STALE, AlertKind.INCIDENT, AlertKind.INCIDENT]
+    assert "still open" in list(alerts_of(telling.saga))[1].sentence
