@@ -26,7 +26,16 @@ import brokers.errors
 import portfolio.errors
 import saga.errors
 from desk.home import Home
-from desk.wishes import REQUEST, Look, Submit, Wish, grant
+from desk.wishes import (
+    REQUEST,
+    Look,
+    Request,
+    SetTrading,
+    Submit,
+    Wish,
+    grant,
+    grant_trading,
+)
 from saga.errors import InvalidInput, NotAllowed, SagaError, StoreHeld
 from saga.model import MAX_BATCH_BYTES
 from saga.orchestrator import Orchestrator
@@ -126,17 +135,7 @@ async def _serve(
     except TimeoutError:
         return
     try:
-        wish = _parsed(line)
-        if isinstance(wish, Look):
-            batch_id = wish.batch_id
-        else:
-            # A client that goes away does not take its wish back: it may be durable already.
-            with anyio.CancelScope(shield=True):
-                batch_id = await grant(engine, wish)
-            if isinstance(wish, Submit) or batch_id != wish.batch_id:
-                on_submit(batch_id)
-        row = await engine.batch(batch_id)
-        answer = {"ok": True, "pid": os.getpid(), "row": _ROW.dump_python(row, mode="json")}
+        answer = {"ok": True, "pid": os.getpid(), "row": await _granted(line, engine, on_submit)}
     except SagaError as error:
         answer = {
             "ok": False,
@@ -151,7 +150,25 @@ async def _serve(
     await client.send(json.dumps(answer).encode() + b"\n")
 
 
-def _parsed(line: bytes) -> Wish | Look:
+async def _granted(line: bytes, engine: Orchestrator, on_submit: Callable[[str], None]) -> object:
+    """Do what is wanted, and return the row of the batch that it is about, if it is about one."""
+    wish = _parsed(line)
+    if isinstance(wish, SetTrading):
+        with anyio.CancelScope(shield=True):
+            await grant_trading(engine, wish)
+        return None
+    if isinstance(wish, Look):
+        batch_id = wish.batch_id
+    else:
+        # A client that goes away does not take its wish back: it may be durable already.
+        with anyio.CancelScope(shield=True):
+            batch_id = await grant(engine, wish)
+        if isinstance(wish, Submit) or batch_id != wish.batch_id:
+            on_submit(batch_id)
+    return _ROW.dump_python(await engine.batch(batch_id), mode="json")
+
+
+def _parsed(line: bytes) -> Request:
     try:
         return REQUEST.validate_json(line)
     except ValidationError as error:
@@ -188,6 +205,17 @@ async def ask(home: Home, request: Wish | Look) -> tuple[int, BatchRow]:
         StoreHeld: somebody does, but does not answer; whether the wish was granted is not known.
         SagaError: the owner refused; nothing was changed.
     """
+    answer = await _answer_of(home, request)
+    return answer["pid"], _ROW.validate_python(answer["row"])
+
+
+async def ask_for_trading(home: Home, wish: SetTrading) -> int:
+    """Let the owner set which orders may go out, and return its process id; see `ask`."""
+    pid: int = (await _answer_of(home, wish))["pid"]
+    return pid
+
+
+async def _answer_of(home: Home, request: Request) -> dict[str, Any]:
     try:
         client = await anyio.connect_unix(socket_path(home))
     except OSError as error:
@@ -206,7 +234,7 @@ async def ask(home: Home, request: Wish | Look) -> tuple[int, BatchRow]:
         )
     answer: dict[str, Any] = json.loads(line)
     if answer["ok"]:
-        return answer["pid"], _ROW.validate_python(answer["row"])
+        return answer
     raise _error(answer["error"], answer["sentence"])
 
 

@@ -15,6 +15,7 @@ from typing import Final
 from desk.control import NoOwner, ask, socket_path
 from desk.home import Home
 from desk.settings import Configured
+from desk.trading_state import standing_of
 from desk.wishes import Look
 from saga.errors import SagaError
 from saga.store.database import OLDEST_SQLITE
@@ -59,6 +60,7 @@ async def examine(configured: Configured) -> tuple[Point, ...]:
         *_modes(home),
         Point("settings", Verdict.GOOD, f"{len(configured.origins)} settings, all known"),
         await _owner(home),
+        await _trading(home),
         _clock(),
     )
 
@@ -169,6 +171,16 @@ async def _living(home: Home, owner: Owner) -> Point:
     else:
         listens = "it hears `saga cancel` and the like"
     return Point("store", Verdict.GOOD, f"owned by {who}; {listens}")
+
+
+async def _trading(home: Home) -> Point:
+    if not home.store.exists():
+        return Point("trading", Verdict.NOTE, "there is no store yet")
+    try:
+        standing = await standing_of(home)
+    except SagaError as error:
+        return Point("trading", Verdict.BAD, f"which orders may go out cannot be read: {error}")
+    return Point("trading", Verdict.GOOD if standing.is_active else Verdict.NOTE, standing.sentence)
 
 
 def _clock() -> Point:

@@ -24,7 +24,8 @@ from desk.wishes import Cancel, Look, Submit, Wish, grant
 from saga.errors import NotAllowed, Quarantined, SagaError, StoreHeld
 from saga.fold import fold
 from saga.history import History
-from saga.machine import SAGA_AT_REST
+from saga.logbook import TradingState
+from saga.machine import SAGA_AT_REST, SagaState
 from saga.views import BatchRow
 
 PATIENCE_SECONDS: Final = 5.0
@@ -184,6 +185,9 @@ async def _carried_to_rest(session: Session, desk: Desk, to_do: Sequence[str]) -
 
 
 async def _is_behind_a_person(desk: Desk, batch_id: str) -> bool:
+    row = await desk.engine.batch(batch_id)
+    if row.state == SagaState.PENDING and desk.engine.trading_state is TradingState.HALTED:
+        return True
     blocker = await blocker_of(desk.history, await desk.engine.batch(batch_id))
     return blocker is not None and (blocker.paused or blocker.state in SAGA_AT_REST)
 
@@ -191,6 +195,8 @@ async def _is_behind_a_person(desk: Desk, batch_id: str) -> bool:
 async def _tell_behind(session: Session, desk: Desk, batch_id: str) -> BatchRow:
     row = await desk.engine.batch(batch_id)
     words = waiting_words(row, await blocker_of(desk.history, row))
+    if row.state == SagaState.PENDING and desk.engine.trading_state is TradingState.HALTED:
+        words = "waits for trading to be activated (`saga activate`)"
     session.screen.say(f"{batch_id} is not carried on: it {words}.", style="yellow")
     return row
 

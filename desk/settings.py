@@ -18,6 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from brokers.paper import EXAMPLE_OPTIONS, PaperSettings
+from brokers.risk import RiskLimits
+from brokers.symbols import Symbol
 from desk.home import PORTFOLIO, Home
 from portfolio import Allowance
 from portfolio.naming import checked_name
@@ -36,6 +38,7 @@ MAX_SETTINGS_BYTES: Final = 1_000_000
 _Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 """Not strict, unlike the engine's: the environment knows nothing but texts."""
 _BasisPoints = Annotated[NonNegativeAmount, Field(lt=10_000)]
+_Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class PaperPart(BaseModel):
@@ -99,10 +102,36 @@ class EnginePart(BaseModel):
     max_running: Annotated[int, Field(ge=1, le=100_000)] = Limits().max_running
     max_queued: Annotated[int, Field(ge=1, le=1_000_000)] = Limits().max_queued
     grace_seconds: _Seconds = Limits().grace_seconds
+    max_crashes_per_minute: Annotated[int, Field(ge=1, le=1_000)] | None = (
+        Limits().max_crashes_per_minute
+    )
 
     def limits(self) -> Limits:
         """Return them as the engine takes them."""
         return Limits(**self.model_dump())
+
+
+class RiskPart(BaseModel):
+    """The limits of the account (`brokers.risk.RiskLimits`); none is on unless it is set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    symbols: frozenset[Symbol] | None = None
+    max_order_quantity: PositiveAmount | None = None
+    max_order_notional: PositiveAmount | None = None
+    max_batch_notional: PositiveAmount | None = None
+    price_collar: Annotated[PositiveAmount, Field(le=Decimal(1))] | None = None
+    max_reference_age_seconds: _Seconds = RiskLimits().max_reference_age_seconds
+    max_orders_per_second: _Count | None = None
+    max_wait_seconds: Annotated[_Seconds, Field(le=4)] = RiskLimits().max_wait_seconds
+    max_orders_per_day: _Count | None = None
+    duplicate_window_seconds: _Seconds = RiskLimits().duplicate_window_seconds
+    max_compensations_per_second: _Count | None = None
+    max_compensations_per_day: _Count | None = None
+
+    def limits(self) -> RiskLimits:
+        """Return them as the gate takes them."""
+        return RiskLimits(**self.model_dump())
 
 
 class Settings(BaseSettings):
@@ -114,6 +143,7 @@ class Settings(BaseSettings):
         paper: the paper exchange.
         reserve: how much worse things may get.
         engine: the engine's bounds.
+        risk: the limits that every order has to keep.
     """
 
     model_config = SettingsConfigDict(
@@ -125,6 +155,7 @@ class Settings(BaseSettings):
     paper: PaperPart = PaperPart()
     reserve: ReservePart = ReservePart()
     engine: EnginePart = EnginePart()
+    risk: RiskPart = RiskPart()
 
     @classmethod
     def settings_customise_sources(

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from brokers.paper import PaperExchange
+from brokers.paper.references import PaperReferences
+from brokers.risk import AccountHoldings, RiskGate
 from desk.home import EXCHANGE_FILE, Home
 from desk.settings import Configured
 from portfolio import CashDesk, PaperPrices, Portfolio, PortfolioProjection
@@ -121,8 +123,18 @@ async def open_desk(configured: Configured, *, take_over: bool = False) -> Async
     settings = configured.settings
     projection = PortfolioProjection(settings.allowance(exchange.settings))
     store = SqliteStore(configured.home.store, projections=[projection])
+    gate = RiskGate(
+        settings.risk.limits(),
+        references=PaperReferences(exchange),
+        holdings=AccountHoldings(exchange),
+        changed_by=f"who may edit [risk] in {configured.home.settings}",
+    )
     engine = Orchestrator(
-        store, [exchange, CashDesk()], limits=settings.engine.limits(), take_over=take_over
+        store,
+        [exchange, CashDesk()],
+        limits=settings.engine.limits(),
+        gate=gate,
+        take_over=take_over,
     )
     async with engine:
         portfolio = Portfolio(

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from saga.amounts import Amount, NonNegativeAmount
 from saga.errors import SagaError
 from saga.events import Adjustment
+from saga.logbook import TradingState
 from saga.machine import SAGA_AT_REST
 from saga.model import Batch
 from saga.orchestrator import KEEP, Orchestrator
@@ -103,9 +104,21 @@ class Look(BaseModel):
     batch_id: str
 
 
+class SetTrading(_Wish):
+    """Let orders out again: all, or only those that lower an exposure.
+
+    Attributes:
+        reason: why.
+    """
+
+    do: Literal["set_trading"] = "set_trading"
+    state: Literal[TradingState.ACTIVE, TradingState.REDUCING]
+    reason: _Said
+
+
 Wish = Submit | Cancel | Pause | Unpause | Retry | RetryFailed | Resolve
-Request = Annotated[Wish | Look, Field(discriminator="do")]
-REQUEST: TypeAdapter[Wish | Look] = TypeAdapter(Request)
+Request = Wish | Look | SetTrading
+REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="do")])
 
 
 async def grant(engine: Orchestrator, wish: Wish) -> str:
@@ -145,6 +158,18 @@ async def grant(engine: Orchestrator, wish: Wish) -> str:
             ),
         )
     return wish.batch_id
+
+
+async def grant_trading(engine: Orchestrator, wish: SetTrading) -> None:
+    """Let orders out again; it is durable when this returns.
+
+    Raises:
+        NotAllowed: the state is that already, or somebody halts meanwhile.
+    """
+    if wish.state is TradingState.ACTIVE:
+        await engine.activate(by=wish.by, reason=wish.reason)
+    else:
+        await engine.reduce(by=wish.by, reason=wish.reason)
 
 
 async def _lift_pause(engine: Orchestrator, wish: Cancel) -> None:

@@ -99,9 +99,7 @@ class Trading:
             owner: who the store is owned by from now on.
             clean: the owner before had left in good order, or there was none.
         """
-        for record in await self._store.log_entries(TradingStateSet.kind, 1):
-            assert isinstance(record.entry, TradingStateSet)
-            self._last = record.entry
+        await self.learn()
         await self._store.note(
             EngineStarted(self._program, owner.epoch, owner.pid, owner.host, clean)
         )
@@ -119,6 +117,12 @@ class Trading:
             since = self._clock.now() - self._gate.memory
             async for past in self._store.intents(since=since):
                 self._gate.recall(past)
+
+    async def learn(self) -> None:
+        """Read what was said last."""
+        for record in await self._store.log_entries(TradingStateSet.kind, 1):
+            assert isinstance(record.entry, TradingStateSet)
+            self._last = record.entry
 
     async def _crashes_too_often(self) -> bool:
         if self._max_crashes is None:

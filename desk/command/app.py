@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
-from desk.command import acting, checking, configuring, drawing, looking, running
+from desk.command import acting, checking, configuring, drawing, looking, running, trading
 from desk.command.options import HomeOption
 from desk.exit_codes import MEANINGS, ExitCode, of_error
 from desk.output import Format, Screen
@@ -24,7 +24,9 @@ _STATUSES: Final = "Exit status: " + "; ".join(
     f"{code.value} {meaning}" for code, meaning in MEANINGS.items()
 )
 _EPILOG: Final = f"{_STATUSES}."
-_ACTING: Final = frozenset({"run", "cancel", "pause", "unpause", "retry", "resolve"})
+_ACTING: Final = frozenset(
+    {"run", "cancel", "pause", "unpause", "retry", "resolve", "halt", "reduce", "activate"}
+)
 """Commands whose exit status is that of what they did, whatever becomes of their output."""
 
 app = typer.Typer(
@@ -99,6 +101,9 @@ app.command("pause")(acting.pause)
 app.command("unpause")(acting.unpause)
 app.command("retry")(acting.retry)
 app.command("resolve")(acting.resolve)
+app.command("halt")(trading.halt)
+app.command("reduce")(trading.reduce)
+app.command("activate")(trading.activate)
 app.command("diagram")(drawing.diagram)
 app.command("check")(checking.check)
 app.command("doctor")(checking.doctor)

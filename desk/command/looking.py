@@ -17,6 +17,7 @@ from desk.holdings_report import read_holdings, show_holdings
 from desk.output import Column, Format, Value, instant
 from desk.session import Session
 from desk.telling import Concerned, Teller
+from desk.trading_state import say_trading
 from portfolio.books import read_names
 from portfolio.naming import exclusion_key
 from saga.errors import InvalidInput
@@ -120,6 +121,7 @@ def list_batches(
         beside = {"next_cursor": page.next_cursor, "carried_on_by": carrier.pid}
         screen.rows(BATCH_COLUMNS, rows, wrapper="batches", beside=beside, empty="No batches.")
         unfinished = sum(row.state not in SAGA_AT_REST for row in page.rows)
+        await say_trading(session)
         if unfinished:
             screen.say(f"{unfinished} unfinished: {carrier.sentence}.")
         for batch_id, words in list(waiting.items())[:_WAITING_SHOWN]:

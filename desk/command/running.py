@@ -35,6 +35,7 @@ from desk.intake import (
 )
 from desk.output import Format, Screen, money
 from desk.session import Session
+from desk.trading_state import refuse_while_halted, say_trading
 from desk.wiring import exchange_of
 from desk.wishes import Submit
 from saga.amounts import to_decimal
@@ -135,6 +136,7 @@ def run(
         accepted: list[str] = []
         sure = yes or str(file) == "-"
         with _refusals(session, accepted):
+            await refuse_while_halted(session.configured.home)
             ready = await _with_prices(session, batch)
             if session.asks(yes=sure, no_input=no_input):
                 session.screen.say(f"PAPER: {_in_words(ready)}.")
@@ -165,6 +167,7 @@ async def _carry_on(session: Session) -> ExitCode:
             f"FILE is missing, and there is no store in {session.configured.home.folder} with "
             "anything unfinished; name a file, for example orders.csv (`saga run --csv-template`)"
         )
+    await say_trading(session)
     carried = await carry_on(session)
     if session.screen.is_for_people:
         for row in carried.rows:

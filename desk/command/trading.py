@@ -1,0 +1,180 @@
+"""`saga halt`, `reduce`, `activate`: which orders may go out at all."""
+
+from pathlib import Path
+from typing import Annotated
+
+import anyio
+import typer
+
+from desk import trading_state
+from desk.carried import unfinished
+from desk.carrier import carrier_of
+from desk.command.options import ByOption, HomeOption, JsonOption, NoInputOption, YesOption
+from desk.exit_codes import ExitCode
+from desk.home import Home
+from desk.output import Format
+from desk.session import Session
+from desk.trading_state import Standing, standing_of
+from desk.wishes import SetTrading
+from saga.errors import InvalidInput
+from saga.logbook import TradingState
+from saga.machine import SAGA_AT_REST, SagaState
+from saga.wording import shown
+
+ReasonOption = Annotated[
+    str, typer.Option("--reason", help="Why; it is kept in the logbook.", metavar="TEXT")
+]
+
+NOTED_SECONDS = 2.0
+"""How long `saga halt` waits to hear that the owner of the store has noted it."""
+
+
+def halt(
+    context: typer.Context,
+    reason: ReasonOption,
+    by: ByOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Stop trading at once: no forward order goes out, now or after a restart.
+
+    What runs is cancelled, and undone as its mode says; what waits goes on waiting. Nothing is
+    asked first. `saga activate` is the way back. Example: saga halt --reason "prices are wrong"
+    """
+    session = _session(context, home, as_json=as_json)
+    desk = session.configured.home
+    operator, why = by or session.operator, _said(reason)
+
+    async def work() -> ExitCode:
+        trading_state.halt(desk, by=operator, reason=why)
+        session.screen.say("No new order goes out from now on.", style="bold red")
+        with anyio.move_on_after(NOTED_SECONDS):
+            # Another process writes it, and nobody tells us when.
+            while await _is_not_noted(desk):  # noqa: ASYNC110
+                await anyio.sleep(0.1)
+        await _tell_running(session)
+        return _show(session, await standing_of(desk))
+
+    session.history()  # refuses where there is no store
+    session.run(work)
+
+
+def reduce(
+    context: typer.Context,
+    reason: ReasonOption,
+    by: ByOption = None,
+    yes: YesOption = False,
+    no_input: NoInputOption = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let only such orders out as bring a holding nearer to zero, and compensations.
+
+    From HALTED this lets orders out again. Example: saga reduce --reason "the books differ"
+    """
+    _ease(context, home, TradingState.REDUCING, by, reason, yes, no_input, as_json=as_json)
+
+
+def activate(
+    context: typer.Context,
+    reason: ReasonOption,
+    by: ByOption = None,
+    yes: YesOption = False,
+    no_input: NoInputOption = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let all orders out again that pass the limits; what waits may then run.
+
+    Example: saga activate --reason "prices are right again"
+    """
+    _ease(context, home, TradingState.ACTIVE, by, reason, yes, no_input, as_json=as_json)
+
+
+def _ease(
+    context: typer.Context,
+    home: Path | None,
+    state: TradingState,
+    by: str | None,
+    reason: str,
+    yes: bool,
+    no_input: bool,
+    *,
+    as_json: bool,
+) -> None:
+    session = _session(context, home, as_json=as_json)
+    desk = session.configured.home
+    wish = SetTrading(state=state, by=by or session.operator, reason=_said(reason))
+
+    async def work() -> ExitCode:
+        before = await standing_of(desk)
+        session.screen.say(f"Now {before.sentence}.")
+        await _tell_waiting(session)
+        await session.confirm(f"Make it {state}?", yes=yes, no_input=no_input)
+        pid = await trading_state.ease(desk, wish)
+        if pid is not None:
+            session.screen.say(f"Process {pid} owns the store, and has noted it.")
+        return _show(session, await standing_of(desk))
+
+    session.history()  # refuses where there is no store
+    session.run(work)
+
+
+def _show(session: Session, standing: Standing) -> ExitCode:
+    said = standing.said
+    if session.screen.is_for_people:
+        session.screen.text(f"{standing.sentence[0].upper()}{standing.sentence[1:]}.")
+    else:
+        session.screen.json(
+            {
+                "trading_state": said.state.value,
+                "by": said.by,
+                "reason": said.reason,
+                "since": standing.since,
+            }
+        )
+    return ExitCode.DONE
+
+
+async def _tell_running(session: Session) -> None:
+    """Say which batches a halt concerns, and who undoes them."""
+    async with session.history() as history:
+        running = [each.row for each in await unfinished(history) if each.row.state in _UNDER_WAY]
+    if not running:
+        session.screen.say("Nothing was running.")
+        return
+    carrier = await carrier_of(session.configured.home)
+    for row in running:
+        session.screen.say(
+            f"{row.batch_id} is {row.state}: it is cancelled, and undone as its mode says "
+            f"({carrier.sentence}).",
+            style="yellow",
+        )
+
+
+async def _tell_waiting(session: Session) -> None:
+    async with session.history() as history:
+        waiting = [row for row in await history.active() if row.state == SagaState.PENDING]
+    for row in waiting:
+        session.screen.say(f"{row.batch_id} waits, and may run then.", style="yellow")
+
+
+_UNDER_WAY = frozenset(SagaState) - SAGA_AT_REST - {SagaState.PENDING}
+
+
+async def _is_not_noted(home: Home) -> bool:
+    standing = await standing_of(home)
+    return standing.since is None and (await carrier_of(home)).pid is not None
+
+
+def _session(context: typer.Context, home: Path | None, *, as_json: bool) -> Session:
+    return Session(context, home, as_json=as_json, forms=(Format.TABLE, Format.JSON))
+
+
+def _said(text: str) -> str:
+    if not text.strip() or len(text) > 2_000:
+        raise InvalidInput(
+            f"--reason: must say something, in at most 2000 characters, not {shown(text)}; it is "
+            "kept in the logbook"
+        )
+    return text.strip()

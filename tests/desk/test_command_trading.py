@@ -1,0 +1,134 @@
+"""`saga halt`, `reduce`, `activate`, and the limits of the settings: in one terminal and in two."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.desk.conftest import Invoke
+from tests.desk.terminal import Desk, orders_csv
+
+SLOW = {"SAGA_PAPER__LATENCY_SECONDS": "1.0"}
+"""So slow that another process can be started while a batch runs, on a busy machine too."""
+
+
+@pytest.mark.scenario("H1")
+@pytest.mark.requirement("S13", "L4")
+def test_a_halt_from_a_second_terminal_stops_and_undoes_what_the_first_one_runs(
+    desk: Desk, invoke: Invoke, several: Path
+) -> None:
+    first = desk.start("run", several, env=SLOW)
+    first.until(lambda batches: batches[0]["processed_trades"] >= 2)
+
+    halted = desk.run("halt", "--reason", "prices are wrong", "--by", "ann", "--json")
+    ran = first.finish()
+
+    assert halted.code == 0, halted.err
+    assert halted.data["trading_state"] == "HALTED"
+    assert (halted.data["by"], halted.data["reason"]) == ("ann", "prices are wrong")
+    assert halted.data["since"] is not None, "the owner has noted it"
+    assert "it is cancelled, and undone as its mode says" in halted.err
+    assert ran.code == 1
+    (batch,) = desk.batches()
+    assert batch["status"] == "cancelled"
+    trades = invoke("show", batch["batch_id"], "--json").data["trades"]
+    assert [each["status"] for each in trades].count("undone") >= 2, trades
+    assert invoke("check").code == 0
+
+
+@pytest.mark.requirement("S13")
+def test_a_halted_desk_says_so_everywhere_and_takes_nothing_in(
+    traded: Desk, invoke: Invoke, orders: Path
+) -> None:
+    assert invoke("halt", "--reason", "the night\nis long").code == 0
+
+    refused = invoke("run", orders, "-y")
+    looked = [invoke("list"), invoke("doctor"), invoke("check")]
+
+    assert refused.code == 6
+    assert "trading is HALTED" in refused.err
+    assert "nothing was stored or sent" in refused.err
+    for each in looked:
+        assert "HALTED" in each.out + each.err, each
+        assert "the night is long" in (each.out + each.err).replace("\n", " ")
+    assert len(traded.batches()) == 1
+
+
+@pytest.mark.requirement("S13")
+def test_trading_is_let_go_on_by_hand_without_an_owner(
+    traded: Desk, invoke: Invoke, several: Path
+) -> None:
+    invoke("halt", "--reason", "stop")
+    reduced = invoke("reduce", "--reason", "careful", "-y", "--json")
+    ran = invoke("run", several, "-y")
+    active = invoke("activate", "--reason", "all is well", "-y", "--json")
+    again = invoke("activate", "--reason", "all is well", "-y")
+
+    assert reduced.data["trading_state"] == "REDUCING"
+    assert ran.code == 1
+    assert "would not lower an exposure" in ran.out
+    assert active.data["trading_state"] == "ACTIVE"
+    assert again.code == 6
+    assert "trading is ACTIVE already" in again.err
+
+
+@pytest.mark.requirement("S13")
+def test_the_owner_of_the_store_is_asked_to_change_the_trading_state(
+    desk: Desk, several: Path
+) -> None:
+    first = desk.start("run", several, "-y", env=SLOW)
+    first.until(lambda batches: batches[0]["processed_trades"] >= 1)
+
+    beside = desk.run("reduce", "--reason", "careful", "-y")
+    ran = first.finish()
+
+    assert beside.code == 0, beside.err
+    assert "owns the store, and has noted it" in beside.err
+    assert ran.code == 1
+    assert "REDUCING" in ran.out
+
+
+@pytest.mark.requirement("S13")
+def test_a_limit_of_the_settings_refuses_and_names_the_file_where_it_is_set(
+    desk: Desk, invoke: Invoke, tmp_path: Path
+) -> None:
+    desk.home.mkdir()
+    settings = desk.home / "saga.toml"
+    settings.write_text('[risk]\nmax_order_notional = "1000"\nsymbols = ["KO"]\n')
+
+    large = invoke("run", orders_csv(tmp_path / "large.csv", ("KO", "buy", 50)), "-y")
+    other = invoke("run", orders_csv(tmp_path / "other.csv", ("PG", "buy", 1)), "-y")
+    small = invoke("run", orders_csv(tmp_path / "small.csv", ("KO", "buy", 10)), "-y")
+
+    assert large.code == 6
+    assert "max_order_notional: buy 50 KO comes to 3141.3, and the limit is 1000" in " ".join(
+        large.err.split()
+    ), large.err
+    assert str(settings) in large.err.replace("\n", "")
+    assert other.code == 6
+    assert "symbols: PG is not among them, and the limit is KO" in other.err
+    assert small.code == 0, small.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("halt", "--reason", " "), "--reason: must say something"),
+        (("activate", "--reason", ""), "--reason: must say something"),
+        (("halt",), "Missing option '--reason'"),
+    ],
+)
+def test_a_trading_state_is_not_set_without_a_reason(
+    traded: Desk, invoke: Invoke, arguments: tuple[str, ...], words: str
+) -> None:
+    refused = invoke(*arguments)
+
+    assert refused.code == 2
+    assert words in refused.err
+    assert not (traded.home / "saga.db.halt").exists()
+
+
+def test_a_folder_without_a_store_cannot_be_halted(desk: Desk, invoke: Invoke) -> None:
+    refused = invoke("halt", "--reason", "stop")
+
+    assert refused.code == 5
+    assert "there is no store" in refused.err
