@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import Final
 
+from brokers.door import why_never
 from brokers.errors import OrderRefused, OutcomeUnknown
 from brokers.orders import CancelOrder, Order
 from brokers.register import BatchOperation, BatchRegister, NoRegister, operations_of
@@ -31,7 +32,7 @@ from brokers.venue import (
     Trade,
 )
 from saga.directive import Directive
-from saga.errors import NotServed
+from saga.errors import InvalidInput, NotServed
 from saga.exact import total
 from saga.outcome import Fill, Report
 from saga.participant import Attempt
@@ -126,6 +127,11 @@ class Broker(ABC):
         """
         if not isinstance(directive, (Order, CancelOrder)):
             raise self._not_served(directive)
+        never = (
+            why_never(directive, self.venue, self.name) if isinstance(directive, Order) else None
+        )
+        if never is not None:
+            raise InvalidInput(never)
 
     async def send(self, attempt: Attempt) -> Report:
         """Place the order, or cancel the one that is named.

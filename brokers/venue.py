@@ -13,6 +13,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from brokers.orders import Side, TimeInForce
+from saga.amounts import PositiveAmount
+from saga.ids import MAX_KEY_LENGTH
 from saga.outcome import Fill
 from saga.policy import Capabilities, Seconds
 
@@ -163,7 +165,10 @@ class BrokerCapabilities(BaseModel):
         cancels_on_disconnect: a lost connection cancels the account's open orders.
         times_in_force: those that the venue takes.
         limit_orders: it takes limit orders.
-        partial_fills: an order may be filled in parts.
+        lot: quantities are whole numbers of these; None leaves that to the order's own lot.
+        tick: limit prices are whole numbers of these; None leaves that to the order's own tick.
+        key_length: it takes client order ids of so many characters.
+        key_pattern: what they may be made of, as a regular expression for the whole id.
         short_selling: more can be sold than is held.
     """
 
@@ -179,7 +184,10 @@ class BrokerCapabilities(BaseModel):
     cancels_on_disconnect: bool = False
     times_in_force: frozenset[TimeInForce] = frozenset(TimeInForce)
     limit_orders: bool = True
-    partial_fills: bool = True
+    lot: PositiveAmount | None = None
+    tick: PositiveAmount | None = None
+    key_length: Annotated[int, Field(gt=0)] = MAX_KEY_LENGTH
+    key_pattern: str = r"[0-9A-Za-z_-]*"
     short_selling: bool = False
 
     def for_engine(self) -> Capabilities:

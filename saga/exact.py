@@ -8,7 +8,6 @@ an instrument's own step: `floor_to_step`.
 
 from collections.abc import Iterable
 from decimal import (
-    ROUND_FLOOR,
     Clamped,
     Context,
     Decimal,
@@ -79,10 +78,3 @@ def plain(amount: Decimal) -> str:
     if "." in text:
         text = text.rstrip("0").rstrip(".")
     return "0" if text in ("-0", "") else text
-
-
-def floor_to_places(amount: Decimal, places: int) -> Decimal:
-    """Return the amount rounded towards minus infinity to so many places behind the point."""
-    return amount.quantize(
-        Decimal(1).scaleb(-places), rounding=ROUND_FLOOR, context=Context(prec=200)
-    )

@@ -52,7 +52,6 @@ from saga.amounts import to_decimal
 from saga.clock import Clock, SystemClock
 from saga.directive import Directive
 from saga.errors import InvalidInput
-from saga.exact import is_multiple, plain
 from saga.participant import KeyTaken
 
 _T = TypeVar("_T")
@@ -160,24 +159,10 @@ class PaperExchange(Broker):
         super().check(directive)
         if not isinstance(directive, Order):
             return
-        symbol, lot, tick = directive.symbol, self._settings.lot, self._settings.tick
-        if symbol not in self._market.symbols:
+        if directive.symbol not in self._market.symbols:
             raise InvalidInput(
-                f"symbol {symbol!r} of directive {directive.directive_id} is not listed on "
-                f"{self.name}; listed are {', '.join(self._market.symbols)}"
-            )
-        if directive.rollback:
-            return
-        if not is_multiple(directive.quantity, lot):
-            raise InvalidInput(
-                f"quantity {plain(directive.quantity)} of directive {directive.directive_id} must "
-                f"be a multiple of the exchange's lot, {plain(lot)}; round it down to whole lots"
-            )
-        limit = directive.limit_price
-        if limit is not None and not is_multiple(limit, tick):
-            raise InvalidInput(
-                f"limit_price {plain(limit)} of directive {directive.directive_id} must be a "
-                f"multiple of the exchange's tick, {plain(tick)}; round it to whole ticks"
+                f"symbol {directive.symbol!r} of directive {directive.directive_id} is not listed "
+                f"on {self.name}; listed are {', '.join(self._market.symbols)}"
             )
 
     # The venue's calls.

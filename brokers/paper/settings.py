@@ -59,6 +59,8 @@ class PaperSettings(BaseModel):
         declared = self.declared_visibility_seconds
         return BrokerCapabilities(
             idempotent=self.idempotent,
+            lot=self.lot,
+            tick=self.tick,
             tombstone=self.tombstones,
             visibility_seconds=self.visibility_seconds if declared is None else declared,
             call_timeout_seconds=self.call_timeout_seconds,

@@ -11,7 +11,6 @@ from saga.exact import (
     MAX_DECIMAL_PLACES,
     MAX_DIGITS,
     ZERO,
-    floor_to_places,
     floor_to_step,
     is_multiple,
     minus,
@@ -30,10 +29,6 @@ amounts = st.builds(
     st.integers(0, MAX_DECIMAL_PLACES),
 ) | st.sampled_from([ZERO, Decimal("-0"), Decimal("1E+27"), Decimal("1E-12"), Decimal("-0.10")])
 positive = amounts.filter(lambda amount: amount > 0)
-
-
-def ten_to(places: int) -> Decimal:
-    return Decimal(1).scaleb(-places)
 
 
 @pytest.mark.requirement("S10")
@@ -117,10 +112,3 @@ def test_equal_amounts_have_one_plain_text(left: Decimal, right: Decimal) -> Non
 )
 def test_plain_text_of_known_amounts(amount: str, text: str) -> None:
     assert plain(Decimal(amount)) == text
-
-
-@given(amounts, st.integers(0, MAX_DECIMAL_PLACES))
-def test_rounding_down_to_places_never_rounds_up(amount: Decimal, places: int) -> None:
-    floor = floor_to_places(amount, places)
-    assert Fraction(floor) == Fraction(Fraction(amount) * 10**places // 1, 10**places)
-    assert floor <= amount < plus(floor, ten_to(places))
