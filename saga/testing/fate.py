@@ -16,6 +16,8 @@ import anyio
 
 T = TypeVar("T")
 
+MAX_REPEATS: Final = 3
+"""A moment that comes again and again (a poll of an open order) is died at so often, at most."""
 MAX_WAITS: Final = 12
 """Moments inside one call are counted up to this many of its waits; the later ones are left out."""
 
@@ -42,7 +44,8 @@ class Fate:
             return True
         self._seen[what] += 1
         moment = what if self._seen[what] == 1 else f"{what} (time {self._seen[what]})"
-        self.moments.append(moment)
+        if self._seen[what] <= MAX_REPEATS:
+            self.moments.append(moment)
         if moment == self.dies_at:
             self._tell(f"THE PROCESS DIES {moment}")
             self.dead = True

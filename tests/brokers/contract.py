@@ -1,4 +1,7 @@
-"""What every broker must do, written for the abstract class: the next adapter passes it unchanged.
+"""What every broker must do beside being a participant, written for the abstract class.
+
+What it owes the engine as a participant is tried by `saga.testing`, once for all adapters. Here are
+the calls that only a broker has: lists, positions, cash, trades, cancels as directives.
 
 A subclass gives the fixture `broker`, a connection to an empty account with cash, at a venue that
 trades `symbol` and fills a market order at once.
@@ -21,9 +24,7 @@ from brokers import (
     TimeInForce,
 )
 from saga.errors import NotServed
-from saga.ids import Purpose
-from saga.outcome import Outcome
-from saga.participant import KeyTaken, Participant
+from saga.participant import Participant
 from saga.policy import Capabilities
 from tests.brokers.samples import attempt, buy, limited, request, sell
 from tests.store.sample_appends import Sample
@@ -55,14 +56,6 @@ class BrokerContract(ABC):
         with pytest.raises(NotServed, match="store_sample"):
             broker.check(Sample(directive_id="EXE_1"))
 
-    async def test_an_accepted_order_is_found_by_its_key(self, broker: Broker) -> None:
-        sent = await broker.send(attempt(buy(10)))
-        found = await broker.look_up(attempt(buy(10)))
-
-        assert sent.final
-        assert sum(fill.quantity for fill in sent.fills) == 10
-        assert found == sent
-
     async def test_fills_carry_an_id_a_price_and_an_instant(self, broker: Broker) -> None:
         (fill,) = (await broker.send(attempt(buy(10)))).fills
 
@@ -72,15 +65,7 @@ class BrokerContract(ABC):
         assert fill.at.utcoffset() is not None
 
     async def test_an_order_that_was_never_sent_is_not_found(self, broker: Broker) -> None:
-        assert await broker.look_up(attempt(buy(10))) is None
         assert await broker.find_order("never-sent") is None
-
-    async def test_a_refused_order_has_a_final_report_without_fills(self, broker: Broker) -> None:
-        report = await broker.send(attempt(sell(10)))
-
-        assert report.final
-        assert report.fills == ()
-        assert report.reason
 
     async def test_the_venue_call_says_that_it_refused(self, broker: Broker) -> None:
         with pytest.raises(OrderRefused):
@@ -102,29 +87,6 @@ class BrokerContract(ABC):
         assert found.fills == ()
         assert found.reason
 
-    async def test_withdrawing_is_harmless_when_the_order_is_over(self, broker: Broker) -> None:
-        sent = await broker.send(attempt(buy(10)))
-
-        await broker.withdraw(attempt(buy(10)))
-        await broker.withdraw(attempt(buy(10)))
-
-        assert await broker.look_up(attempt(buy(10))) == sent
-
-    async def test_withdrawing_is_harmless_when_nothing_was_sent(self, broker: Broker) -> None:
-        await broker.withdraw(attempt(buy(10)))
-
-        assert await broker.open_orders() == ()
-        assert await broker.positions() == ()
-
-    async def test_an_undo_leaves_no_position(self, broker: Broker) -> None:
-        order = buy(10)
-        report = await broker.send(attempt(order))
-        inverse = order.inverse(Outcome(report.fills))
-        undone = await broker.send(attempt(inverse, purpose=Purpose.COMPENSATION))
-
-        assert undone.final
-        assert await broker.positions() == ()
-
     async def test_positions_and_cash_follow_the_fills(self, broker: Broker) -> None:
         before = await broker.account()
         (fill,) = (await broker.send(attempt(buy(10)))).fills
@@ -145,13 +107,6 @@ class BrokerContract(ABC):
         assert first.client_order_id == attempt(buy(10)).key
         assert await broker.trades(first.sequence) == (second,)
         assert await broker.trades(second.sequence) == ()
-
-    async def test_a_key_of_another_order_is_never_adopted(self, broker: Broker) -> None:
-        await broker.send(attempt(buy(10)))
-
-        for other in (buy(11), sell(10), buy(10, "MSFT")):
-            with pytest.raises(KeyTaken):
-                await broker.look_up(attempt(other))
 
     async def test_a_cancel_takes_effect_on_an_open_order(self, broker: Broker) -> None:
         resting = attempt(_resting())

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import anyio
 
+from brokers import Order, Sell
 from examples.own_broker import Corner, CornerBroker, CornerHarness, Ticket
-from saga import Attempt, Capabilities, Directive, Fill, Report
+from saga import Attempt, Capabilities, Directive, Fill, KeyTaken, Report
 from saga.clock import Clock
 from saga.testing import Harness, KeyScope, ParticipantContract, VenueOrder
 
@@ -203,6 +204,36 @@ class MixesAnswersUp(CornerBroker):
         await anyio.sleep(0.001)
         ticket = await self._venue.place(self._under_way, self._order(attempt))
         return Report(True, reason=ticket) if isinstance(ticket, str) else self._report(ticket)
+
+
+class Nameless(CornerBroker):
+    name = " "
+
+
+class SellsOneLess(CornerBroker):
+    def _order(self, attempt: Attempt) -> Order:
+        order = super()._order(attempt)
+        return order.for_amount(order.quantity - 1) if isinstance(order, Sell) else order
+
+
+class ReopensWhatItWithdraws(CornerBroker):
+    async def look_up(self, attempt: Attempt) -> Report | None:
+        told = await super().look_up(attempt)
+        if told is None or attempt.key not in _PENDING_CANCEL:
+            return told
+        return Report(False, told.fills, "pending cancel")
+
+    async def withdraw(self, attempt: Attempt) -> None:
+        _PENDING_CANCEL.add(attempt.key)
+        await super().withdraw(attempt)
+
+
+_PENDING_CANCEL: set[str] = set()
+
+
+class SuspectsEverything(CornerBroker):
+    async def look_up(self, attempt: Attempt) -> Report | None:
+        raise KeyTaken(f"{attempt.key} may be somebody else's")
 
 
 class CannotBeAsked(CornerBroker):

@@ -33,43 +33,52 @@ def promise_broken(contract: ParticipantContract, name: str, folder: Path) -> st
     return story_of(lambda: contract.test_it_keeps_its_promise(BY_NAME[name], folder))
 
 
-@pytest.mark.parametrize(
-    ("adapter", "promise", "said"),
-    [
-        (broken.RetriesUnderANewId, "a_lost_answer_is_unknown", "sent again under a new id"),
-        (broken.TakesATimeoutForARefusal, "a_lost_answer_is_unknown", "told it as a refusal"),
-        (broken.RemembersInMemory, "an_order_is_found_after_a_restart", "is not found 0.0 s later"),
-        (broken.RemembersInMemory, "a_lost_answer_is_unknown", "look_up says that it is not"),
-        (broken.FindsOpenOrdersOnly, "an_order_is_found_after_a_restart", "list of open orders"),
-        (broken.InventsFillIds, "execution_ids_are_unique_and_stable", "another connection asks"),
-        (broken.CountsFillsFromOne, "execution_ids_are_unique_and_stable", "fill_id '1' stands in"),
-        (broken.CallsAnOpenOrderFinal, "a_resting_order_ends_by_its_withdrawal", "final=True"),
-        (broken.NeverFinal, "a_fill_is_told_as_it_is", "is not final after"),
-        (broken.AdoptsAnything, "another_order_is_never_adopted", "as if it were the same order"),
-        (broken.CutsKeys, "the_longest_key_arrives_whole", "cuts or rewrites keys"),
-        (broken.PretendsTombstones, "a_tombstone_holds", "accepted it all the same"),
-        (broken.SeesLaterThanItSays, "an_order_is_found_after_a_restart", "visibility_seconds"),
-        (broken.CannotBeCancelled, "every_call_can_be_cancelled", "goes on 5.0 s after"),
-        (broken.PretendsToCancel, "a_resting_order_ends_by_its_withdrawal", "1 order is open"),
-        (broken.RefusesToWithdrawTwice, "withdrawing_is_harmless", "raised LookupError"),
-        (broken.PlacesWithdrawnOrders, "withdrawing_is_harmless", "left an order behind"),
-        (broken.AsksAtTheDoor, "check_asks_nobody", "check went out to the network"),
-        (broken.LetsAnythingIn, "it_refuses_strangers", "let a directive of a foreign kind pass"),
-        (broken.KnowsNoSales, "it_carries_out_the_inverse_too", "kind 'sell'"),
-        (broken.MakesUpAnswers, "a_key_that_was_never_sent_is_not_found", "returned a report"),
-        (broken.RefusesWithoutAWord, "a_refusal_is_final", "reason None"),
-        (broken.MixesAnswersUp, "orders_sent_at_once_are_told_apart", "beside three others"),
-    ],
-)
+BREAKS: list[tuple[type[CornerBroker], str, str]] = [
+    (broken.RetriesUnderANewId, "a_lost_answer_is_unknown", "sent again under a new id"),
+    (broken.TakesATimeoutForARefusal, "a_lost_answer_is_unknown", "told it as a refusal"),
+    (broken.RemembersInMemory, "an_order_is_found_after_a_restart", "is not found 0.0 s later"),
+    (broken.RemembersInMemory, "a_lost_answer_is_unknown", "look_up says that it is not"),
+    (broken.FindsOpenOrdersOnly, "an_order_is_found_after_a_restart", "list of open orders"),
+    (broken.InventsFillIds, "execution_ids_are_unique_and_stable", "another connection asks"),
+    (broken.CountsFillsFromOne, "execution_ids_are_unique_and_stable", "fill_id '1' stands in"),
+    (broken.CallsAnOpenOrderFinal, "a_resting_order_ends_by_its_withdrawal", "final=True"),
+    (broken.NeverFinal, "a_fill_is_told_as_it_is", "is not final after"),
+    (broken.AdoptsAnything, "another_order_is_never_adopted", "as if it were the same order"),
+    (broken.CutsKeys, "the_longest_key_arrives_whole", "cuts or rewrites keys"),
+    (broken.PretendsTombstones, "a_tombstone_holds", "accepted it all the same"),
+    (broken.SeesLaterThanItSays, "an_order_is_found_after_a_restart", "visibility_seconds"),
+    (broken.CannotBeCancelled, "every_call_can_be_cancelled", "goes on 5.0 s after"),
+    (broken.PretendsToCancel, "a_resting_order_ends_by_its_withdrawal", "1 order is open"),
+    (broken.RefusesToWithdrawTwice, "withdrawing_is_harmless", "raised LookupError"),
+    (broken.PlacesWithdrawnOrders, "withdrawing_is_harmless", "left an order behind"),
+    (broken.AsksAtTheDoor, "check_asks_nobody", "check went out to the network"),
+    (broken.LetsAnythingIn, "it_refuses_strangers", "let a directive of a foreign kind pass"),
+    (broken.KnowsNoSales, "it_carries_out_the_inverse_too", "kind 'sell'"),
+    (broken.MakesUpAnswers, "a_key_that_was_never_sent_is_not_found", "returned a report"),
+    (broken.RefusesWithoutAWord, "a_refusal_is_final", "reason None"),
+    (broken.MixesAnswersUp, "orders_sent_at_once_are_told_apart", "beside three others"),
+    (broken.Nameless, "it_says_who_it_is", "its name is ' '"),
+    (broken.SellsOneLess, "what_filled_can_be_undone", "was undone by sell 10 KO, and 1 is left"),
+    (broken.ReopensWhatItWithdraws, "a_final_report_stays_what_it_is", "is now final=False"),
+]
+"""An adapter, the promise that it breaks, and words of the story that is told of it."""
+
+
+@pytest.mark.parametrize(("adapter", "promise", "said"), BREAKS)
 def test_a_promise_that_is_declared_and_not_kept_is_found_out(
     adapter: type[CornerBroker], promise: str, said: str, tmp_path: Path
 ) -> None:
     told = promise_broken(contract_of(adapter), promise, tmp_path)
 
-    assert told.startswith("'the corner' breaks a promise: ")
+    assert told.startswith(f"{adapter.name!r} breaks a promise: {BY_NAME[promise].sentence}")
     assert said in told
     assert "What the venue's own books say:" in told
     assert "What adapters usually do wrong here:" in told
+
+
+def test_every_promise_is_broken_by_some_adapter_here() -> None:
+    broken_here = {promise for _, promise, _ in BREAKS} | {"a_key_is_taken_once"}
+    assert broken_here == set(BY_NAME)
 
 
 def test_a_scope_of_keys_that_is_declared_and_not_kept_is_found_out(tmp_path: Path) -> None:
@@ -154,6 +163,17 @@ def test_a_saga_that_hangs_on_an_adapter_is_a_story_and_not_a_hanging_test(tmp_p
 
     assert "a saga comes to rest once the venue answers" in told
     assert "it did not come to rest within 30.0 s" in told
+
+
+def test_an_adapter_that_cannot_say_what_became_of_an_order_fails_although_the_engine_is_truthful(
+    tmp_path: Path,
+) -> None:
+    contract = contract_of(broken.SuspectsEverything)
+
+    told = story_of(lambda: contract.test_killed_at_every_moment(ONE_LEG, tmp_path))
+
+    assert "after one mishap the venue can be asked what became of an order" in told
+    assert "the saga ends as STALE where COMPLETED was to come" in told
 
 
 @pytest.mark.requirement("S6")

@@ -156,6 +156,17 @@ def test_the_rehearsal_meets_every_record_and_every_call_and_every_wait(tmp_path
     ]
 
 
+def test_every_chosen_death_is_met(tmp_path: Path) -> None:
+    async def main(clock: Clock) -> tuple[int, int]:
+        matrix = _matrix(tmp_path, clock)
+        await matrix.kill_everywhere(ROLLED_BACK)
+        return matrix.tally.cells, matrix.tally.deaths
+
+    cells, deaths = run(main, virtual=True)
+    assert deaths == cells - 1  # all but the rehearsal
+    assert deaths > 20
+
+
 @pytest.mark.requirement("L2")
 def test_a_process_that_dies_twice_is_taken_up_twice(tmp_path: Path) -> None:
     async def main(clock: Clock) -> tuple[int, SagaState, int]:

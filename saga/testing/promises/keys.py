@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from saga.ids import MAX_KEY_LENGTH
+from saga.outcome import Fill, Outcome
 from saga.participant import Attempt, KeyTaken
 from saga.testing.bench import Bench
 from saga.testing.harness import KeyScope
@@ -82,6 +83,9 @@ def _with_other_parameters(bench: Bench, attempt: Attempt) -> Iterator[Attempt]:
     other_leg = bench.harness.will_fill(1)
     with suppress(NotImplementedError):  # it cannot be divided: its amount is always the same
         yield bench.attempt(directive.for_amount(directive.amount * 2), step=attempt.step)
+    if directive.can_be_undone:
+        whole = Outcome((Fill("1", directive.amount),))
+        yield bench.attempt(directive.inverse(whole), step=attempt.step)
     if (other_leg.subject, other_leg.kind) != (directive.subject, directive.kind):
         yield bench.attempt(other_leg, step=attempt.step)
 
