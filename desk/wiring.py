@@ -12,12 +12,13 @@ from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from brokers.paper import PaperExchange
+from brokers.paper import PaperExchange, PaperPrices
 from brokers.paper.references import PaperReferences
 from brokers.risk import AccountHoldings, RiskGate
+from brokers.watcher import TradeWatcher
 from desk.home import EXCHANGE_FILE, Home
 from desk.settings import Configured
-from portfolio import CashDesk, PaperPrices, Portfolio, PortfolioProjection
+from portfolio import CashDesk, Portfolio, PortfolioProjection
 from portfolio.books import read_books, read_names
 from saga.errors import InvalidInput, StoreUnusable
 from saga.history import History
@@ -145,6 +146,7 @@ async def open_desk(configured: Configured, *, take_over: bool = False) -> Async
             currency=exchange.settings.currency,
         )
         opened = await _open_portfolio(store, exchange, portfolio)
+        engine.beside(TradeWatcher(exchange, engine).run)
         yield Desk(configured.home, exchange, engine, portfolio, History(store), opened)
 
 

@@ -16,10 +16,9 @@ from portfolio.errors import (
 )
 from portfolio.naming import exclusion_key, portfolio_of
 from portfolio.portfolio import Portfolio, Terms
-from portfolio.prices import FixedPrices, PaperPrices, PriceSource
+from portfolio.prices import FixedPrices, PriceSource
 from portfolio.projection import PortfolioProjection
 from portfolio.reconcile import Difference, Origin, Reconciliation, UnbookedTrade, reconcile
-from portfolio.register import EngineRegister
 from portfolio.reservation import NO_ALLOWANCE, Allowance
 from portfolio.transfer import CashDesk, CashTransfer
 from portfolio.weights import Plan, PlannedTrade, Rules, Weight, plan_rebalance
@@ -34,7 +33,6 @@ __all__ = [
     "CashDesk",
     "CashTransfer",
     "Difference",
-    "EngineRegister",
     "FixedPrices",
     "Holding",
     "InsufficientCash",
@@ -42,7 +40,6 @@ __all__ = [
     "LedgerEntry",
     "NoSuchPortfolio",
     "Origin",
-    "PaperPrices",
     "Plan",
     "PlannedTrade",
     "Portfolio",

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from brokers.broker import Broker
+from brokers.engine_register import EngineRegister
 from brokers.orders import Buy, Order, Sell, Side, TimeInForce
 from portfolio.books import (
     Books,
@@ -30,7 +31,6 @@ from portfolio.errors import AlreadyInitialised, CannotPlan, NoSuchPortfolio
 from portfolio.naming import checked_name, exclusion_key
 from portfolio.prices import PriceSource
 from portfolio.projection import stale_error
-from portfolio.register import EngineRegister
 from portfolio.transfer import CashTransfer, Way
 from portfolio.weights import Plan, PlannedTrade, Rules, Weight, plan_rebalance
 from saga.clock import Clock, SystemClock

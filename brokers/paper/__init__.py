@@ -5,6 +5,7 @@ from brokers.paper.books import Books, BooksUnusable, read_books
 from brokers.paper.exchange import PaperExchange
 from brokers.paper.faults import Fault, FaultCount, FaultRule, Garbage, Operation
 from brokers.paper.market import EXAMPLE_OPTIONS, Market
+from brokers.paper.prices import PaperPrices
 from brokers.paper.rows import BookedOrder, CashEntry
 from brokers.paper.settings import PaperSettings
 
@@ -21,6 +22,7 @@ __all__ = [
     "Market",
     "Operation",
     "PaperExchange",
+    "PaperPrices",
     "PaperSettings",
     "conservation_errors",
     "read_books",

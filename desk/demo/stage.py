@@ -16,13 +16,12 @@ from fractions import Fraction
 from typing import Final
 
 from brokers.orders import Side
-from brokers.paper import EXAMPLE_OPTIONS, Market, PaperExchange, PaperSettings
+from brokers.paper import EXAMPLE_OPTIONS, Market, PaperExchange, PaperPrices, PaperSettings
 from brokers.venue import Idempotency
 from desk.home import PORTFOLIO, Home
 from portfolio import (
     Allowance,
     CashDesk,
-    PaperPrices,
     Portfolio,
     PortfolioProjection,
     Rules,

@@ -16,9 +16,9 @@ from typing import Any
 
 import anyio
 
-from brokers.paper import PaperExchange
+from brokers.paper import PaperExchange, PaperPrices
 from brokers.paper.running import Inline
-from portfolio import Allowance, CashDesk, PaperPrices, Portfolio, PortfolioProjection, Rules, Terms
+from portfolio import Allowance, CashDesk, Portfolio, PortfolioProjection, Rules, Terms
 from saga.model import Batch
 from saga.orchestrator import Orchestrator
 from saga.policy import RetryPolicy

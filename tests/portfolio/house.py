@@ -7,12 +7,11 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
-from brokers.paper import PaperExchange, PaperSettings
+from brokers.paper import PaperExchange, PaperPrices, PaperSettings
 from brokers.paper.running import Inline
 from portfolio import (
     Allowance,
     CashDesk,
-    PaperPrices,
     Portfolio,
     PortfolioProjection,
     Rules,

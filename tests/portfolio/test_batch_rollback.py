@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from brokers.engine_register import undo_batch_id
 from brokers.paper import Fault, FaultRule
 from brokers.register import OperationStatus
 from portfolio import InsufficientShares
-from portfolio.register import undo_batch_id
 from saga.errors import NoSuchBatch
 from saga.ids import Purpose
 from saga.model import ExecutionMode

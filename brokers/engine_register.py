@@ -56,9 +56,8 @@ class EngineRegister:
 
         Raises:
             NoSuchBatch: no batch has this id.
-            PortfolioStale: it is COMPLETED, and its portfolio waits for an operator.
-            InsufficientCash: it is COMPLETED, and its undo may need more than is free.
-            InsufficientShares: it is COMPLETED, and what it bought is not there any more.
+            SagaError: it is COMPLETED, and whoever keeps books refuses its undo: not enough cash
+                or shares is free, or an operator is waited for.
         """
         retried = False
         for _ in range(MAX_STEPS):
