@@ -111,26 +111,32 @@ class Decision:
     wake_at: datetime | None = None
 
 
-def decide(saga: Saga, now: datetime) -> Decision:
+def decide(saga: Saga, now: datetime, *, in_doubt: bool = False) -> Decision:
     """Return what is to be done next.
 
     Args:
         saga: what is known.
         now: the present instant, UTC.
+        in_doubt: the wall clock has jumped, and is not believed yet: no deadline is judged, and
+            nothing new is sent; questions are asked all the same.
     """
+    held = saga.paused or in_doubt
     deadline = saga.submitted.deadline
     if saga.state is SagaState.PENDING or saga.state is SagaState.RUNNING:
-        if deadline is not None and now >= deadline and not saga.deadline_passed:
+        passed = deadline is not None and now >= deadline and not in_doubt
+        if passed and not saga.deadline_passed:
             return Decision((DeadlinePassed(),))
         decision = (
-            _decide_pending(saga) if saga.state is SagaState.PENDING else _decide_running(saga, now)
+            _decide_pending(saga)
+            if saga.state is SagaState.PENDING
+            else _decide_running(saga, now, held=held)
         )
-        if decision.events or saga.deadline_passed or deadline is None:
+        if decision.events or saga.deadline_passed or deadline is None or in_doubt:
             return decision
         wake_at = deadline if decision.wake_at is None else min(deadline, decision.wake_at)
         return Decision(asks=decision.asks, wake_at=wake_at)
     if saga.state is SagaState.COMPENSATING:
-        return _decide_compensating(saga, now)
+        return _decide_compensating(saga, now, held=held)
     return Decision()
 
 
@@ -235,17 +241,17 @@ def _decide_pending(saga: Saga) -> Decision:
     return Decision((Withdrawn(stop),)) if stop else Decision()
 
 
-def _decide_running(saga: Saga, now: datetime) -> Decision:
+def _decide_running(saga: Saga, now: datetime, *, held: bool) -> Decision:
     stop = why_stopped(saga)
     if stop and saga.undoes:
         return Decision((CompensationStarted(stop),))
     retry_at: datetime | None = None
-    if not stop and not saga.paused:
+    if not stop and not held:
         intents, retry_at = _intents(saga, now)
         if intents:
             return Decision(intents)
     if saga.live:
-        return _ask_all(saga, now, withdraw=stop is not None, wake_at=retry_at)
+        return _ask_all(saga, now, withdraw=stop is not None, held=held, wake_at=retry_at)
     if not stop and (saga.retrying or saga.next_unsent < len(saga.steps)):
         return Decision(wake_at=retry_at)  # a backoff, or a pause
     return _finish_running(saga)
@@ -312,19 +318,19 @@ def _intents(saga: Saga, now: datetime) -> tuple[tuple[Intended, ...], datetime 
 # --- COMPENSATING --------------------------------------------------------------------------------
 
 
-def _decide_compensating(saga: Saga, now: datetime) -> Decision:
+def _decide_compensating(saga: Saga, now: datetime, *, held: bool) -> Decision:
     if saga.live:  # rule 4: open orders are cancelled first, and their final quantity awaited
-        return _ask_all(saga, now, withdraw=True, wake_at=None)
+        return _ask_all(saga, now, withdraw=True, held=held, wake_at=None)
     newest = next(reversed(saga.to_undo), None)
     if newest is not None:
-        return _undo(saga, saga.steps[newest], now)
+        return _undo(saga, saga.steps[newest], now, held=held)
     if saga.stuck or saga.lost:
         return Decision((Abandoned(_residue(saga), saga.exposures()),))
     asks = _confirm_absence(saga)
     return Decision(asks=asks) if asks else Decision((RolledBack(saga.undo_cost),))
 
 
-def _undo(saga: Saga, step: Step, now: datetime) -> Decision:
+def _undo(saga: Saga, step: Step, now: datetime, *, held: bool) -> Decision:
     """Undo what is left of one step, or say why that is not tried (again)."""
     if not step.directive.can_be_undone:
         reason = f"nothing undoes a directive of kind {step.directive.kind!r}"
@@ -341,7 +347,7 @@ def _undo(saga: Saga, step: Step, now: datetime) -> Decision:
         cost, budget = plain(saga.undo_cost), plain(saga.undo_budget)
         reason = f"the undo has cost {cost}, which is past its budget of {budget}"
         return Decision((Abandoned(reason, saga.exposures()),))
-    if saga.paused:  # only what sends waits for the operator, not what calls for one
+    if held:  # only what sends waits for the operator (or the clock), not what calls for one
         return Decision()
     if tries and not step.undo[-1].absent:
         since, wait = step.undo[-1].since, step.retry.wait_after(tries)
@@ -363,14 +369,16 @@ def _residue(saga: Saga) -> str:
 # --- questions -----------------------------------------------------------------------------------
 
 
-def _ask_all(saga: Saga, now: datetime, *, withdraw: bool, wake_at: datetime | None) -> Decision:
+def _ask_all(
+    saga: Saga, now: datetime, *, withdraw: bool, held: bool, wake_at: datetime | None
+) -> Decision:
     """Decide about every attempt in flight: what has been proven of it, or what is asked next."""
     asks: list[Ask] = []
     for attempt in saga.live.values():
         if attempt.state is AttemptState.SENDING:
             continue  # its call is under way
         ruling = _rule_on(saga, attempt)
-        if isinstance(ruling, SentAgain) and saga.paused:
+        if isinstance(ruling, SentAgain) and held:
             continue  # proven absent for now: nothing to ask until it may be sent again
         if ruling is not None:
             return Decision((ruling,))

@@ -13,7 +13,7 @@ This module is the door: what may be asked of an engine from outside. Who is dri
 """
 
 import logging
-from collections.abc import AsyncGenerator, Container, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Iterable
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from decimal import Decimal
@@ -66,6 +66,7 @@ from saga.participant import Participant
 from saga.policy import FailurePolicy
 from saga.remedy import failed_trades_again
 from saga.runner import SagaRunner
+from saga.steady_clock import DOUBT_SECONDS, SteadyClock
 from saga.store.protocol import Append, Change, CheckpointStore, JournalRecord
 from saga.supervision import Supervision, fatal_in
 from saga.trading import Trading
@@ -119,7 +120,13 @@ class Orchestrator:
         self.store = store
         self._participants = _by_kind(participants)
         self._limits = limits or Limits()
-        self._clock = clock or SystemClock()
+        self._clock = SteadyClock(
+            clock or SystemClock(),
+            # No proof of absence may be cut short by a jump of the wall.
+            doubt_seconds=max(
+                DOUBT_SECONDS, *map(_longest_window, self._participants.values()), 0.0
+            ),
+        )
         self._take_over = take_over
         self._trading = Trading(
             store,
@@ -596,6 +603,21 @@ class Orchestrator:
         )
         return await self._change(await self._runner_of(batch_id), event)
 
+    def beside(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Run something beside the engine until it is left, such as a watcher of trades.
+
+        What it raises is logged, and ends nothing else.
+        """
+        self._require_open()
+        self._tasks.start_soon(self._run_beside, work)
+
+    @staticmethod
+    async def _run_beside(work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except Exception:
+            _LOG.exception("what ran beside the engine has ended")
+
     def on_alert(self, hook: AlertHook) -> None:
         """Call `hook` with every alert, again and again until it takes one without an error.
 
@@ -670,6 +692,12 @@ class Orchestrator:
     def on_outcome(self, hook: Hook, *, statuses: Container[BatchStatus] | None = None) -> None:
         """Call `hook` with the batch's view whenever one comes to rest with one of the statuses."""
         self._sagas.add_hook(hook, statuses)
+
+
+def _longest_window(participant: Participant) -> float:
+    """How long an attempt may be looked for at this participant before it is called absent."""
+    can = participant.capabilities
+    return can.visibility_seconds + can.call_timeout_seconds
 
 
 def _by_kind(participants: Iterable[Participant]) -> dict[str, Participant]:

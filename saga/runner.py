@@ -21,7 +21,6 @@ from anyio.abc import TaskGroup
 
 from saga.alarms import Alarms
 from saga.calls import Unusable, answer_of, believed, in_words
-from saga.clock import Clock
 from saga.core import Ask, Decision, Question, decide, observe
 from saga.errors import NotAllowed, NotServed, SagaError, StoreBusy, StoreError
 from saga.events import (
@@ -45,6 +44,7 @@ from saga.machine import SAGA_AT_REST, SagaState
 from saga.outcome import Report
 from saga.participant import Attempt, KeyTaken, Participant
 from saga.policy import FENCE_CHECK_SECONDS
+from saga.steady_clock import SteadyClock
 from saga.store.protocol import Append, Change, CheckpointStore
 from saga.trading import Trading
 from saga.views import BatchRow, TradeRow, batch_row, changed_steps, trade_row
@@ -65,7 +65,7 @@ class Surroundings:
 
     store: CheckpointStore
     participants: Mapping[str, Participant]
-    clock: Clock
+    clock: SteadyClock
     alarms: Alarms
     trading: Trading
     program: str
@@ -251,7 +251,8 @@ class SagaRunner:
         self._heed_halt(now, events)
         decision = Decision()
         while not self._stopping and len(events) < MAX_EVENTS_PER_COMMIT:
-            decision = decide(self._saga, now)
+            in_doubt = self._around.clock.in_doubt_until is not None
+            decision = decide(self._saga, now, in_doubt=in_doubt)
             if not decision.events:
                 break
             for event in decision.events:
@@ -363,6 +364,9 @@ class SagaRunner:
                 self._start_asking(ask, calls)
             elif wake_at is None or due < wake_at:
                 wake_at = due
+        until = self._around.clock.in_doubt_until
+        if until is not None and (wake_at is None or until < wake_at):
+            wake_at = until
         if wake_at is not None:
             self._around.alarms.ring(wake_at, self)
 

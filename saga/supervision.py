@@ -16,7 +16,6 @@ from anyio.abc import TaskGroup
 from saga.admission import Admission
 from saga.alarms import Alarms
 from saga.calls import in_words
-from saga.clock import Clock
 from saga.errors import (
     NoSuchBatch,
     NotAllowed,
@@ -32,6 +31,7 @@ from saga.limits import Limits
 from saga.machine import SAGA_AT_REST, SAGA_ENDS, SagaState
 from saga.participant import Participant
 from saga.runner import SagaRunner, Surroundings
+from saga.steady_clock import SteadyClock
 from saga.store.protocol import CheckpointStore
 from saga.trading import Trading
 from saga.views import BatchRow, BatchStatus
@@ -67,7 +67,7 @@ class Supervision:
         participants: Mapping[str, Participant],
         *,
         limits: Limits,
-        clock: Clock,
+        clock: SteadyClock,
         trading: Trading,
         program: str,
         taken_over: bool,
