@@ -20,10 +20,11 @@ from desk.next_step import past_budget, what_now
 from desk.orders_told import ORDER_COLUMNS, ToldOrder, orders_of
 from desk.output import Column, Money, Screen, Value, instant, money
 from desk.telling import Teller, by_this_saga
+from saga.alerts import in_sentence
 from saga.exact import plain, plus
 from saga.fold import fold
 from saga.history import History
-from saga.ledger import Saga
+from saga.ledger import Incident, Saga
 from saga.machine import SAGA_AT_REST, SAGA_ENDS, SagaState
 from saga.views import BatchRow, TradeResult, TradeRow, TradeStatus
 
@@ -31,6 +32,8 @@ _RESULT = TypeAdapter(TradeResult)
 
 _TOOK_EFFECT = (TradeStatus.SUCCESS, TradeStatus.PARTIAL)
 
+MAX_INCIDENTS_SHOWN = 5
+"""Most open incidents that are shown: the last ones."""
 MAX_TRADES_SHOWN = 200
 """Most trades of a batch that a person is shown at once."""
 
@@ -138,7 +141,10 @@ def status_word(row: BatchRow) -> str:
     """Return a batch's status as people see it."""
     if row.paused and row.state not in SAGA_AT_REST:
         return "paused"
-    return f"{row.status}, closed by hand" if closed_by_hand(row) else row.status
+    word = f"{row.status}, closed by hand" if closed_by_hand(row) else row.status
+    if row.incidents:
+        word += f", {row.incidents} incident{'s' if row.incidents > 1 else ''}"
+    return word
 
 
 def trade_word(saga: Saga, trade: TradeRow) -> str:
@@ -195,6 +201,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "fees": report.cash.fees,
         "in_place": [exposure_as_json(each) for each in report.in_place],
         "residual": [exposure_as_json(each) for each in report.residual],
+        "incidents": [incident_as_json(report.saga, each) for each in report.saga.incidents],
         "trades": [trade_as_json(trade, report) for trade in report.trades],
         "orders": [each.as_json() for each in report.orders],
     }
@@ -267,6 +274,7 @@ def _facts(report: Report) -> list[tuple[str, Value]]:
     because = stopped_because(saga)
     if because:
         facts.append(("because", because))
+    facts += [("INCIDENT", in_sentence(saga, each)) for each in _shown_incidents(saga)]
     waiting = waiting_words(row, report.blocker)
     if waiting:
         facts.append(("at present", waiting))
@@ -293,6 +301,24 @@ def _facts(report: Report) -> list[tuple[str, Value]]:
             ("undo budget", f"{money(saga.undo_budget)} USD, spent {money(saga.undo_cost)}{past}")
         )
     return facts
+
+
+def _shown_incidents(saga: Saga) -> list[Incident]:
+    return saga.open_incidents[-MAX_INCIDENTS_SHOWN:]
+
+
+def incident_as_json(saga: Saga, incident: Incident) -> dict[str, Any]:
+    """Return late truth, and what became of it, as JSON has it."""
+    truth, closed = incident.truth, incident.closed
+    return {
+        "record": incident.number,
+        "at": incident.at,
+        "sentence": in_sentence(saga, incident),
+        "client_order_id": saga.key(truth.step, truth.purpose, truth.number),
+        "found_by": truth.by,
+        "closed_by": None if closed is None else closed.by,
+        "closed_because": None if closed is None else closed.reason,
+    }
 
 
 def _deadline(deadline: datetime) -> str:

@@ -12,12 +12,13 @@ from desk.exposure import InPlace, residual
 from desk.orders_told import side_of
 from desk.output import money
 from desk.wishes import Change, Retry
+from saga.alerts import in_sentence
 from saga.directive import Directive
 from saga.errors import NotAllowed
 from saga.exact import plain, plus, times, total
 from saga.ids import Purpose
 from saga.ledger import AttemptRecord, AttemptState, Saga, Step
-from saga.machine import SAGA_ENDS, SagaState
+from saga.machine import SAGA_AT_REST, SAGA_ENDS, SagaState
 from saga.model import Batch
 
 _SHOWN = 5
@@ -47,6 +48,31 @@ def of_cancel(saga: Saga) -> list[str]:
     else:
         sentences.append(f"What filled stays: {len(filled)} legs; nothing is undone.")
     return sentences
+
+
+def of_look_again(saga: Saga) -> list[str]:
+    """Return what looking again does."""
+    if saga.state not in SAGA_AT_REST:
+        raise NotAllowed(f"{saga.batch_id} is {saga.state}, and asks its broker by itself")
+    asked = sum(len(step.forward) + len(step.undo) for step in saga.steps)
+    sentences = [
+        f"The broker is asked again about {asked} orders of {saga.batch_id}. What is new is "
+        "booked, and is an incident; the batch's state and outcome stay."
+    ]
+    if saga.undoes:
+        sentences.append("An order of it that is found open is cancelled.")
+    return sentences
+
+
+def of_close_incidents(saga: Saga) -> list[str]:
+    """Return what closing the open incidents does."""
+    incidents = saga.open_incidents
+    if not incidents:
+        raise NotAllowed(f"{saga.batch_id} has no open incident; there is nothing to close")
+    sentences = [f"{in_sentence(saga, each)}." for each in incidents[:_SHOWN]]
+    if len(incidents) > _SHOWN:
+        sentences.append(f"And {len(incidents) - _SHOWN} more.")
+    return [*sentences, f"{len(incidents)} open incidents of {saga.batch_id} are closed by this."]
 
 
 def of_pause(saga: Saga) -> list[str]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
+from saga.events import Adjustment
 from saga.exact import ZERO, minus, plain, plus, times, total
 from saga.ledger import UNPROVEN, AttemptRecord, AttemptState, Saga
 from saga.outcome import Exposure, Fill
@@ -78,7 +79,8 @@ class InPlace:
 def in_place(saga: Saga) -> tuple[InPlace, ...]:
     """Return what a saga has, or may have, changed of what is held; nothing where it is zero.
 
-    What an operator did by hand when he resolved it counts as much as what the saga did itself.
+    What an operator did by hand, when he resolved it or closed an incident, counts as much as what
+    the saga did itself.
     """
     found: dict[str, InPlace] = {}
     for step in saga.steps:
@@ -101,13 +103,22 @@ def in_place(saga: Saga) -> tuple[InPlace, ...]:
             price if price is not None else before.price,
             before.unproven + keys,
         )
-    for adjustment in saga.resolved.adjustments if saga.resolved else ():
+    for adjustment in by_hand(saga):
         symbol, change = adjustment.subject, adjustment.quantity
         before = found.get(symbol, InPlace(symbol, ZERO, ZERO, None, ()))
         found[symbol] = replace(
             before, low=plus(before.low, change), high=plus(before.high, change)
         )
     return _told_apart((each for each in found.values() if not each.low == each.high == 0), saga)
+
+
+def by_hand(saga: Saga) -> list[Adjustment]:
+    """Return what operators did by hand: when they resolved it, and when they closed incidents."""
+    found = list(saga.resolved.adjustments if saga.resolved else ())
+    # One closing may have closed several incidents.
+    for closing in dict.fromkeys(each.closed for each in saga.incidents if each.closed):
+        found += closing.adjustments
+    return found
 
 
 def residual(saga: Saga) -> tuple[InPlace, ...]:

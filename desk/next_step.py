@@ -24,6 +24,16 @@ def what_now(
         closing: how it was closed by hand, if it was.
         carrier: who carries on what is unfinished; None if nobody looked.
     """
+    words = _what_now(row, saga, closing, carrier)
+    if not saga.open_incidents:
+        return words
+    return (
+        f"look at what is held beside what was wanted (`saga check`), set it right, then `saga "
+        f"incident close {row.batch_id} --reason ...`. Beside that, {words}"
+    )
+
+
+def _what_now(row: BatchRow, saga: Saga, closing: Closing | None, carrier: Carrier | None) -> str:
     batch_id = row.batch_id
     if closing is not None:
         return _closed(closing)

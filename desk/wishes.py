@@ -95,6 +95,27 @@ class Resolve(_OfBatch):
     changes: tuple[Change, ...] = ()
 
 
+class LookAgain(_Wish):
+    """Ask the broker again about the orders of a batch at rest."""
+
+    do: Literal["look_again"] = "look_again"
+    batch_id: str
+
+
+class CloseIncidents(_OfBatch):
+    """Close the open incidents of a batch.
+
+    Attributes:
+        seen: the last record of its journal that the operator has seen.
+        action: what was done; empty where nothing had to be.
+    """
+
+    do: Literal["close_incidents"] = "close_incidents"
+    seen: Annotated[int, Field(ge=1)]
+    action: Annotated[str, Field(max_length=2_000)] = ""
+    changes: tuple[Change, ...] = ()
+
+
 class Look(BaseModel):
     """Ask what a live batch waits for; changes nothing."""
 
@@ -116,7 +137,9 @@ class SetTrading(_Wish):
     reason: _Said
 
 
-Wish = Submit | Cancel | Pause | Unpause | Retry | RetryFailed | Resolve
+Wish = (
+    Submit | Cancel | Pause | Unpause | Retry | RetryFailed | Resolve | LookAgain | CloseIncidents
+)
 Request = Wish | Look | SetTrading
 REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="do")])
 
@@ -145,6 +168,17 @@ async def grant(engine: Orchestrator, wish: Wish) -> str:
     elif isinstance(wish, Retry):
         budget = KEEP if wish.keep_budget else wish.undo_budget
         await engine.retry(wish.batch_id, by=wish.by, reason=wish.reason, undo_budget=budget)
+    elif isinstance(wish, LookAgain):
+        await engine.look_again(wish.batch_id, by=wish.by)
+    elif isinstance(wish, CloseIncidents):
+        await engine.close_incidents(
+            wish.batch_id,
+            by=wish.by,
+            reason=wish.reason,
+            seen=wish.seen,
+            action=wish.action,
+            adjustments=_adjustments(wish.changes),
+        )
     else:
         await engine.resolve(
             wish.batch_id,
@@ -152,12 +186,15 @@ async def grant(engine: Orchestrator, wish: Wish) -> str:
             reason=wish.reason,
             action=wish.action,
             evidence=wish.evidence,
-            adjustments=tuple(
-                Adjustment(each.subject, each.quantity, each.cash, each.reference)
-                for each in wish.changes
-            ),
+            adjustments=_adjustments(wish.changes),
         )
     return wish.batch_id
+
+
+def _adjustments(changes: tuple[Change, ...]) -> tuple[Adjustment, ...]:
+    return tuple(
+        Adjustment(each.subject, each.quantity, each.cash, each.reference) for each in changes
+    )
 
 
 async def grant_trading(engine: Orchestrator, wish: SetTrading) -> None:

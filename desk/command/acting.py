@@ -1,4 +1,4 @@
-"""`saga cancel`, `pause`, `unpause`, `retry`, `resolve`: what operators do.
+"""`saga cancel`, `pause`, `unpause`, `retry`, `resolve`, `incident`: what operators do.
 
 Each says first what it will do to live orders, and only then does it. It is done by the owner of
 the store, which may be another process.
@@ -23,12 +23,32 @@ from desk.command.options import (
     ReasonOption,
     YesOption,
 )
-from desk.consequences import of_cancel, of_pause, of_resolve, of_retry, of_retry_failed, of_unpause
+from desk.consequences import (
+    of_cancel,
+    of_close_incidents,
+    of_look_again,
+    of_pause,
+    of_resolve,
+    of_retry,
+    of_retry_failed,
+    of_unpause,
+)
 from desk.driving import drive, tell_others
 from desk.exit_codes import ExitCode, of_row
 from desk.output import Format
 from desk.session import Session
-from desk.wishes import Cancel, Change, Pause, Resolve, Retry, RetryFailed, Unpause, Wish
+from desk.wishes import (
+    Cancel,
+    Change,
+    CloseIncidents,
+    LookAgain,
+    Pause,
+    Resolve,
+    Retry,
+    RetryFailed,
+    Unpause,
+    Wish,
+)
 from saga.errors import InvalidInput
 from saga.fold import fold
 from saga.ledger import Saga
@@ -213,6 +233,84 @@ def resolve(
         return of_resolve(saga, wish.changes)
 
     _act(session, batch_id, wish, consequence, wait=False, yes=yes, no_input=no_input)
+
+
+incident_app = typer.Typer(
+    name="incident",
+    help="Late truth: what the broker tells of a batch after its end.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@incident_app.command("look")
+def look_again(
+    context: typer.Context,
+    batch_id: BatchArgument,
+    by: ByOption = None,
+    yes: YesOption = False,
+    no_input: NoInputOption = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask the broker again about all orders of a batch at rest; what is new is an incident.
+
+    Example: saga incident look ID
+    """
+    session = _session(context, home, as_json=as_json)
+    wish = LookAgain(batch_id=batch_id, by=by or session.operator)
+    _act(session, batch_id, wish, of_look_again, wait=False, yes=yes, no_input=no_input)
+
+
+@incident_app.command("close")
+def close_incidents(
+    context: typer.Context,
+    batch_id: BatchArgument,
+    reason: ReasonOption,
+    action: Annotated[
+        str, typer.Option(metavar="TEXT", help="What was done by hand, if anything was.")
+    ] = "",
+    adjust: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SYMBOL,QUANTITY,CASH[,TRADE_ID]",
+            help="How it changed holdings and cash, both signed; may be repeated.",
+        ),
+    ] = None,
+    by: ByOption = None,
+    yes: YesOption = False,
+    no_input: NoInputOption = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Close the open incidents of a batch, once what was told late has been dealt with.
+
+    What comes to light after they were shown stays open. Example: saga incident close ID --reason
+    "sold by phone" --action "sold 40 KO at 63.10" --adjust KO,-40,2524.00,T-4711
+    """
+    session = _session(context, home, as_json=as_json)
+    why, done = _said(reason), _said(action, "--action") if action else ""
+    changes = tuple(_change(text) for text in adjust or ())
+
+    def wish_for(saga: Saga) -> Wish:
+        return CloseIncidents(
+            batch_id=batch_id,
+            by=by or session.operator,
+            reason=why,
+            seen=saga.number,
+            action=done,
+            changes=changes,
+        )
+
+    _act(
+        session,
+        batch_id,
+        wish_for,
+        of_close_incidents,
+        wait=False,
+        yes=yes,
+        no_input=no_input,
+    )
 
 
 def _change(text: str) -> Change:

@@ -25,7 +25,10 @@ _STATUSES: Final = "Exit status: " + "; ".join(
 )
 _EPILOG: Final = f"{_STATUSES}."
 _ACTING: Final = frozenset(
-    {"run", "cancel", "pause", "unpause", "retry", "resolve", "halt", "reduce", "activate"}
+    {
+        *("run", "cancel", "pause", "unpause", "retry", "resolve", "incident"),
+        *("halt", "reduce", "activate"),
+    }
 )
 """Commands whose exit status is that of what they did, whatever becomes of their output."""
 
@@ -101,6 +104,7 @@ app.command("pause")(acting.pause)
 app.command("unpause")(acting.unpause)
 app.command("retry")(acting.retry)
 app.command("resolve")(acting.resolve)
+app.add_typer(acting.incident_app, name="incident")
 app.command("halt")(trading.halt)
 app.command("reduce")(trading.reduce)
 app.command("activate")(trading.activate)

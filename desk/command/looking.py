@@ -124,6 +124,13 @@ def list_batches(
         await say_trading(session)
         if unfinished:
             screen.say(f"{unfinished} unfinished: {carrier.sentence}.")
+        late = [row.batch_id for row in page.rows if row.incidents]
+        if late:
+            screen.say(
+                f"{len(late)} with open incidents (the broker told of them after their end): see "
+                f"`saga show {late[0]}`.",
+                style="bold red",
+            )
         for batch_id, words in list(waiting.items())[:_WAITING_SHOWN]:
             if words:
                 screen.say(f"{batch_id} {words}.")
