@@ -16,6 +16,8 @@ from saga.exact import ZERO, minus, plain, times, total
 from saga.ids import batch_of_key
 
 NOTHING: Final = Says(ZERO, ZERO)
+_Place = tuple[str, str, str, str | None]
+"""Portfolio, client order id, fill id, symbol."""
 
 
 class Fills:
@@ -45,31 +47,36 @@ class Fills:
         self._gone = gone
         self._young = young
         self._has_books = ledgers is not None
-        self._booked: dict[tuple[str, str], list[LedgerEntry]] = defaultdict(list)
-        for _, ledger in (ledgers or {}).values():
+        self._booked: dict[_Place, list[LedgerEntry]] = defaultdict(list)
+        for name, (_, ledger) in (ledgers or {}).items():
             for entry in ledger:
                 fill_id = entry.fill_id or entry.reverses  # a reversal is of the fill it reverses
                 if fill_id is not None:
-                    self._booked[entry.client_order_id or "", fill_id].append(entry)
+                    place = (name, entry.client_order_id or "", fill_id, entry.symbol)
+                    self._booked[place].append(entry)
 
     def compare(self) -> Iterator[Break]:
         """Yield what differs."""
-        told: set[tuple[str, str]] = set()
+        told: set[tuple[str, str, str | None]] = set()
+        places: set[_Place] = set()
         for attempt in self._journal.attempts.values():
             for fill in attempt.fills.values():
-                told.add((attempt.key, fill.fill_id))
+                told.add((attempt.key, fill.fill_id, attempt.symbol))
+                places.add(self._place(attempt, fill))
                 yield from self._told(attempt, fill)
         for place, entries in self._booked.items():
-            if place not in told:
+            if place not in places:
                 yield self._unknown_entry(entries)
         for trade in self._trades.standing if self._trades else ():
-            if (trade.client_order_id or "", trade.fill_id) not in told:
+            if (trade.client_order_id or "", trade.fill_id, trade.symbol) not in told:
                 yield from self._untold(trade)
 
     def _told(self, attempt: JournalAttempt, fill: JournalFill) -> Iterator[Break]:
         """Compare a fill that the journal has."""
         trade = self._trades.find(attempt.key, fill.fill_id) if self._trades else None
-        entries = self._booked.get((attempt.key, fill.fill_id), [])
+        if trade is not None and trade.symbol != attempt.symbol:
+            trade = None  # it is somebody else's, and told of as such
+        entries = self._booked.get(self._place(attempt, fill), [])
         journal, booked = Says(fill.shares, fill.cash), _sum(entries)
         broker = None if trade is None else _says(trade)
         base = Break(
@@ -98,6 +105,10 @@ class Fills:
                 explained="its batch trades for no portfolio",
             )
 
+    def _place(self, attempt: JournalAttempt, fill: JournalFill) -> _Place:
+        portfolio = self._journal.sagas[attempt.batch_id].portfolio or ""
+        return portfolio, attempt.key, fill.fill_id, attempt.symbol
+
     def _differs_at_broker(self, base: Break, fill: JournalFill, gap: Says) -> Break:
         assert self._trades is not None
         what = f"fill {fill.fill_id} of {base.client_order_id}"
@@ -121,7 +132,7 @@ class Fills:
             Kind.MISSING_IN_JOURNAL,
             first.batch_id,
             first.symbol,
-            f"fill {fill_id} of {key} is booked, and not in the journal",
+            f"fill {fill_id} of {key} is booked so, and not in the journal",
             broker=None if trade is None else _says(trade),
             portfolio=booked,
             since=first.at,

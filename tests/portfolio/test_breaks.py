@@ -132,6 +132,11 @@ AT_THE_BROKER = {
         {(Kind.QUANTITY_DIFFERS, "saga"), (Kind.QUANTITY_DIFFERS, "external")}
         | {(Kind.CASH_DIFFERS, "external")},
     ),
+    "symbol": (
+        ("UPDATE executions SET symbol = 'XOM' WHERE symbol = 'KO'",),
+        {(Kind.MISSING_AT_BROKER, "saga"), (Kind.LATE, "saga")}
+        | {(Kind.QUANTITY_DIFFERS, "external")},
+    ),
     "altered order": (
         ("UPDATE orders SET quantity = '7' WHERE symbol = 'KO'",),
         {(Kind.ORDER_DIFFERS, "saga")},
@@ -207,6 +212,11 @@ IN_THE_BOOKS = {
     "booked under another id": (
         ("UPDATE portfolio_ledger SET fill_id = 'X' WHERE symbol = 'KO'",),
         {(Kind.NOT_BOOKED, "saga"), (Kind.MISSING_IN_JOURNAL, "saga")},
+    ),
+    "booked for another symbol": (
+        ("UPDATE portfolio_ledger SET symbol = 'XOM' WHERE symbol = 'KO'",),
+        {(Kind.NOT_BOOKED, "saga"), (Kind.MISSING_IN_JOURNAL, "saga")}
+        | {(Kind.QUANTITY_DIFFERS, "external")},
     ),
     "cash": (
         ("UPDATE portfolio_books SET cash = '1'",),
