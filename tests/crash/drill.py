@@ -9,6 +9,7 @@ while, so that judging it stays quick.
 import argparse
 import json
 import secrets
+import signal
 import sys
 import threading
 import time
@@ -46,11 +47,15 @@ class Progress:
     errors: list[BaseException] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
+    @property
+    def is_given_up(self) -> bool:
+        """No more strikes are dealt."""
+        return bool(self.errors) or self.bad_lanes >= MAX_BAD_LANES
+
     def take(self) -> tuple[Kind, int] | None:
         """Return the next strike, and how often it was missed before; None if there is none."""
         with self.lock:
-            is_over = self.errors or self.bad_lanes >= MAX_BAD_LANES
-            return self.left.popleft() if self.left and not is_over else None
+            return self.left.popleft() if self.left and not self.is_given_up else None
 
     def missed(self, kind: Kind, misses: int) -> None:
         """Have a strike that was not dealt tried again, later."""
@@ -146,8 +151,13 @@ def drill(
     ]
     for worker in workers:
         worker.start()
-    for worker in workers:
-        worker.join()
+    try:
+        for worker in workers:
+            worker.join()
+    except BaseException as stop:  # the strikes under way come to their end, and no more begin
+        progress.errors.append(stop)
+        for worker in workers:
+            worker.join()
     for error in progress.errors:
         raise error
     missing = never_dealt(kills, progress.points, kinds)
@@ -178,7 +188,7 @@ def _work(
     show: Callable[[Progress], None],
 ) -> None:
     try:
-        while progress.left and progress.bad_lanes < MAX_BAD_LANES:
+        while progress.left and not progress.is_given_up:
             with progress.lock:
                 seed = next(iter(seeds))
             with Lane(seed, plant=plant) as lane:
@@ -226,6 +236,10 @@ def _in_words(result: Result) -> str:
     return "\n".join(lines)
 
 
+def _leave(number: int, _: object) -> None:
+    raise SystemExit(128 + number)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the drill from the command line; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.crash.drill", description=__doc__)
@@ -237,6 +251,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     seed = secrets.randbits(32) if options.seed is None else options.seed
     kinds = [BY_NAME[name] for name in options.only] if options.only else KINDS
+    signal.signal(signal.SIGTERM, _leave)
     on_screen = sys.stderr.isatty()
     result = drill(
         options.kills,

@@ -6,10 +6,14 @@ a second. What is killed here is what was started here, by its process id.
 
 import multiprocessing
 import os
+import select
 import signal
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from multiprocessing import process
+from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -25,6 +29,25 @@ PRELOADED: Final = (
 PATIENCE_SECONDS: Final = 60.0
 """Far longer than anything that is waited for takes."""
 _STOPPED: Final = "T"
+_NOBODY_LISTENS: Final = 99
+
+
+_starting: Final = threading.Lock()
+
+
+def _run_with_parent(target: Callable[..., None], *arguments: Any) -> None:
+    """Run, in the new process, until whoever started it is gone."""
+    say: Connection = arguments[-1]
+    threading.Thread(target=_leave_with_listener, args=(say.fileno(),), daemon=True).start()
+    target(*arguments)
+
+
+def _leave_with_listener(pipe: int) -> None:
+    # Nothing is asked for, so that only the end of whoever listens wakes this.
+    listener = select.poll()
+    listener.register(pipe, 0)
+    listener.poll()
+    os._exit(_NOBODY_LISTENS)
 
 
 class Child:
@@ -38,8 +61,13 @@ class Child:
     def __init__(self, target: Callable[..., None], *arguments: object) -> None:
         hear, say = SPAWN.Pipe(duplex=False)
         self._hear = hear
-        self._process: Any = SPAWN.Process(target=target, args=(*arguments, say), daemon=True)
-        self._process.start()
+        self._process: Any = SPAWN.Process(
+            target=_run_with_parent, args=(target, *arguments, say), daemon=True
+        )
+        with _starting:
+            self._process.start()
+            # A start in another thread would ask after this one as well, and take its exit code.
+            process._children.discard(self._process)  # type: ignore[attr-defined]
         say.close()
         self.said: list[str] = []
 
