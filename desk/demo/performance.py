@@ -15,7 +15,8 @@ from desk.demo.scenes import IN_ORDER
 from desk.demo.screen import Show
 from desk.demo.stage import Pace, Stage, open_house
 from desk.home import Home
-from portfolio import books_errors, reconcile
+from portfolio import books_errors
+from portfolio.breaks import BrokerSide, find_breaks, of_books
 
 _LOG: Final = logging.getLogger("desk.demo")
 
@@ -84,14 +85,16 @@ async def _check(stage: Stage, show: Show, wrong: list[str]) -> BooksCheck:
         checks.that(not contradictions, "the exchange's cash and positions add up to its trades")
         differing = await books_errors(house.store)
         checks.that(not differing, "the portfolio's books follow from the journal, entry by entry")
-        agreed = await reconcile(house.store, house.exchange)
-        checks.that(agreed.agrees, "portfolio and exchange agree on every share and every cent")
+
+        async def look() -> BrokerSide:
+            return of_books(house.exchange.name, await house.exchange.books())
+
+        breaks = [each.sentence for each in (await find_breaks(house.store, look)).breaks]
+        checks.that(not breaks, "portfolio and exchange agree on every share and every cent")
     show.checks(checks)
-    for sentence in (*found.findings, *contradictions, *differing):
+    for sentence in dict.fromkeys((*found.findings, *contradictions, *differing, *breaks)):
         show.event("failed", sentence)
-    wrong += [*contradictions, *differing]
-    if not agreed.agrees:
-        wrong.append("portfolio and exchange do not agree; see the differences of reconcile()")
+    wrong += [*contradictions, *differing, *breaks]
     return found
 
 

@@ -1,16 +1,26 @@
 """Portfolios' books against their own ledgers, and what they hold open against the journal."""
 
+import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
-from portfolio.books import Books, LedgerEntry
+from portfolio.books import Books, LedgerEntry, read_books, read_ledger, read_names
 from portfolio.breaks.journal_side import JournalSaga, JournalSide
 from portfolio.breaks.record import Break, Kind, Says
 from saga.exact import ZERO, minus, plain, plus
 
 Ledgers = Mapping[str, tuple[Books | None, tuple[LedgerEntry, ...]]]
 """By name of the portfolio: its books, and everything that changed them."""
+
+
+def read_ledgers(connection: sqlite3.Connection) -> Ledgers | None:
+    """Return all portfolios' books; None in a store that never knew portfolios."""
+    try:
+        names = read_names(connection)
+    except sqlite3.OperationalError:
+        return None
+    return {name: (read_books(connection, name), read_ledger(connection, name)) for name in names}
 
 
 def compare_ledgers(journal: JournalSide, ledgers: Ledgers) -> list[Break]:

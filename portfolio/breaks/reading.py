@@ -8,11 +8,11 @@ read and once more after it, and journal and books are read as of one instant.
 import sqlite3
 from collections.abc import Awaitable, Callable
 
-from portfolio.books import BooksReader, read_books, read_ledger, read_names
+from portfolio.books import BooksReader
 from portfolio.breaks.broker_side import BrokerSide
 from portfolio.breaks.compare import compare
 from portfolio.breaks.journal_side import JournalSide
-from portfolio.breaks.ledgers import Ledgers
+from portfolio.breaks.ledgers import Ledgers, read_ledgers
 from portfolio.breaks.record import BreakReport
 from saga.errors import Quarantined
 from saga.store.chain import as_record
@@ -56,8 +56,4 @@ def _note_rest(connection: sqlite3.Connection, journal: JournalSide, after: int)
     """Read what came meanwhile, and the books, as of one instant."""
     while (last := _note_page(connection, journal, after)) > after:
         after = last
-    try:
-        names = read_names(connection)
-    except sqlite3.OperationalError:
-        return None  # a store that never knew portfolios
-    return {name: (read_books(connection, name), read_ledger(connection, name)) for name in names}
+    return read_ledgers(connection)

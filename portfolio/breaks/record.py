@@ -185,9 +185,9 @@ _WHAT_TO_DO: Final = {
     Kind.MISSING_AT_BROKER: "ask the broker for the order and its trades; `saga events ID` has "
     "what it told before",
     Kind.MISSING_IN_JOURNAL: _STOP,
-    Kind.LATE: "ask the broker whether it stands; then book it: `saga show ID` says what was left",
-    Kind.TAKEN_BACK: "ask the broker why; the books still count it, so trade nothing in the symbol "
-    "until it is explained",
+    Kind.LATE: "`saga incident look ID` asks the broker again and books what it says",
+    Kind.TAKEN_BACK: "`saga incident look ID` asks the broker again and books what it says; ask it "
+    "why",
     Kind.SENT_TWICE: _STOP,
     Kind.OVERDONE: _STOP,
     Kind.ORPHAN_ORDER: "cancel it at the broker if it is open; `saga events ID` shows why nobody "
@@ -203,7 +203,8 @@ _WHAT_TO_DO: Final = {
     Kind.RESERVATION_DIFFERS: _STOP,
     Kind.UNREADABLE: "`saga events ID` shows how far it came; settle its orders with the broker by "
     "hand",
-    Kind.OPEN_INCIDENT: "`saga show ID` says what came late; deal with it, then close the incident",
+    Kind.OPEN_INCIDENT: "`saga show ID` says what came late; deal with it, then `saga incident "
+    "close ID --reason ...`",
     Kind.EXTERNAL: "find out who did it at the broker; if it dealt with what a STALE batch left "
     "over, `saga resolve ID --adjust SYMBOL,QUANTITY,CASH,TRADE_ID` books it",
     Kind.IN_FLIGHT: "nothing, while a saga process runs; if none does, `saga run` without a file "

@@ -74,18 +74,24 @@ async def test_books_journal_and_exchange_agree_after_any_misfortune(
 @pytest.mark.parametrize(
     ("statement", "said"),
     [
-        ("UPDATE portfolio_books SET cash = '1'", "cash of 'main' is 1, its ledger says"),
-        ("UPDATE portfolio_holdings SET quantity = '7'", "holding of KO in 'main' is 7"),
-        ("DELETE FROM portfolio_ledger WHERE symbol = 'KO'", "ledger of 'main' lacks 10 KO"),
-        ("UPDATE portfolio_ledger SET cash = '5' WHERE symbol = 'KO'", "journal does not know"),
-        ("UPDATE portfolio_ledger SET fill_id = 'X' WHERE symbol = 'KO'", "does not know"),
+        (
+            "UPDATE portfolio_books SET cash = '1'",
+            "'main' has cash 1, its ledger adds up to",
+        ),
+        (
+            "UPDATE portfolio_holdings SET quantity = '7'",
+            "'main' holds 7 KO, its ledger adds",
+        ),
+        ("DELETE FROM portfolio_ledger WHERE symbol = 'KO'", "is in no books"),
+        ("UPDATE portfolio_ledger SET cash = '5' WHERE symbol = 'KO'", "booked otherwise"),
+        ("UPDATE portfolio_ledger SET fill_id = 'X' WHERE symbol = 'KO'", "not in the journal"),
         (
             "INSERT INTO portfolio_reservations VALUES ('BAT_X', 'main', '5', '0')",
-            "open batches of 'main' have BAT_X in excess",
+            "BAT_X: reservation differs: open batches of 'main' have it in excess",
         ),
         (
             "INSERT INTO portfolio_stale VALUES ('BAT_X', 'main', 'why', 0)",
-            "stale batches of 'main' have BAT_X in excess",
+            "BAT_X: reservation differs: stale batches of 'main' have it in excess",
         ),
     ],
 )

@@ -42,7 +42,7 @@ from saga.ids import Purpose, attempt_key
 from saga.outcome import Fill
 from saga.store.protocol import JournalRecord
 from saga.store.sqlite_reader import SqliteReader
-from tests.portfolio.house import AT_ONCE, open_house
+from tests.portfolio.house import AT_ONCE, House, open_house
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 FORWARD = Purpose.FORWARD
@@ -284,17 +284,34 @@ async def test_what_people_do_at_the_broker_is_external_and_says_exactly_what(co
     assert (ko.difference, ko.by_breaks, ko.unexplained) == (Decimal(-3), Decimal(-3), Decimal(0))
 
 
+async def busted(house: House) -> str:
+    """Buy, and let the exchange take it back behind the end."""
+    await house.exchange.script(FaultRule(fault=Fault.BUSTS, delay_seconds=0.0))
+    batch_id = await house.main.buy("KO", Decimal(10), terms=AT_ONCE)
+    await house.main.wait(batch_id)
+    with anyio.fail_after(20):
+        while not any(t.reverses for t in await house.exchange.trades()):  # noqa: ASYNC110
+            await anyio.sleep(0.005)
+    return batch_id
+
+
 @pytest.mark.requirement("S9", "S10")
 async def test_a_trade_that_the_broker_has_taken_back_is_its_sagas(tmp_path: Path) -> None:
     async with open_house(tmp_path) as house:
-        await house.exchange.script(FaultRule(fault=Fault.BUSTS))
-        batch_id = await house.main.buy("KO", Decimal(10), terms=AT_ONCE)
-        await house.main.wait(batch_id)
-        await house.exchange.trades()  # what is due happens when somebody asks
+        batch_id = await busted(house)
 
-    found = await found_in(tmp_path)
+        found = await found_in(tmp_path)
+        assert whose(found.breaks) == {(Kind.TAKEN_BACK, batch_id)}
+        assert f"`saga incident look {batch_id}`" in found.breaks[0].what_to_do
 
-    assert whose(found.breaks) == {(Kind.TAKEN_BACK, batch_id)}
+        await house.engine.look_again(batch_id, by="ann")
+        found = await found_in(tmp_path)
+        assert whose(found.breaks) == {(Kind.OPEN_INCIDENT, batch_id)}, "booked, and to be closed"
+        assert all(each.difference == 0 for each in found.totals)
+
+        seen = (await house.store.journal(batch_id))[-1].number
+        await house.engine.close_incidents(batch_id, by="ann", reason="seen", seen=seen)
+        assert (await found_in(tmp_path)).breaks == ()
 
 
 # --- what is explained ---------------------------------------------------------------------------
@@ -391,10 +408,7 @@ async def test_late_truth_that_takes_a_fill_back_agrees_with_a_broker_that_did(
     tmp_path: Path,
 ) -> None:
     async with open_house(tmp_path) as house:
-        await house.exchange.script(FaultRule(fault=Fault.BUSTS))
-        batch_id = await house.main.buy("KO", Decimal(10), terms=AT_ONCE)
-        await house.main.wait(batch_id)
-        await house.exchange.trades()  # what is due happens when somebody asks
+        batch_id = await busted(house)
         records = list(await house.store.journal(batch_id))
     (fill,) = [f for r in records if isinstance(r.event, Reported) for f in r.event.fills]
     taken = LateTruth(0, FORWARD, 1, final=True, by="ann", reversed=(fill.fill_id,))
