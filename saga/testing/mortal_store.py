@@ -3,8 +3,10 @@
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar, TypeVarTuple
 
 from saga.clock import Clock
+from saga.errors import StorePoisoned
 from saga.events import Intended, SentAgain
 from saga.fold import AttemptEvent
 from saga.ids import Purpose
@@ -13,9 +15,26 @@ from saga.store.protocol import Append, Change
 from saga.store.sqlite import SqliteStore
 from saga.testing.fate import Fate
 
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
-class _Unsynced(InlineBridge):
+
+class _MortalBridge(InlineBridge):
     """Runs in the caller, and waits for no disk: what dies here is a process, never the power."""
+
+    def __init__(self, fate: Fate) -> None:
+        super().__init__()
+        self._fate = fate
+
+    async def run(self, function: Callable[[sqlite3.Connection, *Ts], T], *arguments: *Ts) -> T:
+        """Run the function, unless the process is dead.
+
+        Raises:
+            StorePoisoned: it is; whoever hears this is dead as well.
+        """
+        if self._fate.dead:
+            raise StorePoisoned("the process is dead, and writes nothing more")
+        return await super().run(function, *arguments)
 
     async def open(self, connect: Callable[[], sqlite3.Connection]) -> None:
         """Make the connection."""
@@ -27,7 +46,7 @@ class MortalStore(SqliteStore):
     """A `SqliteStore` whose process has a fate."""
 
     def __init__(self, path: Path, clock: Clock, fate: Fate) -> None:
-        super().__init__(path, clock=clock, bridge=_Unsynced)
+        super().__init__(path, clock=clock, bridge=lambda: _MortalBridge(fate))
         self._fate = fate
 
     async def append(self, append: Append) -> int:

@@ -10,8 +10,9 @@ import anyio
 import pytest
 
 from examples.own_broker import CornerBroker, CornerHarness
-from saga.clock import Clock
+from saga.clock import Clock, SystemClock
 from saga.directive import Directive
+from saga.errors import StorePoisoned
 from saga.machine import SagaState
 from saga.participant import Participant
 from saga.testing import (
@@ -28,6 +29,7 @@ from saga.testing import (
     VenueOrder,
 )
 from saga.testing.fate import Fate, Stepped
+from saga.testing.mortal_store import MortalStore
 from saga.testing.virtual_time import EPOCH, run
 from saga.testing.wire import SEND
 from tests.testing_kit.test_broken_adapters import BY_NAME, story_of
@@ -127,6 +129,21 @@ async def test_a_call_whose_process_is_dead_goes_no_further_than_the_wait_it_die
     await asyncio.wait((task,))
     assert task.cancelled()
     assert seen == [1]
+
+
+async def test_a_dead_process_writes_nothing_more(tmp_path: Path) -> None:
+    fate = Fate("the end", lambda _: None)
+    async with MortalStore(tmp_path / "saga.db", SystemClock(), fate) as store:
+        await store.acquire()
+        fate.reach("the end")
+        with pytest.raises(StorePoisoned, match="dead"):
+            await store.heartbeat()
+        await store.release()
+
+    async with MortalStore(tmp_path / "saga.db", SystemClock(), Fate(None, print)) as store:
+        owner = await store.owner()
+    assert owner is not None
+    assert not owner.released
 
 
 # --- cells ----------------------------------------------------------------------------------------
