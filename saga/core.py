@@ -264,7 +264,9 @@ def _finish_running(saga: Saga) -> Decision:
     if saga.lost:
         return Decision((LostTrack(_failure(saga), saga.exposures(unproven_only=True)),))
     asks = _confirm_absence(saga)
-    return Decision(asks=asks) if asks else Decision((Completed(),))
+    if asks:
+        return Decision(asks=asks)
+    return Decision((Completed(why_stopped(saga) if saga.next_unsent < len(saga.steps) else None),))
 
 
 def _outer_stop(saga: Saga) -> str | None:
@@ -292,7 +294,7 @@ def _failure(saga: Saga) -> str:
     if step is None:
         step = saga.steps[next(iter(saga.lost.values())).step]
     what = "is unknown" if step.state is StepState.UNKNOWN else step.state.value.lower()
-    return f"{step.directive.describe()} {what}: {step.reason or 'no reason given'}"
+    return f"{step.directive.describe()} {what}: {step.reason}"
 
 
 def _intents(saga: Saga, now: datetime) -> tuple[tuple[Intended, ...], datetime | None]:

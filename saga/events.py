@@ -261,9 +261,14 @@ class StepStuck:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The saga is over, and nothing is to be undone."""
+    """The saga is over, and nothing is to be undone.
+
+    Attributes:
+        reason: why a part of it was never sent; None if all of it was.
+    """
 
     kind: ClassVar[str] = "completed"
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

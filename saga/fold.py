@@ -666,9 +666,10 @@ def _stick(saga: Saga, step: Step, reason: str) -> None:
     saga.stuck[step.position] = step
 
 
-def _completed(saga: Saga, at: datetime, _: Completed) -> None:
+def _completed(saga: Saga, at: datetime, event: Completed) -> None:
     _require(not saga.live and not saga.lost, f"{saga.batch_id} has attempts that are not over")
     _rest(saga, at, SagaTrigger.COMPLETE)
+    saga.reason = event.reason
 
 
 def _withdrawn(saga: Saga, at: datetime, event: Withdrawn) -> None:

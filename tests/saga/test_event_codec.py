@@ -161,7 +161,7 @@ GOLDEN: list[tuple[Event, str]] = [
         '{"step":0,"purpose":"forward","number":1,"reason":"no look-up"}',
     ),
     (events.StepStuck(step=2, reason="refused"), '{"step":2,"reason":"refused"}'),
-    (events.Completed(), "{}"),
+    (events.Completed(), '{"reason":null}'),
     (events.Withdrawn(reason="cancelled"), '{"reason":"cancelled"}'),
     (events.CompensationStarted(reason="a leg failed"), '{"reason":"a leg failed"}'),
     (events.RolledBack(cost=Decimal("12.34")), '{"cost":"12.34"}'),
