@@ -52,10 +52,12 @@ class Told:
     Attributes:
         amount: how much was asked.
         fills: by their ids: quantity, price, fee.
+        reversed: ids of fills that the venue has taken back, and the journal knows of it.
     """
 
     amount: Decimal = Decimal(0)
     fills: dict[str, tuple[Decimal, Decimal, Decimal]] = field(default_factory=dict)
+    reversed: set[str] = field(default_factory=set)
     final: bool = False
     absent: bool = False
     lost: bool = False
@@ -171,6 +173,7 @@ def _hear(story: Story) -> None:
         elif line.kind in ("reported", "late_truth"):
             told.final = told.final or data.get("final", False)
             told.absent = told.absent and not data.get("fills")
+            told.reversed |= set(data.get("reversed", ()))
             told.lost = told.lost and not data.get("final", False)
             for fill in data.get("fills", ()):
                 told.fills[fill["fill_id"]] = (

@@ -219,7 +219,8 @@ def s6_terminal_truth(evidence: Evidence, story: Story) -> None:
             )
     _judge_open_orders(evidence, story)
     if story.state == "STALE":
-        _judge_residual(evidence, story, net)
+        left = {step: net[step] - _taken_back(evidence, story, step) for step in net}
+        _judge_residual(evidence, story, left)
 
 
 def _judge_open_orders(evidence: Evidence, story: Story) -> None:
@@ -240,7 +241,8 @@ def _judge_residual(evidence: Evidence, story: Story, net: dict[int, Decimal]) -
         told = residual.get(symbol)
         low = Decimal(told["low"]) if told else ZERO
         high = Decimal(told["high"]) if told else ZERO
-        if not low <= left <= high:
+        slack = _beyond_unproven(evidence, told["unproven"]) if told else ZERO
+        if not low - slack <= left <= high + slack:
             evidence.blame(
                 "S6",
                 f"{story.batch_id} is STALE and says that it holds {low} to {high} {symbol}, but "
@@ -259,11 +261,14 @@ def s7_terminal_truth(evidence: Evidence, story: Story) -> None:
     for step, leg in enumerate(story.body["directives"]):
         orders = _orders_of(evidence, Key(story.batch_id, step, "forward", 0), "forward")
         filled = sum((each.filled for each in orders if not each.after_window), ZERO)
+        filled -= _taken_back(evidence, story, step)
         row = story.trades[step]
         if Decimal(row["done"]) != filled and not _has_late(evidence, story, step):
             evidence.blame(
                 "S7", f"step {step} of {story.batch_id} says {row['done']}, the venue {filled}"
             )
+        # What was busted since is told by an incident, and not by why the leg ended as it did.
+        filled += _taken_back(evidence, story, step)
         if filled < Decimal(leg["quantity"]) and not (row["error"] or story.row["reason"]):
             evidence.blame("S7", f"step {step} of {story.batch_id} is not whole, and says no why")
 
@@ -361,7 +366,9 @@ def _add_up(story: Story, sums: dict[str, Any]) -> None:
     for key, told in story.attempts.items():
         leg = legs[key.step]
         way = 1 if key.purpose == "forward" else -1
-        for quantity, price, fee in told.fills.values():
+        for fill_id, (quantity, price, fee) in told.fills.items():
+            if fill_id in told.reversed:
+                continue
             if _moves_cash(story):
                 sign = way if leg["way"] == "deposit" else -way
                 each["cash"] += sign * quantity - fee
@@ -371,7 +378,7 @@ def _add_up(story: Story, sums: dict[str, Any]) -> None:
                 each["held"][leg["symbol"]] = held + sign * quantity
                 each["cash"] -= sign * quantity * price + fee
     for line in story.lines:
-        for change in line.data.get("adjustments", ()) if line.kind == "resolved" else ():
+        for change in line.data.get("adjustments", ()):
             held = each["held"].get(change["subject"], ZERO)
             each["held"][change["subject"]] = held + Decimal(change["quantity"])
             each["cash"] += Decimal(change["cash"])
@@ -439,6 +446,23 @@ def _net(evidence: Evidence, story: Story, step: int) -> Decimal:
             if not order.after_window or _knows(story, order):
                 net += sign * order.filled
     return net
+
+
+def _taken_back(evidence: Evidence, story: Story, step: int) -> Decimal:
+    """How much of what a leg did was busted since, as far as the journal knows (B11)."""
+    back = ZERO
+    for key, told in story.attempts.items():
+        if key.step == step:
+            sign = 1 if key.purpose == "forward" else -1
+            back += sign * sum((told.fills[each][0] for each in told.reversed), ZERO)
+    return back
+
+
+def _beyond_unproven(evidence: Evidence, keys: list[str]) -> Decimal:
+    """How much more than was asked for the venue has traded under keys that nobody can know."""
+    return sum(
+        (order.overfilled for key in keys for order in evidence.exchange.orders.get(key, [])), ZERO
+    )
 
 
 def _knows(story: Story, order: ModelOrder) -> bool:

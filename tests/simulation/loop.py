@@ -18,6 +18,10 @@ from anyio._backends import _asyncio as backend
 
 MAX_ROUNDS_AT_ONE_INSTANT: Final = 20_000
 """More rounds than this without time passing is a loop that goes on for ever."""
+ROUND_SECONDS: Final = 1e-6
+"""What one round costs: no machine is so fast that it may go round without time passing."""
+STANDSTILL: Final = 0.001
+"""A shorter step than this does not count as time that passes."""
 MAX_ROUNDS: Final = 3_000_000
 """No seed takes so many rounds; one that does is a storm."""
 
@@ -106,8 +110,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             if not scheduled:
                 raise SleepsForEver("nothing is ready, and nothing will ever be")
             if (when := scheduled[0]._when) > self._now:
+                if when - self._now > STANDSTILL:
+                    self._rounds_now = 0
                 self._now = when
-                self._rounds_now = 0
+        self._now += ROUND_SECONDS
         self._count_round()
         while scheduled and scheduled[0]._when <= self._now:
             handle = heapq.heappop(scheduled)
@@ -127,11 +133,31 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._rounds += 1
         self._rounds_now += 1
         if self._rounds_now > MAX_ROUNDS_AT_ONE_INSTANT or self._rounds > MAX_ROUNDS:
-            raise GoesRoundForEver(f"{self._rounds_now} rounds at {self._now}, {self._rounds} all")
+            raise GoesRoundForEver(
+                f"{self._rounds_now} rounds at {self._now:.6f} s, {self._rounds} in all; ready: "
+                f"{', '.join(_named(each) for each in list(self._ready)[:3])}"
+            )
+
+    def forgive(self) -> None:
+        """Begin to count rounds anew."""
+        self._rounds = self._rounds_now = 0
 
     def again(self, handles: list[asyncio.Handle]) -> None:
         """Make handles that were held back ready again."""
         self._ready.extend(handles)
+
+
+def _named(handle: asyncio.Handle) -> str:
+    """Return where the task stands that a handle would carry on."""
+    task = getattr(handle._callback, "__self__", None)  # type: ignore[attr-defined]
+    if not isinstance(task, asyncio.Task):
+        return repr(handle)
+    names = []
+    inner: Any = task.get_coro()
+    while getattr(inner, "cr_code", None) is not None:
+        names.append(inner.cr_code.co_qualname)
+        inner = inner.cr_await
+    return " > ".join(names)
 
 
 def _numbered(

@@ -120,6 +120,10 @@ class ExchangeWatch(Protocol):
         """Hear of an execution, which is in the books already."""
         ...
 
+    def is_over(self, key: str, fill_id: str) -> bool:
+        """Tell whether the saga of an execution has ended, and knows it (B11 comes after that)."""
+        ...
+
     def news(self, key: str) -> None:
         """Hear that a venue's stream would tell of this order now."""
         ...
@@ -268,7 +272,7 @@ class ModelExchange:
         self._trace("venue trades", order.key, quantity, price, order.status.value)
         self._watch.traded(order, fill)
         self._watch.news(order.key)
-        if self.strikes("B11"):
+        if not self.quiet and chance(self._stream, self._plan.strength.get("B11", 0.0)):
             self._loop.call_later(self.between(0.1, 25.0), self._bust, order, fill)
 
     def _book(self, key: str | None, symbol: str, side: Side, fill: Fill) -> None:
@@ -292,8 +296,9 @@ class ModelExchange:
 
     def _bust(self, order: ModelOrder, fill: Fill) -> None:
         """Take an execution back (B11): the same trade the other way, named as its reverse."""
-        if self.quiet:
+        if self.quiet or not self._watch.is_over(order.key, fill.fill_id):
             return
+        self._fired["B11"] += 1
         other = Side.SELL if order.request.side is Side.BUY else Side.BUY
         self._fill_count += 1
         back = replace(fill, fill_id=f"T{self._fill_count}", fee=-fill.fee)

@@ -213,11 +213,12 @@ def _venue(faults: Random, *, late: bool, strength: dict[str, float]) -> BrokerC
         kept = Idempotency.FOREVER  # nothing but the venue could keep a second order out
     elif "B13" in strength:
         kept = Idempotency.OPEN_ONLY
+    cancels, buries = not chance(faults, 0.07), chance(faults, 0.2)
     return BrokerCapabilities(
         look_up=not chance(faults, 0.05),
-        cancel=not chance(faults, 0.07),
+        cancel=cancels,
         idempotent=kept,
-        tombstone=chance(faults, 0.2),
+        tombstone=cancels and buries,
         visibility_seconds=one_of(faults, (0.5, 2.0, 5.0)),
         call_timeout_seconds=one_of(faults, (1.0, 3.0, 10.0)),
         poll_seconds=one_of(faults, (0.5, 1.0, 2.0)),
@@ -284,7 +285,7 @@ def _deeds(work: Random, batches: int, safety: float) -> tuple[Deed, ...]:
 
 
 def _batches(work: Random, safety: float) -> tuple[PlannedBatch, ...]:
-    count = one_of(work, (1, 2, 2, 3, 3, 4))
+    count = one_of(work, (1, 2, 2, 3))
     return tuple(_batch(work, number, safety) for number in range(count))
 
 
@@ -294,7 +295,7 @@ def _batch(work: Random, number: int, safety: float) -> PlannedBatch:
     transfers = chance(work, 0.1)
     portfolio = one_of(work, (*PORTFOLIOS, *PORTFOLIOS, "", ""))
     key = f"portfolio:{portfolio}" if portfolio else one_of(work, (None, None, "desk"))
-    count = 1 if transfers else one_of(work, (1, 2, 2, 3, 3, 4, 6))
+    count = 1 if transfers else one_of(work, (1, 2, 2, 3, 3, 4))
     legs = tuple(_leg(work, f"{name} leg {leg}", leg, transfers=transfers) for leg in range(count))
     width = one_of(work, (None, None, 1, 2, 4))
     fields: dict[str, Any] = {
@@ -326,8 +327,8 @@ def _batch(work: Random, number: int, safety: float) -> PlannedBatch:
             if budget is not None and rolls_back and on_failure != "keep"
             else None,
         },
-        again=one_of(work, (0, 0, 0, 1, 3)),
-        other_body=chance(work, 0.1),
+        again=one_of(work, (0, 0, 0, 0, 0, 0, 1, 3)),
+        other_body=chance(work, 0.06),
         patient=chance(work, 0.85),
         watches=chance(work, 0.4),
     )

@@ -37,7 +37,17 @@ class Busy(Exception):
     """The drawn fault is that somebody else holds the lock."""
 
 
-class WritingBridge(InlineBridge):
+class _SimulatedBridge(InlineBridge):
+    """A bridge whose connection can be closed without a loop."""
+
+    def let_go(self) -> None:
+        """Close the connection, if it is open."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+class WritingBridge(_SimulatedBridge):
     """Where the connection that writes runs."""
 
     def __init__(self, life: Life, watch: StoreWatch) -> None:
@@ -83,7 +93,7 @@ class WritingBridge(InlineBridge):
         return result
 
 
-class ReadingBridge(InlineBridge):
+class ReadingBridge(_SimulatedBridge):
     """Where the connection that reads runs."""
 
     def __init__(self, life: Life) -> None:

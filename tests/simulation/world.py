@@ -16,10 +16,10 @@ from typing import Any, Final, TypeVar
 from brokers.orders import Buy, Sell
 from brokers.venue import OrderRequest
 from portfolio import CashDesk, CashTransfer, PortfolioProjection
+from portfolio.errors import InsufficientCash, InsufficientShares, PortfolioStale
 from portfolio.reconcile import BrokerBusy, reconcile
 from saga.directive import Directive
 from saga.errors import (
-    AdmissionRefused,
     BatchConflict,
     NoSuchBatch,
     NotAllowed,
@@ -72,7 +72,8 @@ PATIENCE: Final = 20.0
 _COMMITS: Final = frozenset(
     {"commit_appends", "acquire", "heartbeat", "release", "note_entry", "_set_aside", "_take_back"}
 )
-_AGAIN: Final = (NoAnswer, TimeoutError, NotAllowed, StoreError, AdmissionRefused, Quarantined)
+_REFUSALS: Final = (PortfolioStale, InsufficientCash, InsufficientShares)
+_AGAIN: Final = (NoAnswer, TimeoutError, NotAllowed, StoreError, Quarantined)
 
 
 class World:
@@ -82,6 +83,7 @@ class World:
         self, plan: Plan, streams: Streams, loop: VirtualLoop, disk: Disk, evidence: Evidence
     ) -> None:
         self.plan = plan
+        self.first_sequence = disk.look(file.last_sequence)
         self.streams = streams
         self.loop = loop
         self.disk = disk
@@ -97,7 +99,7 @@ class World:
         self.lines: dict[int, VenueLine] = {}
         self.leaving: dict[int, asyncio.Event] = {}
         self.front: Life | None = None
-        self.bridges: list[Bridge] = []
+        self.bridges: list[WritingBridge | ReadingBridge] = []
         self.downtime = 0.5
         self.quiet = False
         self.over = False
@@ -129,6 +131,14 @@ class World:
         life = self.front
         if life is not None and life.alive and not life.frozen and life.number in self.engines:
             self.engines[life.number].notify(key)
+
+    def is_over(self, key: str, fill_id: str) -> bool:
+        """Tell whether the saga of an execution has ended, and knows it."""
+        found = file.parsed(key)
+        if found is None or self.disk.look(file.state_of, found.batch_id) not in file.AT_REST:
+            return False
+        reports = self.disk.look(file.records_of, found.batch_id, "reported")
+        return any(fill["fill_id"] == fill_id for each in reports for fill in each["fills"])
 
     def sending(self, life: Life, request: OrderRequest) -> None:
         """Judge an order before its first byte leaves."""
@@ -282,7 +292,7 @@ class World:
 
         def bridge() -> Bridge:
             nonlocal first
-            made: Bridge = WritingBridge(life, self) if first else ReadingBridge(life)
+            made = WritingBridge(life, self) if first else ReadingBridge(life)
             first = False
             self.bridges.append(made)
             return made
@@ -388,6 +398,8 @@ class World:
             if up:
                 await self._unpause_all()
                 left = self.disk.look(file.unfinished)
+                if left:
+                    await self._make_way(left)
                 if not left and all(task.done() for task in tasks):
                     break
                 if self.loop.time() - began > bound:
@@ -414,6 +426,22 @@ class World:
                 if row.paused:
                     await self._unpause(row.batch_id)
 
+    async def _make_way(self, left: list[str]) -> None:
+        """Resolve what is STALE where others wait behind its key, as only an operator can."""
+        if any(self.disk.look(file.state_of, uid) != "PENDING" for uid in left):
+            return
+        for story in self.disk.look(file.stories, self.first_sequence):
+            if story.state == "STALE":
+                judges.s6_terminal_truth(self.evidence, story)
+                await self._resolve(story.batch_id)
+
+    async def _resolve(self, uid: str) -> bool:
+        return await self._try(
+            lambda e: e.resolve(
+                uid, by="operator", reason="because", action="left as it is", evidence="ticket 1"
+            )
+        )
+
     async def _unpause(self, uid: str) -> None:
         await self._try(lambda e: e.unpause(uid, by="operator", reason="faults have stopped"))
 
@@ -433,9 +461,15 @@ class World:
             if trade.fill_id not in told:
                 self.evidence.blame("L6", f"the trade {trade.fill_id} by hand is not reported")
         listed = {each.trade_id for each in found.unbooked}
+        known = {
+            fill_id
+            for story in self.disk.look(file.stories, self.first_sequence)
+            for told in story.attempts.values()
+            for fill_id in told.reversed
+        }
         for orders in self.exchange.orders.values():
             for order in orders:
-                for fill_id in order.busted:
+                for fill_id in order.busted - known:
                     backs = [e for e in self.exchange.executions if e.reverses == fill_id]
                     if any(each.fill_id not in listed for each in backs):
                         self.evidence.blame("L6", f"that {fill_id} was busted is not reported")
@@ -480,8 +514,10 @@ class World:
         for _ in range(MAX_TRIES):
             try:
                 uid = await self._call(lambda e: e.submit(batch, policy=policy, by="client"))
-            except _AGAIN:
-                if not planned.patient:
+            except _AGAIN as error:
+                # That it is not running is to be asked again; what the books refuse is an answer.
+                if not planned.patient or isinstance(error, _REFUSALS):
+                    self.evidence.tell("refused", batch.batch_id, type(error).__name__)
                     return
                 self.evidence.fired["submitted again"] += 1
                 await asyncio.sleep(0.7)
@@ -628,26 +664,18 @@ class World:
     async def _when_stale(self, uid: str, what: str) -> bool:
         """Deal with a saga once it is STALE, if it ever is."""
         said = {"by": "operator", "reason": "because"}
-        for _ in range(60):
+        while not self.quiet or self.disk.look(file.state_of, uid) not in (None, *file.AT_REST):
             if self.disk.look(file.state_of, uid) == "STALE":
                 if what == "retry":
                     return await self._try(lambda e: e.retry(uid, undo_budget=None, **said))
-                return await self._try(
-                    lambda e: e.resolve(
-                        uid,
-                        by="operator",
-                        reason="because",
-                        action="left as it is",
-                        evidence="ticket 1",
-                    )
-                )
-            await asyncio.sleep(2.0)
+                return await self._resolve(uid)
+            await asyncio.sleep(1.0)
         return False
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Let go of every connection."""
         for bridge in self.bridges:
-            await bridge.close()
+            bridge.let_go()
 
 
 _EXPECTED = (StoreError, ProcessDied, asyncio.CancelledError)
