@@ -1,4 +1,9 @@
-"""What the exit status of `saga` says. The README and `saga --help` show this table."""
+"""What the exit status of `saga` says. `saga --help` shows this table.
+
+For a night job, `saga check`: DONE is that nothing is wrong (work under way is no break), FAILED
+that there is a break or a finding, UNCERTAIN that there is none, but something waits for a person
+or was not compared, STORE that the store or the broker's books cannot be read.
+"""
 
 from enum import IntEnum
 from typing import Final
@@ -29,7 +34,8 @@ class ExitCode(IntEnum):
     PARTIAL = 3
     """A part of the batch took effect, and stays."""
     UNCERTAIN = 4
-    """The batch is STALE, or not over yet, so that what it did is not certain."""
+    """The batch is STALE, or not over yet, so that what it did is not certain; or a check found
+    nothing wrong, but something waits for a person or could not be compared."""
     STORE = 5
     """The store is held by another process, or cannot be used."""
     NOT_ALLOWED = 6
@@ -45,7 +51,7 @@ MEANINGS: Final = {
     ExitCode.FAILED: "failed, rolled back or cancelled; or a check found something",
     ExitCode.USAGE: "bad usage or input: nothing was stored or sent",
     ExitCode.PARTIAL: "partly done, and that part stays",
-    ExitCode.UNCERTAIN: "STALE, or not over yet: look at it",
+    ExitCode.UNCERTAIN: "STALE, not over yet, or not certain: look at it",
     ExitCode.STORE: "the store is held or cannot be used",
     ExitCode.NOT_ALLOWED: "no such batch, or not allowed as things stand",
     ExitCode.UNEXPECTED: "an error of the program: see its log",
