@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
-from desk.command import acting, checking, configuring, drawing, looking, running, trading
+from desk.command import acting, checking, configuring, drawing, keeping, looking, running, trading
 from desk.command.options import HomeOption
 from desk.exit_codes import MEANINGS, ExitCode, of_error
 from desk.output import Format, Screen
@@ -111,6 +111,8 @@ app.command("activate")(trading.activate)
 app.command("diagram")(drawing.diagram)
 app.command("check")(checking.check)
 app.command("doctor")(checking.doctor)
+app.command("backup")(keeping.backup)
+app.command("accept-copy")(keeping.accept_copy)
 app.add_typer(configuring.config_app, name="config")
 
 

@@ -39,6 +39,7 @@ from saga.store.process import Processes, SystemProcesses
 from saga.store.protocol import Append, JournalRecord, Migration, Owner, Projection
 from saga.store.rows import microseconds
 from saga.store.transaction import one_read, poisoned, writing
+from saga.store.verification import refuse_without_all_sagas
 from saga.views import BatchRow, TradeRow
 
 MAX_APPENDS_PER_COMMIT: Final = 256
@@ -223,6 +224,7 @@ class SqliteStore:
                 _refuse_migration_while_held(connection, self._processes, self._clock)
             for name, migrations in components.items():
                 migrate(connection, name, migrations, now=now)
+            refuse_without_all_sagas(connection)
         except StorePoisoned as error:
             raise StoreUnusable(f"the store {place} cannot be migrated: {error}") from error
         except SagaError as error:

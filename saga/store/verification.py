@@ -19,7 +19,7 @@ from saga.errors import Quarantined, StoreUnusable
 from saga.events import Submitted
 from saga.store import schema
 from saga.store.database import connect_reader, located
-from saga.store.journal import read_journal
+from saga.store.journal import last_sequence, read_journal
 from saga.store.logbook import broken_link
 from saga.store.mark import Mark, read_mark, rollback_found
 from saga.store.migration import pending
@@ -32,6 +32,11 @@ _GAPS: Final = """
 SELECT previous, sequence FROM (
     SELECT sequence, lag(sequence, 1, 0) OVER (ORDER BY sequence) AS previous FROM journal
 ) WHERE sequence <> previous + 1
+"""
+
+_LACKING: Final = """
+SELECT coalesce(sum(max(0,
+    head_number - (SELECT count(*) FROM journal WHERE batch_id = batches.id))), 0) FROM batches
 """
 
 _MISSING_TRADES: Final = """
@@ -74,6 +79,27 @@ def verify(path: str | os.PathLike[str]) -> list[Problem]:
         return list(islice(_problems(connection, place, noted), MAX_PROBLEMS))
     finally:
         connection.close()
+
+
+def refuse_without_all_sagas(connection: sqlite3.Connection) -> None:
+    """Make sure that every saga that has records is there.
+
+    A saga that lacks records is set aside when it is read. One that is missing whole, as after
+    another file was copied over the store, would be missed by nobody.
+
+    Raises:
+        StoreUnusable: some are missing.
+    """
+    last = last_sequence(connection)
+    (records,) = connection.execute("SELECT count(*) FROM journal").fetchone()
+    if records == last:
+        return
+    (lacking,) = connection.execute(_LACKING).fetchone()
+    if lacking < last - records:
+        raise StoreUnusable(
+            f"it is damaged: {last} records were written, {records} are there, and no saga is "
+            "known that lacks the others, so that whole sagas are missing; restore it from a backup"
+        )
 
 
 def _problems(

@@ -14,7 +14,7 @@ from tests.desk.terminal import Desk
     "command",
     [
         *("run", "list", "show", "events", "portfolio", "cancel", "pause", "unpause", "retry"),
-        *("resolve", "diagram", "check", "doctor", "config show"),
+        *("resolve", "diagram", "check", "doctor", "backup", "accept-copy", "config show"),
     ],
 )
 def test_every_command_has_help_with_an_example(invoke: Invoke, command: str) -> None:

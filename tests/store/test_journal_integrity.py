@@ -215,3 +215,16 @@ async def test_a_view_that_breaks_a_rule_of_the_tables_is_refused_alone(path: Pa
         with pytest.raises(StoreError, match=r"the tables refuse .* CHECK constraint failed"):
             await store.append(wrong)
         assert await store.append(append) == 1
+
+
+@pytest.mark.requirement("S1")
+async def test_a_saga_that_is_missing_whole_refuses_the_store(path: Path) -> None:
+    """Found with `cp` over a live store: nothing was left of some sagas, and the start was well."""
+    await two_sagas(path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            "DROP TRIGGER journal_is_never_shortened; DELETE FROM journal WHERE batch_id = 1;"
+            "DELETE FROM trades WHERE batch_id = 1; DELETE FROM batches WHERE id = 1;"
+        )
+    with pytest.raises(StoreUnusable, match="whole sagas are missing"):
+        await SqliteStore(path).__aenter__()

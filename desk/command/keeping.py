@@ -1,0 +1,116 @@
+"""`saga backup` copies a store that is in use; `saga accept-copy` goes on from an old copy."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from desk.command.options import (
+    ByOption,
+    HomeOption,
+    JsonOption,
+    NoInputOption,
+    ReasonOption,
+    YesOption,
+)
+from desk.exit_codes import ExitCode
+from desk.output import Format
+from desk.session import Session
+from saga.errors import NotAllowed, StoreUnusable
+from saga.logbook import TradingState, TradingStateSet
+from saga.store.backup import back_up
+from saga.store.sqlite import SqliteStore
+
+FORMS = (Format.TABLE, Format.JSON)
+
+
+def backup(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The copy; not there yet.")],
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy the store as of one instant; it may be in use. Never copy it with `cp`.
+
+    Putting a copy back is to be said: see `saga accept-copy`. Example: saga backup monday.db
+    """
+    session = Session(context, home, as_json=as_json, forms=FORMS)
+
+    async def work() -> ExitCode:
+        copy = await asyncio.to_thread(back_up, session.configured.home.store, file)
+        size = copy.stat().st_size
+        if session.screen.is_for_people:
+            session.screen.text(f"{copy}: {size:,} bytes, checked.")
+        else:
+            session.screen.json({"file": str(copy), "bytes": size})
+        return ExitCode.DONE
+
+    session.run(work)
+
+
+def accept_copy(
+    context: typer.Context,
+    reason: ReasonOption,
+    by: ByOption = None,
+    yes: YesOption = False,
+    no_input: NoInputOption = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Go on from a store that is an older copy of itself; trading is HALTED until it is activated.
+
+    Orders may be at the broker of which the copy knows nothing: compare them before `saga
+    activate`. Example: saga accept-copy --reason "disk died, monday's backup"
+    """
+    session = Session(context, home, as_json=as_json, forms=FORMS)
+    place = session.configured.home.store
+
+    async def work() -> ExitCode:
+        if not place.exists():
+            raise StoreUnusable(f"there is no store {place}; put the copy there first")
+        found = await _found(place)
+        session.screen.say(found)
+        await session.confirm("Go on from this copy?", yes=yes, no_input=no_input)
+        async with SqliteStore(place, accept_rollback=True) as store:
+            await store.acquire()
+            sentence = store.rolled_back or found
+            await store.note(
+                TradingStateSet(
+                    TradingState.HALTED,
+                    by=by or session.operator,
+                    reason=f"an older copy of the store was accepted ({reason}): {sentence}",
+                )
+            )
+            last = await store.last_sequence()
+            await store.release()
+        if session.screen.is_for_people:
+            session.screen.text(
+                f"Accepted: the journal goes on behind record {last}. Trading is HALTED; compare "
+                "the broker's orders with `saga check`, and then `saga activate`."
+            )
+        else:
+            session.screen.json({"accepted": sentence, "last_sequence": last, "trading": "HALTED"})
+        return ExitCode.DONE
+
+    session.run(work)
+
+
+async def _found(place: Path) -> str:
+    """Return why a store is refused as an older copy of itself.
+
+    Raises:
+        NotAllowed: it is not.
+    """
+    try:
+        async with SqliteStore(place):
+            pass
+    except StoreUnusable as refusal:
+        async with SqliteStore(place, accept_rollback=True) as store:
+            if store.rolled_back is not None:
+                return store.rolled_back
+        raise refusal from None
+    raise NotAllowed(
+        f"the store {place} is the newest copy of itself, as far as its mark tells; there is "
+        "nothing to accept"
+    )
