@@ -29,6 +29,7 @@ from saga.errors import (
     StorePoisoned,
     StoreUnusable,
 )
+from saga.limits import Limits
 from saga.model import Batch
 from saga.orchestrator import Orchestrator
 from tests.crash.exchange_process import SOCKET
@@ -43,6 +44,9 @@ LOG: Final = "engine-{:04d}.log"
 REST_SECONDS: Final = 45.0
 """Far longer than anything here needs to come to rest."""
 ALLOWANCE: Final = Allowance(fee_per_order=1)  # type: ignore[arg-type]
+
+NO_BRAKE: Final = Limits(max_crashes_per_minute=None)
+"""A drill is a crash loop; the brake on those is tested elsewhere."""
 
 
 class End(IntEnum):
@@ -163,7 +167,7 @@ async def _live(life: Life, say: Connection) -> End:
             await store.acquire()
         return End.OVER
     broker = FarExchange(life.folder / SOCKET, read_settings(life.folder), reached=striker.reached)
-    engine = Orchestrator(store, [broker, CashDesk()], take_over=life.take_over)
+    engine = Orchestrator(store, [broker, CashDesk()], limits=NO_BRAKE, take_over=life.take_over)
     end = End.OVER
     failed: Exception | None = None
     async with anyio.create_task_group() as tasks:

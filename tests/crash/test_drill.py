@@ -20,6 +20,7 @@ PLANTED_KILLS = 3
 
 
 @pytest.mark.requirement("S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S10", "S12", "D6", "D7")
+@pytest.mark.scenario("A14", "B-9", "D4", "D5", "D7", "D10", "D14", "F11")
 @pytest.mark.parametrize("part", range(PARTS))
 def test_whatever_is_killed_frozen_filled_or_taken_away_nothing_is_lost_or_sent_twice(
     part: int,
