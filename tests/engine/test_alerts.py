@@ -17,7 +17,7 @@ from saga.orchestrator import Orchestrator
 from saga.outcome import Report
 from saga.store.sqlite import SqliteStore
 from tests.core.telling import FORWARD, fill
-from tests.core.test_late_truth import completed, learn, rolled_back, stale
+from tests.core.test_told_after_the_end import completed, learn, rolled_back, stale
 from tests.engine.lying_venue import LyingVenue
 from tests.engine.test_late_truth import stale_on
 
