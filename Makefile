@@ -56,6 +56,16 @@ grid: .venv-ready
 kill: .venv-ready
 	@$(BIN)/python -m tests.crash.drill --kills $(or $(N),200) $(ARGS)
 
+.PHONY: mutate
+# mutate: does a test notice when the core is wrong? 95 % of its mutants (ARGS="--json --modules=core")
+mutate: .venv-ready
+	@$(BIN)/python -m tests.mutation $(ARGS)
+
+.PHONY: planted
+# planted: is each bug found that was planted on purpose? (ARGS="--json --search --only=undo")
+planted: .venv-ready
+	@$(BIN)/python -m tests.planted $(ARGS)
+
 # diagrams: draw both state machines anew from the transition tables
 diagrams: .venv-ready
 	@$(BIN)/python -m saga.diagrams $(ARGS)
