@@ -14,7 +14,6 @@ from typing import Final, TypeVar
 
 import anyio
 
-from brokers.broker import Broker
 from brokers.orders import Side
 from brokers.paper import PaperExchange, PaperSettings
 from brokers.paper.rows import BookedOrder
@@ -24,6 +23,7 @@ from saga.events import Event
 from saga.limits import Limits
 from saga.model import Batch, ExecutionMode
 from saga.orchestrator import Orchestrator
+from saga.participant import Participant
 from saga.store.bridge import InlineBridge
 from saga.store.sqlite import SqliteStore
 from tests.engine.trading_desk import batch, buy, sell
@@ -107,7 +107,7 @@ class Stage:
 
     @asynccontextmanager
     async def engine(
-        self, *brokers: Broker, limits: Limits | None = None
+        self, *brokers: Participant, limits: Limits | None = None
     ) -> AsyncIterator[Orchestrator]:
         """An engine over this stage's store, with the exchange or with other brokers."""
         store = SqliteStore(self._folder / "saga.db", clock=self.clock, bridge=InlineBridge)
