@@ -17,6 +17,7 @@ from brokers.venue import (
     Position,
     Trade,
 )
+from brokers.watcher import TradeWatcher
 
 __all__ = [
     "Account",
@@ -40,4 +41,5 @@ __all__ = [
     "Side",
     "TimeInForce",
     "Trade",
+    "TradeWatcher",
 ]

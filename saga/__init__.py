@@ -6,6 +6,7 @@
 This is the whole surface for everyday use; each name's module has the rest.
 """
 
+from saga.alerts import Alert, AlertKind
 from saga.directive import Directive, directive_kind
 from saga.errors import (
     AdmissionRefused,
@@ -24,7 +25,7 @@ from saga.errors import (
     StoreUnusable,
     UnknownKind,
 )
-from saga.events import Adjustment
+from saga.events import Adjustment, LateTruth
 from saga.history import History, Page, Progress
 from saga.ids import generate_batch_id
 from saga.limits import Limits
@@ -43,6 +44,8 @@ __all__ = [
     "KEEP",
     "Adjustment",
     "AdmissionRefused",
+    "Alert",
+    "AlertKind",
     "Attempt",
     "Batch",
     "BatchConflict",
@@ -61,6 +64,7 @@ __all__ = [
     "InvalidInput",
     "JournalRecord",
     "KeyTaken",
+    "LateTruth",
     "Limits",
     "NoSuchBatch",
     "NotAllowed",
