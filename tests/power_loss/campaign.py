@@ -86,8 +86,8 @@ def run(
     """
     base = fast_folder()
     with (
-        tempfile.TemporaryDirectory(dir=base) as first,
-        tempfile.TemporaryDirectory(dir=base) as second,
+        tempfile.TemporaryDirectory(prefix="power-loss-", dir=base) as first,
+        tempfile.TemporaryDirectory(prefix="power-loss-", dir=base) as second,
     ):
         recorded = record(Path(first), synchronous=synchronous, seed=seed)
         return asyncio.run(_judged(synchronous, recorded, Path(second), seed, every, progress))

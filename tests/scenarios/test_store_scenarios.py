@@ -140,7 +140,13 @@ def durable_intent(path: Path, attempt: Attempt) -> bool:
 async def run_one(store: SqliteStore, venue: LyingVenue) -> str:
     """Run a batch of two orders on a store, and return its state."""
     async with Orchestrator(store, [venue]) as engine:
-        return (await engine.run(batch(buy("KO"), sell("PEP")), timeout=PATIENCE)).state
+        try:
+            return (await engine.run(batch(buy("KO"), sell("PEP")), timeout=PATIENCE)).state
+        except StorePoisoned:
+            # Nor is anything else written or sent, even if the disk is well again.
+            with pytest.raises(StorePoisoned):
+                await store.verify_owner()
+            raise
 
 
 async def run_until_the_disk_fails(path: Path, venue: LyingVenue) -> None:
