@@ -13,11 +13,12 @@ from typing import Any, Final
 
 from tests.simulation.disk import scratch
 from tests.simulation.evidence import Violation
-from tests.simulation.plan import BEHAVIOURS
+from tests.simulation.plan import BEHAVIOURS, POINTS
 from tests.simulation.run import run_seed
+from tests.simulation.story import shrink, told
 from tests.simulation.world import ACCIDENTS
 
-FAULTS: Final = (*BEHAVIOURS, *ACCIDENTS)
+FAULTS: Final = (*BEHAVIOURS, *ACCIDENTS, *(f"crash at {point}" for point in POINTS))
 """Everything that has to have struck in a run that is long enough to show something."""
 ENOUGH_SEEDS: Final = 2_000
 CHUNK: Final = 25
@@ -135,14 +136,19 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="say it as JSON")
     parser.add_argument("--trace", type=int, metavar="SEED", help="show one seed, event by event")
     parser.add_argument("--jobs", type=int, default=1, metavar="J", help="so many processes")
+    parser.add_argument(
+        "--without", default="", metavar="NAMES", help="leave these elements of the seed out"
+    )
     asked = parser.parse_args(arguments)
     if asked.trace is not None:
-        return _show_trace(asked.trace)
+        names = frozenset(name for name in asked.without.split(",") if name)
+        return _show_trace(asked.trace, names)
     found = run_all(asked.first, asked.seeds, asked.jobs, progress=sys.stderr.isatty())
     if asked.json:
         sys.stdout.write(json.dumps(found.as_json(), indent=1) + "\n")
     else:
         _say(found)
+        _tell_first(found)
     return 1 if found.violations or found.missing else 0
 
 
@@ -164,10 +170,23 @@ def _say(found: Sum) -> None:
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-def _show_trace(seed: int) -> int:
+def _tell_first(found: Sum) -> None:
+    """Tell the story of the first seed that failed, made small."""
+    if not found.violations:
+        return
+    first = found.violations[0]
     folder = scratch()
     try:
-        result = run_seed(seed, folder)
+        result, without = shrink(first.seed, first.invariant, folder)
+    finally:
+        rmtree(folder, ignore_errors=True)
+    sys.stdout.write("\n" + told(result, without) + "\n")
+
+
+def _show_trace(seed: int, without: frozenset[str]) -> int:
+    folder = scratch()
+    try:
+        result = run_seed(seed, folder, without)
     finally:
         rmtree(folder, ignore_errors=True)
     for at, *what in result.trace:

@@ -56,6 +56,7 @@ ACCIDENTS: Final = (
     *("frozen owner", "store busy", "store poisoned", "slow commit", "clock forward", "clock back"),
     *("late beyond the window", "external trade", "tombstone", "submitted again"),
     *("same id, other body", "cancel", "cancel twice", "pause", "retry", "resolve", "again"),
+    "notify",
 )
 """What is counted besides the venue's behaviours."""
 _KINDS: Final[dict[str, type[Directive]]] = {
@@ -316,11 +317,19 @@ class World:
             await life.ended.wait()
             if self._is_done_with(life):
                 return
+            if (other := self._who_lives()) is not None:
+                self.front = life = other  # the take-over failed, and the first one goes on
+                continue
             await asyncio.sleep(0.3 if self.quiet else self.downtime)
             self.downtime = 0.5
             if self._is_done_with(life):
                 return
             life = self._start(take_over=False)
+
+    def _who_lives(self) -> Life | None:
+        return next(
+            (each for each in self.lives if each.alive and each.number in self.engines), None
+        )
 
     def _is_done_with(self, life: Life) -> bool:
         return self.over or self.front is not life

@@ -1,0 +1,89 @@
+"""The simulation in `make test`: 2,000 seeds that are always the same, and 200 that never are.
+
+`make simulate SEEDS=10000` runs more of them, and tells the story of the first that fails.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.simulation.command import FAULTS, run_seeds
+from tests.simulation.disk import scratch
+from tests.simulation.evidence import Violation
+from tests.simulation.story import shrink, told
+
+CHUNK: Final = 50
+FIXED: Final = range(0, 2_000, CHUNK)
+FRESH: Final = range(0, 200, CHUNK)
+ROOT: Final = Path(__file__).resolve().parents[2]
+SAME_TWICE: Final = (3, 17, 63, 224)
+"""Seeds with crashes, two owners, a clock that jumps and many tasks that are cancelled at once."""
+
+every_invariant = pytest.mark.requirement(
+    *("S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "S11", "S12", "S14", "S16"),
+    *("S18", "L1", "L2", "L3", "L5", "L6"),
+)
+
+
+def _judge(violations: list[Violation]) -> None:
+    if violations:
+        first = violations[0]
+        result, without = shrink(first.seed, first.invariant, scratch())
+        seeds = sorted({each.seed for each in violations})
+        pytest.fail(f"seeds {seeds} break an invariant.\n{told(result, without)}", pytrace=False)
+
+
+@every_invariant
+@pytest.mark.parametrize("first", FIXED)
+def test_no_invariant_breaks_in_the_seeds_that_are_always_the_same(first: int) -> None:
+    _judge(run_seeds(range(first, first + CHUNK)).violations)
+
+
+@every_invariant
+@pytest.mark.parametrize("chunk", FRESH)
+def test_no_invariant_breaks_in_seeds_that_nobody_has_seen(
+    chunk: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # The day and the second, so that the number is short enough to be told on the telephone.
+    first = 1_000_000 + int(time.time()) % 100_000_000 * 200 + chunk
+    with capsys.disabled():
+        sys.stderr.write(f"\nsimulation: fresh seeds {first} to {first + CHUNK - 1}\n")
+    _judge(run_seeds(range(first, first + CHUNK)).violations)
+
+
+@pytest.mark.requirement("L5")
+def test_the_same_seed_gives_the_same_trace_whatever_the_hash_seed_of_the_process() -> None:
+    hashes = Counter(_hashes(hash_seed) for hash_seed in ("0", "1", "random"))
+
+    assert len(hashes) == 1, hashes
+
+
+def _hashes(hash_seed: str) -> str:
+    code = (
+        "from tests.simulation.run import run_seed\n"
+        "from tests.simulation.disk import scratch\n"
+        f"folder = scratch()\nfor seed in {SAME_TWICE}:\n"
+        "    print(run_seed(seed, folder).trace_hash)\nfolder.rmdir()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    return done.stdout
+
+
+def test_every_fault_is_known_by_name_to_the_run_that_has_to_have_seen_it() -> None:
+    found = run_seeds(range(40))
+
+    assert set(found.faults) <= {*FAULTS, "crash at an instant"}
