@@ -184,14 +184,13 @@ class SqliteStore:
         return self._rolled_back
 
     def _read_mark(self, place: Path) -> Mark | None:
-        self._rolled_back, self._epoch_of_mark = None, 0
+        self._rolled_back, noted = None, None
         try:
             noted = read_mark(place)
             if noted is not None and not place.exists():
                 refuse_without_store(place, noted)
         except StoreUnusable as error:
             self._accept_or_refuse(str(error))
-            return None
         return noted
 
     def _accept_or_refuse(self, sentence: str) -> None:

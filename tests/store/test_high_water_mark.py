@@ -203,7 +203,7 @@ async def test_a_mark_whose_store_has_gone_refuses_to_begin_anew(path: Path) -> 
     assert "is not there, but it held 3 records" in await refused(path)
     assert not path.exists()
     async with SqliteStore(path, accept_rollback=True) as store:
-        await store.acquire()
+        assert (await store.acquire()).epoch == 2
         assert await store.append(first(1)) == 1
     await fill(path, range(2, 3))
 
