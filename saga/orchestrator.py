@@ -80,8 +80,10 @@ PROGRAM: Final = f"trade-saga {VERSION}"
 """Kept with every saga, so that one can tell which version started it."""
 
 
-HALT_WATCH_SECONDS: Final = 0.5
+HALT_WATCH_SECONDS: Final = 1.0
 """How often the halt file is looked for; a send looks for it as well."""
+STALL_SECONDS: Final = 5.0
+"""An event loop that comes back so much too late is reported."""
 
 
 class _Keep(Enum):
@@ -227,8 +229,16 @@ class Orchestrator:
     async def _watch_for_halt(self) -> None:
         """Notice a halt file that was put there from outside."""
         while True:
+            before = self._clock.elapsed()
             pause = timedelta(seconds=HALT_WATCH_SECONDS)
             await self._clock.sleep_until(self._clock.now() + pause)
+            late = self._clock.elapsed() - before - HALT_WATCH_SECONDS
+            if late > STALL_SECONDS:
+                _LOG.error(
+                    "the event loop stood still for %.1f s; nothing was sent, heard or timed out "
+                    "meanwhile: find what keeps it, and put it onto a thread",
+                    late,
+                )
             try:
                 await self._trading.adopt()
             except StoreBusy as error:  # no order goes out all the same
@@ -287,6 +297,7 @@ class Orchestrator:
             deadline=None if timeout is None else now + timedelta(seconds=timeout),
             program=PROGRAM,
             by=_said(by, "by"),
+            accounts=accepted.accounts,
         )
         self._submitting += 1
         try:

@@ -29,6 +29,8 @@ JUDGEMENT_SECONDS: Final = 5.0
 """A gate that takes longer lets nothing pass."""
 CRASH_WINDOW: Final = timedelta(minutes=1)
 """Unclean starts within this time are counted by the crash-loop brake."""
+MAX_STARTS: Final = 1_000
+"""So many of the last starts are looked at by the brake, clean ones among them."""
 BRAKE: Final = "crash-loop brake"
 """Who halts when the engine restarts too often."""
 
@@ -128,7 +130,7 @@ class Trading:
         if self._max_crashes is None:
             return False
         now = self._clock.now()
-        starts = await self._store.log_entries(EngineStarted.kind, self._max_crashes)
+        starts = await self._store.log_entries(EngineStarted.kind, MAX_STARTS)
         recent = [
             record
             for record in starts

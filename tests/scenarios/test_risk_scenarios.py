@@ -360,6 +360,15 @@ async def test_an_engine_that_crashes_again_and_again_opens_halted(tmp_path: Pat
         assert (await it.wait(waiting, timeout=PATIENCE)).state == "COMPLETED"
 
 
+@pytest.mark.scenario("H4")
+async def test_starts_in_good_order_between_the_crashes_do_not_hide_them(tmp_path: Path) -> None:
+    limits = Limits(max_crashes_per_minute=3)
+    for store in (CrashingStore, SqliteStore) * 3:
+        async with engine(tmp_path, LyingVenue(), store=store, limits=limits) as it:
+            last = it.trading_state
+    assert last is TradingState.HALTED
+
+
 async def test_an_engine_that_is_left_in_good_order_may_be_opened_as_often_as_one_likes(
     tmp_path: Path,
 ) -> None:
