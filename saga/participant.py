@@ -15,6 +15,11 @@ What the engine makes of a participant's answers:
     look_up or send raises KeyTaken               the key names somebody else's order: no attempt of
                                                   ours may be matched to it, so its fate is unknown
 
+A send that comes late is worse than one that never comes: right before it hands an order to the
+wire, a participant looks whether `call_timeout_seconds` have gone by since it was called, and does
+nothing if they have; between that look and the write it awaits nothing. A process that was frozen
+in the middle of a call, while another one took its place, sends nothing then.
+
 A participant must let itself be cancelled: that is how a call is ended that takes longer than
 `call_timeout_seconds`, and one that is under way when the engine is left. A call that ignores it
 keeps its saga waiting, and the engine from being left, for as long as it lasts; an error that names
@@ -56,6 +61,16 @@ class Attempt:
     purpose: Purpose
     number: int
     directive: Directive
+
+
+def account_of(participant: object) -> str | None:
+    """Return the fingerprint of the account in which a participant acts; None if it knows none.
+
+    A participant that knows it has it as `account_fingerprint`, as every `brokers.Broker` does. It
+    holds no secret, and tells paper from live.
+    """
+    fingerprint: object = getattr(participant, "account_fingerprint", None)
+    return fingerprint if isinstance(fingerprint, str) and fingerprint else None
 
 
 class Participant(Protocol):
