@@ -9,7 +9,7 @@ Events carry their names and fields into the file, so both are a format: add fie
 never rename or remove one.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import ClassVar, Final
@@ -34,6 +34,8 @@ class Submitted:
         deadline: the instant by which the batch must be over; None has no bound.
         program: name and version of the program that accepted it.
         by: who submitted it.
+        accounts: the fingerprint of the account in which each kind of directive is carried out,
+            where its participant knows one.
     """
 
     kind: ClassVar[str] = "submitted"
@@ -43,6 +45,7 @@ class Submitted:
     deadline: datetime | None
     program: str
     by: str
+    accounts: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from saga.errors import AdmissionRefused, InvalidInput, NotServed
 from saga.limits import Limits
 from saga.model import Batch, ExecutionMode, parse_batch
 from saga.outcome import Fill, Outcome
-from saga.participant import Participant
+from saga.participant import Participant, account_of
 from saga.policy import Capabilities, FailurePolicy, OnFailure
 from saga.wording import explain
 
@@ -50,10 +50,12 @@ class Accepted:
     Attributes:
         policy: what is to happen when it fails, with its default filled in.
         capabilities: of the participant of each kind that it may send, its undo included.
+        accounts: the fingerprint of the account of each of them, where one is known.
     """
 
     policy: FailurePolicy
     capabilities: dict[str, Capabilities]
+    accounts: dict[str, str]
 
 
 def check_submission(
@@ -86,7 +88,12 @@ def check_submission(
         kinds.add(directive.kind)
         if resolved.on_failure is not OnFailure.KEEP and batch.is_rolled_back(directive):
             kinds.add(_kind_of_undo(directive, participants))
-    return Accepted(resolved, {kind: participants[kind].capabilities for kind in sorted(kinds)})
+    accounts = {kind: account_of(participants[kind]) for kind in sorted(kinds)}
+    return Accepted(
+        resolved,
+        {kind: participants[kind].capabilities for kind in sorted(kinds)},
+        {kind: account for kind, account in accounts.items() if account is not None},
+    )
 
 
 def _resolve(batch: Batch, policy: FailurePolicy) -> FailurePolicy:

@@ -202,13 +202,15 @@ class Orchestrator:
     ) -> None:
         """Stop every saga where it can be taken up again, give the store up, and close it."""
         self._open = False
-        await self._sagas.stop()
-        self._pulse.set()
-        self._tasks.cancel_scope.cancel()
         try:
-            await self._stack.__aexit__(kind, error, trace)
-        except BaseExceptionGroup as group:
-            raise _first_of(group) from None
+            await self._sagas.stop()
+        finally:  # a guest's loop may cancel even this wait (asyncio's own way): leave all the same
+            self._pulse.set()
+            self._tasks.cancel_scope.cancel()
+            try:
+                await self._stack.__aexit__(kind, error, trace)
+            except BaseExceptionGroup as group:
+                raise _first_of(group) from None
 
     async def _release(self) -> None:
         try:

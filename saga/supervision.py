@@ -29,7 +29,7 @@ from saga.hooks import Hook, Hooks
 from saga.ledger import Saga
 from saga.limits import Limits
 from saga.machine import SAGA_AT_REST, SAGA_ENDS, SagaState
-from saga.participant import Participant
+from saga.participant import Participant, account_of
 from saga.runner import SagaRunner, Surroundings
 from saga.steady_clock import SteadyClock
 from saga.store.protocol import CheckpointStore
@@ -215,6 +215,9 @@ class Supervision:
         if (leaving := self._runners.get(batch_id)) is not None:
             await leaving.ended.wait()
         saga = await self.load(batch_id)
+        other_account = self._other_account(saga)
+        if other_account is not None:
+            raise NotAllowed(other_account)
         await self._take_back(batch_id)
         if self._stopping:
             raise NotAllowed("the orchestrator is not running; use it inside its `async with`")
@@ -266,6 +269,21 @@ class Supervision:
                 self._admission.let_go(runner.batch_id)
                 self._admit()
 
+    def _other_account(self, saga: Saga) -> str | None:
+        """Return why the saga cannot go on with these participants; None if it can.
+
+        Its orders are in one account; to look for them in another would prove them absent.
+        """
+        for kind, then in saga.submitted.accounts.items():
+            now = account_of(self._around.participants.get(kind))
+            if now is not None and now != then:
+                return (
+                    f"{saga.batch_id} was accepted for account {then!r}, but kind {kind!r} is "
+                    f"carried out in account {now!r} now; nothing is asked or sent: start the "
+                    "engine with the participant of that account"
+                )
+        return None
+
     async def _set_aside(self, batch_id: str, reason: str) -> None:
         self._aside.add(batch_id)
         await self._store.quarantine(batch_id, reason)
@@ -302,6 +320,11 @@ class Supervision:
             _LOG.exception("saga %s is set aside", batch_id)
             words = str(error) if isinstance(error, SagaError) else in_words(error)
             await self._set_aside(batch_id, words)
+            return
+        other_account = self._other_account(saga)
+        if other_account is not None:
+            _LOG.error("saga %s is set aside: %s", batch_id, other_account)
+            await self._set_aside(batch_id, other_account)
             return
         await self._take_back(batch_id)
         if saga.state not in SAGA_AT_REST:

@@ -54,6 +54,7 @@ SUBMITTED = Submitted(
     deadline=NOON,
     program="trade-saga 0.1.0",
     by="desk",
+    accounts={"carry": "PAPER-1"},
 )
 
 GOLDEN: list[tuple[Event, str]] = [
@@ -69,7 +70,7 @@ GOLDEN: list[tuple[Event, str]] = [
         '"policy":{"on_failure":"undo","undo_budget":"100.5"},"capabilities":{"carry":'
         '{"look_up":true,"cancel":true,"tombstone":true,"visibility_seconds":5.0,'
         '"call_timeout_seconds":10.0,"poll_seconds":1.0}},"deadline":"2026-11-21T12:00:00Z",'
-        '"program":"trade-saga 0.1.0","by":"desk"}',
+        '"program":"trade-saga 0.1.0","by":"desk","accounts":{"carry":"PAPER-1"}}',
     ),
     (events.Started(), "{}"),
     (
