@@ -156,6 +156,19 @@ def s12_one_owner_sends(evidence: Evidence, life: Life, key: str) -> None:
         )
 
 
+def s13_kill_switch(
+    evidence: Evidence, halted: tuple[float, int] | None, life: Life, key: str
+) -> None:
+    """S13, L4: once the kill switch is durable no forward order starts; elsewhere within 1 s."""
+    found = parsed(key)
+    if halted is None or found is None or found.purpose != "forward":
+        return
+    since, number = halted
+    silent = evidence.loop.time() - since
+    if life.number == number or silent > FENCE_CHECK_SECONDS + 1e-6:
+        evidence.blame("S13", f"{key} is sent {silent:.3f} s after trading was halted")
+
+
 def s12_one_owner_writes(evidence: Evidence, life: Life) -> None:
     """S12: nothing of an owner's commits once the next one's epoch has."""
     epoch = evidence.disk.look(file.owner_epoch)

@@ -91,7 +91,11 @@ class Life:
                         answer.set_exception(NoAnswer())
 
         self.spawn(run())
-        return await answer
+        try:
+            return await answer
+        finally:
+            if answer.done() and not answer.cancelled():
+                answer.exception()
 
     def die(self) -> None:
         """Be killed, now: nothing that its tasks still do has an effect."""

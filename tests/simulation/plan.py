@@ -271,7 +271,17 @@ def _accidents(faults: Random, safety: float) -> tuple[Deed, ...]:
 def _deeds(work: Random, batches: int, safety: float) -> tuple[Deed, ...]:
     """Draw what operators do."""
     count = one_of(work, (0, 0, 1, 1, 2, 3))
-    kinds = ("cancel", "cancel", "cancel twice", "pause", "retry", "resolve", "notify", "again")
+    kinds = (
+        "cancel",
+        "cancel",
+        "cancel twice",
+        "pause",
+        "retry",
+        "resolve",
+        "notify",
+        "again",
+        "halt",
+    )
     return tuple(
         Deed(
             f"operator {number}",

@@ -84,6 +84,9 @@ def told(result: Result, without: Set[str]) -> str:
             "What happened:",
             *_happenings(result, first.invariant),
             "",
+            "What the journal says in the end:",
+            *_journal(result),
+            "",
             f"Replay: python -m tests.simulation --trace {first.seed}{option}",
         )
     )
@@ -107,6 +110,16 @@ def _world(plan: Plan) -> Iterator[str]:
         yield f"{crash.name}: {crash.loss} at {when} ({crash.phase})"
     for deed in plan.deeds:
         yield f"{deed.name} at {deed.at:.3f} s: {deed.what} ({deed.amount:g})"
+
+
+def _journal(result: Result) -> Iterator[str]:
+    for _, what, *more in result.trace:
+        if what == "record":
+            _, uid, number, kind, data = more
+            told = {name: value for name, value in data.items() if value not in (None, [], "")}
+            yield f"  {uid} {number:3} {kind} {told or ''}"[:200]
+        elif what == "end":
+            yield f"  {more[0]} is {more[1]}"
 
 
 def _yes(there: bool) -> str:

@@ -269,3 +269,4 @@ def _tell(answer: "asyncio.Future[T]", result: T) -> None:
 def _fail(answer: "asyncio.Future[T]", error: Exception) -> None:
     if not answer.done():
         answer.set_exception(error)
+        answer.exception()  # whoever asked may be gone, and nobody is to be told of that

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -57,6 +58,7 @@ ACCIDENTS: Final = (
     *("late beyond the window", "external trade", "tombstone", "submitted again"),
     *("same id, other body", "cancel", "cancel twice", "pause", "retry", "resolve", "again"),
     "notify",
+    "halt",
 )
 """What is counted besides the venue's behaviours."""
 _KINDS: Final[dict[str, type[Directive]]] = {
@@ -64,6 +66,8 @@ _KINDS: Final[dict[str, type[Directive]]] = {
     "sell": Sell,
     "cash_transfer": CashTransfer,
 }
+SUBSCRIBED_ONE_IN: Final = 3
+"""One seed of so many has a subscriber to its events (S15)."""
 MAX_TRIES: Final = 400
 """So often a client asks again before it gives up."""
 START_SECONDS: Final = 60.0
@@ -105,6 +109,8 @@ class World:
         self.quiet = False
         self.over = False
         self._spent: set[str] = set()
+        self._seen_last = self.first_sequence
+        self.halted: tuple[float, int] | None = None
         self._seen: dict[str, int] = {}
         self._before: dict[str, bytes] | None = None
         self._busy = 0
@@ -149,6 +155,7 @@ class World:
         self._count_call(key)
         judges.s2_intent_before_effect(self.evidence, request)
         judges.s12_one_owner_sends(self.evidence, life, key)
+        judges.s13_kill_switch(self.evidence, self.halted, life, key)
 
     def asking(self, life: Life, key: str) -> None:
         """Count a question."""
@@ -256,6 +263,8 @@ class World:
                 self.engines[life.number] = engine
                 life.phase = "run"
                 self.evidence.tell("up", life.number)
+                if self.plan.seed % SUBSCRIBED_ONE_IN == 0:
+                    life.spawn(self._subscribe(engine))
                 await leaving.wait()
                 life.phase = "leave"
         except ProcessDied:
@@ -273,6 +282,13 @@ class World:
         finally:
             self.engines.pop(life.number, None)
             await self._bury(life)
+
+    async def _subscribe(self, engine: Orchestrator) -> None:
+        """Follow the stream of events, from where the last process left it."""
+        with suppress(StoreError, ProcessDied):
+            async for record in engine.events(after=self._seen_last):
+                judges.s15_stream_order(self.evidence, self._seen_last, record.sequence)
+                self._seen_last = record.sequence
 
     async def _bury(self, life: Life) -> None:
         """Make sure that nothing of a process that has left is still there (L5)."""
@@ -661,6 +677,8 @@ class World:
             await self._try(lambda e: e.unpause(uid, **said))
         elif what in ("retry", "resolve"):
             done = await self._when_stale(uid, what)
+        elif what == "halt":
+            done = await self._halt(deed.amount)
         elif what == "notify":
             key = f"{uid.removeprefix('BAT_')}-0F1"
             self.news(key)
@@ -669,6 +687,30 @@ class World:
             done = await self._try(lambda e: e.retry_failed(uid, **said))
         if done:
             self.evidence.fired[what] += 1
+
+    async def _halt(self, seconds: float) -> bool:
+        """Pull the kill switch, and let trading go on later."""
+        life = self.front
+        if not await self._try(lambda e: e.halt(by="operator", reason="stop")) or life is None:
+            return False
+        self.halted = (self.loop.time(), life.number)
+        await asyncio.sleep(seconds)
+        await self._activate()
+        return True
+
+    async def _activate(self) -> None:
+        self.halted = None
+        for _ in range(MAX_TRIES):
+            try:
+                await self._call(lambda e: e.activate(by="operator", reason="go on"))
+            except (NoAnswer, TimeoutError, StoreError):
+                await asyncio.sleep(0.5)
+            except NotAllowed:  # somebody has, or the engine is leaving
+                if self.front is not None and self.front.phase == "run":
+                    return
+                await asyncio.sleep(0.5)
+            else:
+                return
 
     async def _when_stale(self, uid: str, what: str) -> bool:
         """Deal with a saga once it is STALE, if it ever is."""
