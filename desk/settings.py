@@ -22,6 +22,7 @@ from brokers.risk import RiskLimits
 from brokers.symbols import Symbol
 from desk.home import PORTFOLIO, Home
 from portfolio import Allowance
+from portfolio.drift import DriftBounds
 from portfolio.naming import checked_name
 from saga.amounts import NonNegativeAmount, PositiveAmount
 from saga.errors import InvalidInput
@@ -112,7 +113,13 @@ class EnginePart(BaseModel):
 
 
 class RiskPart(BaseModel):
-    """The limits of the account (`brokers.risk.RiskLimits`); none is on unless it is set."""
+    """The limits of the account (`brokers.risk.RiskLimits`); none is on unless it is set.
+
+    Attributes:
+        max_drift_quantity: how far books and broker may differ in a symbol before trading is
+            REDUCING.
+        max_drift_cash: the same for cash, in US dollars.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -129,9 +136,18 @@ class RiskPart(BaseModel):
     max_compensations_per_second: _Count | None = None
     max_compensations_per_day: _Count | None = None
 
+    max_drift_quantity: NonNegativeAmount | None = None
+    max_drift_cash: NonNegativeAmount | None = None
+
     def limits(self) -> RiskLimits:
         """Return them as the gate takes them."""
-        return RiskLimits(**self.model_dump())
+        return RiskLimits(**self.model_dump(exclude={"max_drift_quantity", "max_drift_cash"}))
+
+    def drift(self) -> DriftBounds | None:
+        """Return how far books and broker may differ; None if nobody watches that."""
+        if self.max_drift_quantity is self.max_drift_cash is None:
+            return None
+        return DriftBounds(self.max_drift_quantity, self.max_drift_cash)
 
 
 class Settings(BaseSettings):

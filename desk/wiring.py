@@ -20,6 +20,7 @@ from desk.home import EXCHANGE_FILE, Home
 from desk.settings import Configured
 from portfolio import CashDesk, Portfolio, PortfolioProjection
 from portfolio.books import read_books, read_names
+from portfolio.drift import DriftWatch
 from saga.errors import InvalidInput, StoreUnusable
 from saga.history import History
 from saga.orchestrator import Orchestrator
@@ -147,6 +148,8 @@ async def open_desk(configured: Configured, *, take_over: bool = False) -> Async
         )
         opened = await _open_portfolio(store, exchange, portfolio)
         engine.beside(TradeWatcher(exchange, engine).run)
+        if (bounds := settings.risk.drift()) is not None:
+            engine.beside(DriftWatch(engine, store, exchange, bounds).run)
         yield Desk(configured.home, exchange, engine, portfolio, History(store), opened)
 
 

@@ -1,0 +1,86 @@
+"""When books and broker drift apart, only orders go out that lower an exposure."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from brokers.orders import Side
+from portfolio.drift import DRIFT_WATCH, DriftBounds, DriftWatch
+from saga.clock import SystemClock
+from saga.logbook import TradingState
+from tests.portfolio.house import AT_ONCE, House, open_house
+
+ANY = DriftBounds(quantity=Decimal(0), cash=Decimal(0))
+
+
+class NoWaiting(SystemClock):
+    """Nobody waits for the second look."""
+
+    async def sleep_until(self, instant: object) -> None:
+        del instant
+
+
+def watch_of(house: House, bounds: DriftBounds) -> DriftWatch:
+    return DriftWatch(house.engine, house.store, house.exchange, bounds, clock=NoWaiting())
+
+
+def state_of(house: House) -> str:
+    """The trading state as it is told at this moment."""
+    return house.engine.trading_state.value
+
+
+@pytest.mark.scenario("H5")
+@pytest.mark.requirement("L6", "S13")
+async def test_a_drift_beyond_the_bound_makes_trading_reducing(tmp_path: Path) -> None:
+    async with open_house(tmp_path) as house:
+        await house.main.wait(await house.main.buy("KO", Decimal(100), terms=AT_ONCE))
+        watch = watch_of(house, DriftBounds(quantity=Decimal(20)))
+        await watch.look()
+        assert state_of(house) == TradingState.ACTIVE
+        await house.exchange.trade_by_hand(Side.SELL, Decimal(20), "KO")
+        await watch.look()
+        assert state_of(house) == TradingState.ACTIVE, "it is as far as it may be"
+        await house.exchange.trade_by_hand(Side.SELL, Decimal(1), "KO")
+        await watch.look()
+        assert state_of(house) == TradingState.REDUCING
+        said = house.engine.trading_said
+        assert said.by == DRIFT_WATCH
+        assert "KO is 100 in the books and 79 at the broker" in said.reason
+
+
+@pytest.mark.scenario("H5")
+async def test_cash_that_drifts_is_seen_and_quiet_books_are_left_alone(tmp_path: Path) -> None:
+    async with open_house(tmp_path) as house:
+        await house.main.wait(await house.main.buy("KO", Decimal(100), terms=AT_ONCE))
+        await watch_of(house, ANY).look()
+        assert state_of(house) == TradingState.ACTIVE
+        await house.exchange.trade_by_hand(Side.SELL, Decimal(1), "KO")
+        await watch_of(house, DriftBounds(cash=Decimal(1_000))).look()
+        assert state_of(house) == TradingState.ACTIVE
+        await watch_of(house, DriftBounds(cash=Decimal(1))).look()
+        assert state_of(house) == TradingState.REDUCING
+
+
+@pytest.mark.scenario("H5")
+@pytest.mark.requirement("S13")
+async def test_a_drift_never_eases_a_halt(tmp_path: Path) -> None:
+    async with open_house(tmp_path) as house:
+        await house.main.wait(await house.main.buy("KO", Decimal(100), terms=AT_ONCE))
+        await house.exchange.trade_by_hand(Side.SELL, Decimal(50), "KO")
+        await house.engine.halt(by="ann", reason="stop")
+        await watch_of(house, ANY).look()
+        assert house.engine.trading_state is TradingState.HALTED
+
+
+async def test_a_broker_that_does_not_answer_is_no_proof_of_a_drift(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_house(tmp_path) as house:
+
+        async def away(after: int = 0) -> None:
+            raise ConnectionError("the line is dead")
+
+        monkeypatch.setattr(house.exchange, "trades", away)
+        await watch_of(house, ANY).look()
+        assert house.engine.trading_state is TradingState.ACTIVE
