@@ -101,7 +101,7 @@ def test_c4_a_filled_quantity_that_goes_down_without_a_bust_is_no_answer(stage: 
 def test_c6_an_answer_about_another_account_is_no_answer(stage: Stage) -> None:
     async def scenario() -> None:
         await stage.exchange.script(
-            rule(Fault.TIMES_OUT_ACCEPTED),
+            rule(Fault.PARTIAL_THEN_FULL, quantity="0", delay_seconds=60.0),
             rule(Fault.GARBAGE, on=FIND, garbage=Garbage.WRONG_ACCOUNT, times=6),
         )
         order = batch(buy("KO"))
