@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from saga.core import Question
+from saga.core import Question, decide, observe
 from saga.events import (
     Abandoned,
     AnswerLost,
@@ -24,6 +24,7 @@ from saga.events import (
 from saga.ledger import AttemptState
 from saga.machine import SagaState
 from saga.model import ExecutionMode
+from saga.outcome import Report
 from saga.policy import Capabilities, RetryPolicy
 from tests.core.telling import FORWARD, UNDO, Telling, batch_of, fill, started
 
@@ -127,6 +128,20 @@ def test_while_paused_one_that_may_be_sent_again_does_not_hide_the_others() -> N
     assert [ask.attempt.step for ask in telling.decide().asks] == [1]
 
 
+@pytest.mark.requirement("L3", "L5")
+def test_a_deadline_that_has_passed_or_is_in_doubt_wakes_nobody_again() -> None:
+    telling = started(batch_of(5, mode=PARALLEL, timeout_seconds=10.0)).report(final=False)
+    telling.later(11)
+    doubting = decide(telling.saga, telling.now, in_doubt=True)
+    assert doubting.asks
+    assert doubting.wake_at is None
+
+    telling.go_on()
+    assert telling.saga.deadline_passed
+    assert telling.decide().asks
+    assert telling.decide().wake_at is None
+
+
 # --- what is believed ----------------------------------------------------------------------------
 
 
@@ -134,6 +149,36 @@ def test_what_costs_nothing_can_be_filled() -> None:
     telling = started(batch_of(5)).report(fills=[fill("free", 5, price=0)])
 
     assert telling.state() is SagaState.COMPLETED
+
+
+@pytest.mark.requirement("S9")
+def test_a_part_is_told_while_the_order_is_open_and_only_once() -> None:
+    telling = started(batch_of(5)).report(final=False)
+    part = Report(False, (fill("a", 2),))
+
+    (told,) = observe(telling.attempt(), part)
+    assert told.fills == part.fills
+    telling.tell(told)
+    assert observe(telling.attempt(), part) == ()
+
+
+@pytest.mark.requirement("S6", "S9")
+def test_a_fill_that_comes_after_its_order_was_over_is_told() -> None:
+    telling = started(batch_of(5, 5)).filled(5)
+    known = tuple(telling.attempt().fills)
+
+    assert observe(telling.attempt(), Report(True, known)) == ()
+    (told,) = observe(telling.attempt(), Report(True, (*known, fill("late", 1))))
+    assert [each.fill_id for each in told.fills] == ["late"]
+
+
+def test_an_answer_without_news_is_told_where_it_ends_a_silence() -> None:
+    telling = started(batch_of(5)).report(final=False)
+    assert observe(telling.attempt(), Report(False)) == ()
+
+    telling.tell(NoAnswer(*FIRST, "timeout"))
+    telling.tell(*observe(telling.attempt(), Report(False)))
+    assert telling.attempt().silences == 0
 
 
 @pytest.mark.requirement("S5")

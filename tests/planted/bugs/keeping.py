@@ -1,0 +1,165 @@
+# ruff: noqa: E501  (what is quoted is as long as it is)
+"""Planted bugs of the store and the books: the fence, failed writes, and what is booked."""
+
+from typing import Final
+
+from tests.planted.bug import Bug, Edit
+
+BUGS: Final = (
+    Bug(
+        "the epoch is forgotten",
+        "Whoever owned the store once may write for ever.",
+        (
+            Edit(
+                "saga/store/journal.py",
+                "    with writing(connection):\n        check_epoch(connection, epoch)\n        return [_append_alone",
+                "    with writing(connection):\n        return [_append_alone",
+            ),
+        ),
+    ),
+    Bug(
+        "every owner has the same epoch",
+        "The epoch is taken over with the store.",
+        (
+            Edit(
+                "saga/store/ownership.py",
+                "epoch = max(beyond, 0 if last is None else last.epoch) + 1\n",
+                "epoch = max(beyond, 1 if last is None else last.epoch)\n",
+            ),
+        ),
+    ),
+    Bug(
+        "a late send is not fenced",
+        "A process that was stopped between its commit and its send does not look who owns the store.",
+        (
+            Edit(
+                "saga/runner.py",
+                "            await self._around.store.verify_owner()  # or nothing is sent\n",
+                "",
+            ),
+        ),
+    ),
+    Bug(
+        "the owner is never refused",
+        "A second engine on the same file takes it over without being told to.",
+        (
+            Edit(
+                "saga/store/ownership.py",
+                "        if not take_over:\n            refuse_while_held(connection, processes, now)\n",
+                "",
+            ),
+        ),
+    ),
+    Bug(
+        "a failed write is tried again",
+        "A store whose disk failed goes on as if nothing had happened.",
+        (
+            Edit(
+                "saga/store/sqlite.py",
+                '        self._poison = f"{opened.place}: {error}"\n        return StorePoisoned(self._poison)\n',
+                '        return StorePoisoned(f"{opened.place}: {error}")\n',
+            ),
+            Edit(
+                "saga/runner.py",
+                "            except StoreBusy as error:\n",
+                "            except StoreError as error:\n",
+            ),
+        ),
+    ),
+    Bug(
+        "a busy store has written",
+        "That another process holds the lock is taken for success.",
+        (
+            Edit(
+                "saga/runner.py",
+                '                _LOG.warning("the next record of %s waits: %s", self.batch_id, error)\n',
+                "                return 0\n",
+            ),
+        ),
+    ),
+    Bug(
+        "a fill may be told twice",
+        "Nobody looks whether a fill is known already.",
+        (
+            Edit("saga/core.py", " if fill.fill_id not in attempt.fill_ids}", "}"),
+            Edit(
+                "saga/fold.py",
+                '    _require(not known, f"fill {known[:1]} of attempt {attempt.key} is already known")  # S9\n',
+                "",
+            ),
+        ),
+    ),
+    Bug(
+        "fees are not booked",
+        "The cash of a trade is its price, and nothing else.",
+        (
+            Edit(
+                "portfolio/projection.py",
+                "        cash = minus(ZERO, fill.fee)\n",
+                "        cash = ZERO\n",
+            ),
+        ),
+    ),
+    Bug(
+        "an undo is not booked",
+        "The books know only of the way forward.",
+        (
+            Edit(
+                "portfolio/projection.py",
+                "    for fill in event.fills:\n        _book_fill(",
+                "    for fill in event.fills if event.purpose is Purpose.FORWARD else ():\n        _book_fill(",
+            ),
+        ),
+    ),
+    Bug(
+        "the books follow in a commit of their own",
+        "What is refused by the books of one batch is written to its journal all the same.",
+        (
+            Edit(
+                "saga/store/journal.py",
+                '        connection.execute("ROLLBACK TO append")\n',
+                "",
+            ),
+        ),
+    ),
+    Bug(
+        "what was reserved stays reserved",
+        "The end of a batch sets nothing free.",
+        (
+            Edit(
+                "portfolio/booking.py",
+                '    connection.execute("DELETE FROM portfolio_reservations WHERE batch = ?", (batch_id,))\n',
+                "",
+            ),
+        ),
+    ),
+    Bug(
+        "late truth is not booked",
+        "What is filled or busted after the end changes no books.",
+        (Edit("portfolio/projection.py", "    LateTruth: _book_report,\n", ""),),
+    ),
+    Bug(
+        "views lag behind",
+        "The row of a batch is written as it was before its last records.",
+        (
+            Edit(
+                "saga/runner.py",
+                "            batch_row=row,\n            trade_rows=",
+                "            batch_row=self.row,\n            trade_rows=",
+            ),
+        ),
+    ),
+    Bug(
+        "a commit need not reach the disk",
+        "synchronous=NORMAL is faster, and a power failure is rare.",
+        (
+            Edit(
+                "saga/store/database.py",
+                '    ("synchronous", "FULL", _FULL),\n',
+                '    ("synchronous", "NORMAL", 1),\n',
+            ),
+        ),
+        harness="-m pytest -q -x tests/power_loss",
+        why="The simulated disk keeps or loses whole commits as the settings promise.",
+    ),
+)

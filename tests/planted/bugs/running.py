@@ -1,0 +1,136 @@
+# ruff: noqa: E501  (what is quoted is as long as it is)
+"""Planted bugs of running many sagas: turns, restarts, wake-ups, answers, and the end."""
+
+from typing import Final
+
+from tests.planted.bug import Bug, Edit
+
+BUGS: Final = (
+    Bug(
+        "accepted before it is durable",
+        "The client is told that its batch was taken in while that is still being written.",
+        (
+            Edit(
+                "saga/orchestrator.py",
+                "            await self.store.append(\n                Append(\n",
+                "            self._tasks.start_soon(\n                self.store.append,\n                Append(\n",
+            ),
+        ),
+    ),
+    Bug(
+        "shown before it is durable",
+        "The new state is shown first, and written then.",
+        (
+            Edit(
+                "saga/runner.py",
+                "        await self._append(append)\n        self.row = row\n",
+                "        self.row = row\n        self._around.on_commit(self)\n        await self._append(append)\n",
+            ),
+        ),
+    ),
+    Bug(
+        "a wish is granted before it is durable",
+        "The operator hears that the batch is being cancelled, and a crash forgets it.",
+        (
+            Edit(
+                "saga/runner.py",
+                "            if events:\n                await self._commit(events, now)\n            for request in self._heard:\n                request.answered.set()\n",
+                "            for request in self._heard:\n                request.answered.set()\n            if events:\n                await self._commit(events, now)\n",
+            ),
+        ),
+    ),
+    Bug(
+        "who is being undone is not resumed",
+        "After a restart only what is RUNNING is taken up again.",
+        (
+            Edit(
+                "saga/supervision.py",
+                "        if saga.state not in SAGA_AT_REST:\n            self.start(saga, resumed=True)\n",
+                "        if saga.state is SagaState.RUNNING:\n            self.start(saga, resumed=True)\n",
+            ),
+        ),
+    ),
+    Bug(
+        "nobody is resumed",
+        "After a restart everything has to be handed in again.",
+        (
+            Edit(
+                "saga/supervision.py",
+                "        if saga.state not in SAGA_AT_REST:\n            self.start(saga, resumed=True)\n",
+                "        if False:\n            self.start(saga, resumed=True)\n",
+            ),
+        ),
+    ),
+    Bug(
+        "who waits for a key waits for ever",
+        "A batch that was parked on a key is not called when the key is free.",
+        (
+            Edit(
+                "saga/admission.py",
+                "            for place in self._parked.pop(key, ()):\n",
+                "            for place in list(self._parked.pop(key, ()))[:0]:\n",
+            ),
+        ),
+    ),
+    Bug(
+        "whoever ends keeps his place",
+        "What is over still counts as running.",
+        (
+            Edit(
+                "saga/admission.py",
+                "        self._held.discard(batch_id)\n        self._running.pop(batch_id, None)\n",
+                "        self._held.discard(batch_id)\n",
+            ),
+        ),
+    ),
+    Bug(
+        "a wake-up is lost",
+        "What comes while a record is being written wakes nobody.",
+        (
+            Edit(
+                "saga/runner.py",
+                "            self._ask(decision, now, calls)\n            await self._wake.wait()\n",
+                "            self._ask(decision, now, calls)\n            self._wake = anyio.Event()\n"
+                "            await self._wake.wait()\n",
+            ),
+            Edit(
+                "saga/runner.py",
+                "        while True:\n            self._wake = anyio.Event()\n            now",
+                "        while True:\n            now",
+            ),
+        ),
+    ),
+    Bug(
+        "the same id takes any batch",
+        "A batch with the id of another is answered as if it were that one.",
+        (
+            Edit(
+                "saga/orchestrator.py",
+                "    if same_age == stored.batch and policy == stored.policy:\n",
+                "    if same_age is not None:\n",
+            ),
+        ),
+    ),
+    Bug(
+        "handed in twice is taken in twice",
+        "Whether a batch is known already is looked at in memory only.",
+        (
+            Edit(
+                "saga/store/journal.py",
+                "    if head.number and numbers[0] == 1:\n",
+                "    if False:\n",
+            ),
+        ),
+    ),
+    Bug(
+        "leaving waits for nobody",
+        "An orderly end cuts calls short, and gives the store up while they are under way.",
+        (
+            Edit(
+                "saga/supervision.py",
+                "            for runner in runners:\n                await runner.ended.wait()\n            await self._hooks.drain()\n",
+                "            await self._hooks.drain()\n",
+            ),
+        ),
+    ),
+)
