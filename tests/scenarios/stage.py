@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from random import Random
 from typing import Final, TypeVar
 
 import anyio
@@ -74,19 +75,23 @@ class Stage:
     Args:
         folder: where both are kept.
         settings: how the exchange works.
+        order: which of the tasks that are ready goes first; None leaves their order.
     """
 
     clock: VirtualClock
     exchange: CountedExchange
     loop: VirtualLoop
 
-    def __init__(self, folder: Path, settings: PaperSettings = SETTINGS) -> None:
+    def __init__(
+        self, folder: Path, settings: PaperSettings = SETTINGS, *, order: Random | None = None
+    ) -> None:
         self._folder = folder
+        self._order = order
         self._settings = settings
 
     def play(self, scenario: Callable[[], Awaitable[T]]) -> T:
         """Play a scenario from its beginning to its end, on virtual time."""
-        with virtual_loop(None) as loop:
+        with virtual_loop(self._order) as loop:
             self.loop = loop
             self.clock = VirtualClock(loop, jumps=True)
             self.exchange = CountedExchange.create(
