@@ -1,0 +1,37 @@
+"""`python -m tests.reliability [NAME ...]`: run the harnesses, and write `docs/reliability.md`.
+
+Each harness's figures are kept in `docs/figures/`, with the commit that gave them. The page's table
+is made of those files and of nothing else.
+"""
+
+import argparse
+import sys
+
+from tests.reliability.figures import run_and_keep
+from tests.reliability.harness import HARNESSES
+from tests.reliability.page import write_page
+
+
+def main() -> int:
+    """Run what is named, or everything; return 0 if every harness was content."""
+    parser = argparse.ArgumentParser(prog="python -m tests.reliability", description=__doc__)
+    names = [each.name for each in HARNESSES]
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(names)}")
+    parser.add_argument("--quick", action="store_true", help="small sizes; keeps no figures")
+    parser.add_argument("--page", action="store_true", help="run nothing, write the page anew")
+    given = parser.parse_args()
+    unknown = sorted(set(given.names) - set(names))
+    if unknown:
+        parser.error(f"there is no harness {unknown[0]!r}; there are {', '.join(names)}")
+    content = True
+    for harness in HARNESSES:
+        if not given.page and harness.name in (given.names or names):
+            print(f"{harness.title}: {harness.command}", file=sys.stderr)  # noqa: T201
+            content = run_and_keep(harness, quick=given.quick) and content
+    if not given.quick:
+        write_page()
+    return 0 if content else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
