@@ -7,26 +7,31 @@ from decimal import Decimal
 
 import pytest
 
-from saga.core import Question, decide, observe
+from saga.core import Question, decide, observe, observe_late
 from saga.events import (
     Abandoned,
     AnswerLost,
     CancelRequested,
     CompensationStarted,
+    Completed,
     GaveUp,
+    Intended,
     LostTrack,
     NoAnswer,
     NotFound,
     Paused,
+    ProvenAbsent,
+    Reported,
     Resumed,
+    Started,
     StepStuck,
 )
 from saga.ledger import AttemptState
 from saga.machine import SagaState
 from saga.model import ExecutionMode
-from saga.outcome import Report
+from saga.outcome import Fill, Report
 from saga.policy import Capabilities, RetryPolicy
-from tests.core.telling import FORWARD, UNDO, Telling, batch_of, fill, started
+from tests.core.telling import FORWARD, UNDO, Telling, batch_of, fill, started, submitted
 
 PARALLEL = ExecutionMode.PARALLEL
 FIRST = (0, FORWARD, 1)
@@ -78,6 +83,31 @@ def test_one_decision_intends_256_attempts_at_most() -> None:
     first = Telling(telling.journal[0][2])  # type: ignore[arg-type]
     first.tell(telling.journal[1][2])
     assert len(first.decide().events) == 256
+
+
+@pytest.mark.requirement("L3")
+def test_retries_and_first_tries_share_the_bound_of_one_decision() -> None:
+    retry = RetryPolicy(attempts=2, backoff_seconds=0.0)
+    telling = Telling(submitted(batch_of(*[1] * 600, mode=PARALLEL, retry=retry))).tell(Started())
+    telling.tell(*telling.decide().events)
+    for step in range(10):
+        telling.tell(Reported(step, FORWARD, 1, final=True, reason="no margin"))
+
+    intents = telling.decide().events
+    assert len(intents) == 256
+    assert sum(event.number == 2 for event in intents if isinstance(event, Intended)) == 10
+
+
+@pytest.mark.requirement("S5")
+def test_an_undo_that_never_arrived_is_tried_anew_at_once_although_one_before_it_was_refused() -> (
+    None
+):
+    telling = started(batch_of(5, 1)).filled(5).refused(1).refused(0, UNDO)
+    assert telling.decide().events == ()
+    telling.later(100).go_on()
+    telling.tell(AnswerLost(0, UNDO, 2, "timeout"), ProvenAbsent(0, UNDO, 2))
+
+    assert telling.decide().events == (Intended(0, UNDO, 3, Decimal(5)),)
 
 
 def test_what_is_open_is_watched_until_the_deadline_wakes_the_saga() -> None:
@@ -189,6 +219,40 @@ def test_less_than_one_unit_is_undone_like_any_other_quantity() -> None:
     assert telling.filled("0.5", 0, UNDO).state() is SagaState.ROLLED_BACK
 
 
+def test_a_price_without_end_is_no_price() -> None:
+    telling = started(batch_of(5))
+
+    with pytest.raises(ValueError, match="has the price Infinity"):
+        observe(telling.attempt(), Report(True, (Fill("a", Decimal(5), Decimal("Infinity")),)))
+
+
+# --- what is told of a saga at rest --------------------------------------------------------------
+
+
+def called_absent() -> Telling:
+    telling = lost(started(batch_of(5)))
+    return telling.tell(ProvenAbsent(*FIRST))
+
+
+@pytest.mark.requirement("S6")
+def test_an_order_found_open_that_was_called_absent_is_told_even_if_that_was_confirmed() -> None:
+    for telling in (called_absent(), called_absent().tell(Reported(*FIRST, final=True))):
+        assert telling.attempt().absent
+        late = observe_late(telling.attempt(), Report(False, (), "working", "X17"), by="ann")
+        assert late is not None
+        assert (late.final, late.fills, late.reversed) == (False, (), ())
+        assert (late.reason, late.reference, late.by) == ("working", "X17", "ann")
+
+
+@pytest.mark.requirement("S6")
+def test_a_bust_that_comes_with_a_forgotten_fill_is_no_answer() -> None:
+    telling = started(batch_of(5)).report(fills=[fill("a", 2), fill("b", 3)])
+    report = Report(True, (), reversed=("a",))
+
+    with pytest.raises(ValueError, match="fill 'b', which was told before, is missing"):
+        observe_late(telling.attempt(), report, by="ann")
+
+
 # --- in words ------------------------------------------------------------------------------------
 
 
@@ -197,6 +261,19 @@ def test_a_rollback_says_which_step_failed_and_why() -> None:
 
     (event,) = [e for _, _, e in telling.journal if isinstance(e, CompensationStarted)]
     assert event.reason == telling.saga.reason == "core_test_take BBB refused: no margin"
+
+
+def test_a_batch_that_ends_early_says_why_and_one_that_sent_everything_has_nothing_to_say() -> None:
+    def end_of(telling: Telling) -> str | None:
+        (event,) = [e for _, _, e in telling.journal if isinstance(e, Completed)]
+        return event.reason
+
+    cut_short = started(batch_of(1, 1, 1, mode=ExecutionMode.SEQUENTIAL)).filled(1, 0).refused(1)
+    assert end_of(cut_short) == "core_test_take BBB refused: no margin"
+    too_late = started(batch_of(1, mode=ExecutionMode.SEQUENTIAL))
+    assert end_of(too_late.tell(CancelRequested("ann", "mind changed")).filled(1)) is None
+    last_one = started(batch_of(1, 1, mode=ExecutionMode.SEQUENTIAL)).filled(1, 0).refused(1)
+    assert end_of(last_one) is None
 
 
 def test_a_parallel_batch_that_undoes_says_which_step_failed_first() -> None:
