@@ -23,6 +23,7 @@ from saga.events import (
     ProvenAbsent,
     Reported,
     Resumed,
+    Retried,
     Started,
     StepStuck,
 )
@@ -108,6 +109,18 @@ def test_an_undo_that_never_arrived_is_tried_anew_at_once_although_one_before_it
     telling.tell(AnswerLost(0, UNDO, 2, "timeout"), ProvenAbsent(0, UNDO, 2))
 
     assert telling.decide().events == (Intended(0, UNDO, 3, Decimal(5)),)
+
+
+@pytest.mark.requirement("S4", "S5")
+def test_what_an_operators_retry_does_not_find_is_absent_and_never_sent_again() -> None:
+    batch = batch_of(5, mode=PARALLEL, rollback_on_failure=True)
+    telling = lost(started(batch, capabilities=NO_WINDOW)).tell(GaveUp(*FIRST, "x"))
+    telling.go_on()
+    assert telling.state() is SagaState.STALE
+
+    searched(telling.tell(Retried("ann", "the venue is back")))
+
+    assert telling.decide().events == (ProvenAbsent(*FIRST),)
 
 
 def test_what_is_open_is_watched_until_the_deadline_wakes_the_saga() -> None:
