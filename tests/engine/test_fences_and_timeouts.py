@@ -26,14 +26,18 @@ class LateClock(SystemClock):
     """More time than the fence allows goes by between any two looks at it."""
 
     def __init__(self) -> None:
+        self._begun = super().now()
         self._elapsed = 0.0
+
+    def now(self) -> datetime:
+        return self._begun + timedelta(seconds=self._elapsed)
 
     def elapsed(self) -> float:
         self._elapsed += 2 * FENCE_CHECK_SECONDS
         return self._elapsed
 
     async def sleep_until(self, instant: datetime) -> None:
-        await anyio.sleep((instant - self.now()).total_seconds())
+        await anyio.sleep(max(0.0, (instant - self.now()).total_seconds()))
 
 
 class TurnedClock:
