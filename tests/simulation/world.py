@@ -29,6 +29,7 @@ from saga.errors import (
     StoreError,
 )
 from saga.limits import Limits
+from saga.logbook import TradingState
 from saga.model import Batch
 from saga.orchestrator import Orchestrator
 from saga.outcome import Fill
@@ -38,7 +39,7 @@ from saga.store.bridge import Bridge
 from saga.store.process import Process
 from saga.store.protocol import Append
 from saga.store.sqlite import SqliteStore
-from tests.simulation import file, judges
+from tests.simulation import file, judges, policy_judges
 from tests.simulation.clock import BEGINNING, VirtualClock
 from tests.simulation.disk import Disk
 from tests.simulation.evidence import Evidence
@@ -286,9 +287,10 @@ class World:
     async def _subscribe(self, engine: Orchestrator) -> None:
         """Follow the stream of events, from where the last process left it."""
         with suppress(StoreError, ProcessDied):
-            async for record in engine.events(after=self._seen_last):
-                judges.s15_stream_order(self.evidence, self._seen_last, record.sequence)
-                self._seen_last = record.sequence
+            last = self._seen_last
+            async for record in engine.events(after=last):
+                judges.s15_stream_order(self.evidence, last, record.sequence)
+                last = self._seen_last = record.sequence
 
     async def _bury(self, life: Life) -> None:
         """Make sure that nothing of a process that has left is still there (L5)."""
@@ -447,6 +449,8 @@ class World:
     async def _unpause_all(self) -> None:
         engine = self.engines.get(self.front.number) if self.front else None
         if engine is not None:
+            if engine.trading_state is not TradingState.ACTIVE:
+                await self._activate()  # a halt holds even where it could not be noted
             for row in engine.active():
                 if row.paused:
                     await self._unpause(row.batch_id)
@@ -687,6 +691,8 @@ class World:
             done = await self._try(lambda e: e.retry_failed(uid, **said))
         if done:
             self.evidence.fired[what] += 1
+        if done and what in ("cancel", "cancel twice"):
+            policy_judges.s14_granted_is_durable(self.evidence, uid)
 
     async def _halt(self, seconds: float) -> bool:
         """Pull the kill switch, and let trading go on later."""
