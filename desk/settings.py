@@ -6,6 +6,7 @@ no place here as yet; the paper exchange needs none.
 
 import os
 import pwd
+import stat
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -285,6 +286,7 @@ def _file(config: Path | None, environment: Mapping[str, str], folder: Path) -> 
 def _read_toml(path: Path, *, named: bool) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
+            anybody_may_write = os.fstat(file.fileno()).st_mode & stat.S_IWOTH
             content = file.read(MAX_SETTINGS_BYTES + 1)
     except FileNotFoundError:
         if not named:
@@ -292,6 +294,11 @@ def _read_toml(path: Path, *, named: bool) -> dict[str, Any]:
         raise InvalidInput(f"settings file {path} is not there; name another, or none") from None
     except OSError as error:
         raise InvalidInput(f"settings file {path} cannot be read: {error.strerror}") from None
+    if anybody_may_write:  # limits that anybody can change are none
+        raise InvalidInput(
+            f"settings file {path} may be written by anybody on this machine, and it holds your "
+            f"limits; take that away with `chmod o-w {path}`"
+        )
     if len(content) > MAX_SETTINGS_BYTES:
         raise InvalidInput(
             f"settings file {path} must have at most {MAX_SETTINGS_BYTES} bytes; is it the right "

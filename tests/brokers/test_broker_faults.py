@@ -474,6 +474,7 @@ async def test_b17_lists_are_stale_while_a_look_up_is_right(exchange: PaperExcha
     assert [state.client_order_id for state in await exchange.open_orders()] == [resting.key]
 
 
+@pytest.mark.scenario("C20")
 @pytest.mark.parametrize("garbage", list(Garbage))
 @pytest.mark.parametrize("on", [Operation.PLACE, Operation.FIND])
 async def test_b18_garbage_is_never_believed_and_the_truth_is_found_later(

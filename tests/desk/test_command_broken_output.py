@@ -29,6 +29,7 @@ def _pipe_without_a_reader() -> int:
     return writing
 
 
+@pytest.mark.scenario("G10")
 @pytest.mark.requirement("B1", "B8")
 def test_a_reader_that_leaves_stops_no_run_and_does_not_make_its_status(
     desk: Desk, orders: Path

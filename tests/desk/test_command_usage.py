@@ -91,6 +91,7 @@ def test_the_settings_of_a_folder_are_shown_wherever_it_is_named(
     assert ("elsewhere" in done.out) is ("X" in words)
 
 
+@pytest.mark.scenario("G10")
 @pytest.mark.parametrize(
     ("toml", "env", "words"),
     [

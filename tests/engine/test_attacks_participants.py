@@ -100,6 +100,7 @@ async def _is_survived(folder: Path, lie: Callable[[Attempt], Any]) -> None:
     assert max(len(getattr(record.event, "reason", "") or "") for record in records) < 1_000
 
 
+@pytest.mark.scenario("C20")
 @pytest.mark.requirement("S3", "S18")
 @pytest.mark.parametrize("lie", LIES.values(), ids=LIES.keys())
 async def test_an_answer_that_cannot_be_true_is_looked_up_and_harms_nothing(

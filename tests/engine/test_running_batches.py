@@ -63,13 +63,14 @@ async def test_parallel_and_sequential_batches_keep_what_was_filled(desk: Desk) 
     assert await desk.held() == {"AAPL": Decimal(20), "MSFT": Decimal(10)}
 
 
+@pytest.mark.scenario("F4")
 @pytest.mark.requirement("S16", "B4")
 async def test_the_same_batch_submitted_many_times_is_one_saga(desk: Desk) -> None:
     order = batch(buy("AAPL"))
     younger = batch(*order.directives, batch_id=order.batch_id)
     async with desk.engine() as engine:
         async with anyio.create_task_group() as tasks:
-            for _ in range(20):
+            for _ in range(50):
                 tasks.start_soon(engine.submit, order)
                 tasks.start_soon(engine.submit, younger)
         await engine.wait(order.batch_id)
@@ -140,6 +141,7 @@ async def _ended(
             return
 
 
+@pytest.mark.scenario("F8")
 @pytest.mark.requirement("B8")
 async def test_a_hook_that_raises_or_hangs_harms_no_saga_and_no_other_hook(desk: Desk) -> None:
     heard: list[tuple[str, str]] = []

@@ -246,6 +246,7 @@ async def test_a_reservation_outlives_the_process_and_plans_leave_it_alone(tmp_p
         assert (await house.main.books()).free_cash == 10_000
 
 
+@pytest.mark.scenario("F5")
 @pytest.mark.requirement("B6")
 async def test_two_batches_cannot_sell_the_same_shares(tmp_path: Path) -> None:
     async with open_house(tmp_path, cash=Decimal(10_000)) as house:

@@ -34,6 +34,7 @@ async def test_books_that_only_sagas_changed_agree(tmp_path: Path) -> None:
         assert found == Reconciliation(3, (), (), ())
 
 
+@pytest.mark.scenario("C19")
 @pytest.mark.requirement("S10")
 async def test_a_trade_that_no_saga_made_is_external_and_never_taken_for_ours(
     tmp_path: Path,

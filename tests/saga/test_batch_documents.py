@@ -57,6 +57,7 @@ def test_a_batch_is_read_from_text_from_bytes_and_from_a_mapping(data: Any) -> N
     assert batch.execution_mode is ExecutionMode.ATOMIC
 
 
+@pytest.mark.scenario("G2")
 @pytest.mark.requirement("E9")
 @pytest.mark.parametrize(
     ("data", "sentence"),
@@ -121,6 +122,7 @@ def test_a_text_that_can_be_read_in_two_ways_or_none_is_refused(data: Any, sente
     assert refusal(data) == sentence
 
 
+@pytest.mark.scenario("G2")
 @pytest.mark.requirement("E9")
 @pytest.mark.parametrize("levels", [MAX_BATCH_DEPTH, 900, 100_000])
 def test_a_text_nested_too_deep_is_refused(levels: int) -> None:
@@ -134,6 +136,7 @@ def test_the_deepest_permitted_text_is_complained_about_for_its_content_alone() 
     assert refusal(deep) == "x: is not a known field; check its spelling or leave it out"
 
 
+@pytest.mark.scenario("G2")
 @pytest.mark.requirement("E9")
 @pytest.mark.parametrize("data", ["x" * (MAX_BATCH_BYTES + 1), b"x" * (MAX_BATCH_BYTES + 1)])
 def test_a_text_beyond_the_bound_of_bytes_is_refused_unread(data: str | bytes) -> None:
@@ -310,6 +313,7 @@ def test_a_frozen_object_reads_like_a_mapping_and_thaws_into_plain_ones() -> Non
 # Size.
 
 
+@pytest.mark.scenario("G2")
 @pytest.mark.requirement("E2")
 def test_a_batch_of_100_000_directives_is_read_in_bounded_memory() -> None:
     # In a process of its own, because a peak of memory is a process's whole life.

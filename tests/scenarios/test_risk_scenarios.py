@@ -515,6 +515,7 @@ async def test_no_intent_is_for_more_than_what_its_order_has_left(tmp_path: Path
 # --- the single limits ---------------------------------------------------------------------------
 
 
+@pytest.mark.scenario("G7", "G8")
 @pytest.mark.requirement("S13")
 @pytest.mark.parametrize(
     ("limits", "order", "words"),
@@ -553,6 +554,7 @@ async def test_a_batch_beyond_a_limit_is_refused_at_the_door_with_limit_value_an
         assert await it.store.unfinished() == {}
 
 
+@pytest.mark.scenario("G8")
 @pytest.mark.requirement("S13")
 async def test_the_sum_of_many_small_legs_is_refused_as_a_batch(tmp_path: Path) -> None:
     gate = RiskGate(RiskLimits(max_batch_notional=Decimal(500)), references=Market())

@@ -59,6 +59,7 @@ async def test_a_connection_that_fails_leaves_no_thread() -> None:
     await bridge.close()
 
 
+@pytest.mark.scenario("F2")
 async def test_opening_that_is_cancelled_leaves_no_thread_and_no_connection(path: Path) -> None:
     before = threads()
     gate, opened = Event(), []
@@ -124,6 +125,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.scenario("F12")
 def test_the_interpreter_exits_even_if_a_store_was_never_closed(path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", _NEVER_CLOSES, str(path)],

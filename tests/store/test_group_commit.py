@@ -125,6 +125,7 @@ async def test_a_commit_takes_no_more_than_its_bound(
         assert bridges.writer.commits - before == 3
 
 
+@pytest.mark.scenario("F2")
 @pytest.mark.requirement("S14")
 async def test_who_is_cancelled_during_a_commit_learns_of_it_and_blocks_nobody(
     path: Path, bridges: Bridges

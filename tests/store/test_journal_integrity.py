@@ -147,6 +147,7 @@ def with_new_digests(path: Path, alter: Callable[[str], str]) -> None:
         connection.execute("UPDATE batches SET head_digest = ? WHERE id = 1", (digest,))
 
 
+@pytest.mark.scenario("G11")
 @pytest.mark.requirement("S18")
 async def test_a_record_of_an_unknown_kind_stops_that_saga_alone(path: Path) -> None:
     await two_sagas(path)
