@@ -22,7 +22,6 @@ from types import TracebackType
 from typing import Final, Self
 
 import anyio
-import anyio.lowlevel
 from anyio.abc import TaskGroup
 from pydantic_core import PydanticCustomError
 
@@ -80,6 +79,8 @@ PROGRAM: Final = f"trade-saga {VERSION}"
 """Kept with every saga, so that one can tell which version started it."""
 
 
+WAIT_AGAIN_SECONDS: Final = 0.02
+"""A batch that nobody drives at the moment is looked at again so much later."""
 HALT_WATCH_SECONDS: Final = 1.0
 """How often the halt file is looked for; a send looks for it as well."""
 STALL_SECONDS: Final = 5.0
@@ -344,6 +345,7 @@ class Orchestrator:
             TimeoutError: it did not come to rest in time.
             NoSuchBatch: there is no such batch.
             Quarantined: it was set aside.
+            OwnershipLost: another owner has taken the store over, and drives it.
         """
         with anyio.fail_after(timeout):
             while True:
@@ -355,7 +357,9 @@ class Orchestrator:
                 aside = await self.store.quarantined()
                 if batch_id in aside:
                     raise Quarantined(aside[batch_id])
-                await anyio.lowlevel.checkpoint()
+                # Nobody here drives it: it is about to be, or somebody else owns the store by now.
+                await self.store.verify_owner()
+                await anyio.sleep(WAIT_AGAIN_SECONDS)
 
     # --- what operators do ------------------------------------------------------------------------
 
