@@ -136,6 +136,11 @@ def register(task: asyncio.Task[Any], context: Context | None) -> None:
         life.tasks.append(task)
 
 
+def is_guest(task: asyncio.Task[Any]) -> bool:
+    """Tell whether a task is somebody's call into a process, and none of the process's own."""
+    return getattr(task.get_coro(), "__qualname__", "").startswith("Life.call")
+
+
 def present_life() -> Life | None:
     """Return the process that runs this; None outside of one."""
     return _LIFE.get()

@@ -43,7 +43,7 @@ from tests.simulation import file, judges, policy_judges
 from tests.simulation.clock import BEGINNING, VirtualClock
 from tests.simulation.disk import Disk
 from tests.simulation.evidence import Evidence
-from tests.simulation.life import Life, NoAnswer, ProcessDied, life_of, register
+from tests.simulation.life import Life, NoAnswer, ProcessDied, is_guest, life_of, register
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.model_exchange import ModelExchange, ModelOrder
 from tests.simulation.plan import Crash, Deed, Plan, PlannedBatch
@@ -296,7 +296,7 @@ class World:
         """Make sure that nothing of a process that has left is still there (L5)."""
         if life.alive:
             for _ in range(20):
-                left = [t for t in life.living_tasks() if t is not life.main]
+                left = [t for t in life.living_tasks() if t is not life.main and not is_guest(t)]
                 if not left:
                     break
                 await asyncio.sleep(0.01)
