@@ -197,7 +197,8 @@ class SagaRunner:
 
     def _turn_away(self, requests: list[_Request]) -> None:
         for request in requests:
-            request.error = request.error or StoreError(
+            # A refusal as well: it was judged by what may never have become durable (S14).
+            request.error = StoreError(
                 f"{self.batch_id} is no longer driven by this engine, and whether "
                 f"{request.event.kind!r} was recorded is not known; look at the saga again"
             )
