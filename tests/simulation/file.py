@@ -52,12 +52,14 @@ class Told:
     Attributes:
         amount: how much was asked.
         fills: by their ids: quantity, price, fee.
+        late: ids of fills that were learnt only after the saga had come to rest.
         reversed: ids of fills that the venue has taken back, and the journal knows of it.
     """
 
     amount: Decimal = Decimal(0)
     fills: dict[str, tuple[Decimal, Decimal, Decimal]] = field(default_factory=dict)
     reversed: set[str] = field(default_factory=set)
+    late: set[str] = field(default_factory=set)
     final: bool = False
     absent: bool = False
     lost: bool = False
@@ -175,6 +177,8 @@ def _hear(story: Story) -> None:
             told.absent = told.absent and not data.get("fills")
             told.reversed |= set(data.get("reversed", ()))
             told.lost = told.lost and not data.get("final", False)
+            if line.kind == "late_truth":
+                told.late |= {fill["fill_id"] for fill in data.get("fills", ())}
             for fill in data.get("fills", ()):
                 told.fills[fill["fill_id"]] = (
                     Decimal(fill["quantity"]),

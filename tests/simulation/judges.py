@@ -219,7 +219,9 @@ def s6_terminal_truth(evidence: Evidence, story: Story) -> None:
         return
     if "resolved" in story.kinds():
         return  # an operator has answered for it; his adjustments are booked
-    net = {step: _net(evidence, story, step) for step in range(len(story.body["directives"]))}
+    steps = range(len(story.body["directives"]))
+    with_late = story.state == "STALE"  # an end stands as it was; a residual follows late truth
+    net = {step: _net(evidence, story, step, with_late=with_late) for step in steps}
     for step, leg in enumerate(story.body["directives"]):
         target = Decimal(leg["quantity"])
         if story.state == "COMPLETED" and net[step] != target:
@@ -273,7 +275,14 @@ def s7_terminal_truth(evidence: Evidence, story: Story) -> None:
         return
     for step, leg in enumerate(story.body["directives"]):
         orders = _orders_of(evidence, Key(story.batch_id, step, "forward", 0), "forward")
-        filled = sum((each.filled for each in orders if not each.after_window), ZERO)
+        filled = sum(
+            (
+                each.filled
+                for each in orders
+                if not each.after_window or _knows(story, each, with_late=True)
+            ),
+            ZERO,
+        )
         filled -= _taken_back(evidence, story, step)
         row = story.trades[step]
         if Decimal(row["done"]) != filled and not _has_late(evidence, story, step):
@@ -451,12 +460,12 @@ def _keys_of(story: Story) -> list[tuple[str, file.Told]]:
     return [(_key_text(key), told) for key, told in story.attempts.items()]
 
 
-def _net(evidence: Evidence, story: Story, step: int) -> Decimal:
+def _net(evidence: Evidence, story: Story, step: int, *, with_late: bool) -> Decimal:
     """What the venue's books say is left of a leg; late arrivals only where they are known."""
     net = ZERO
     for purpose, sign in (("forward", 1), ("compensation", -1)):
         for order in _orders_of(evidence, Key(story.batch_id, step, purpose, 0), purpose):
-            if not order.after_window or _knows(story, order):
+            if not order.after_window or _knows(story, order, with_late=with_late):
                 net += sign * order.filled
     return net
 
@@ -478,10 +487,13 @@ def _beyond_unproven(evidence: Evidence, keys: list[str]) -> Decimal:
     )
 
 
-def _knows(story: Story, order: ModelOrder) -> bool:
+def _knows(story: Story, order: ModelOrder, *, with_late: bool) -> bool:
     key = parsed(order.key)
     told = story.attempts.get(key) if key is not None else None
-    return told is not None and {fill.fill_id for fill in order.fills} <= told.fills.keys()
+    if told is None:
+        return False
+    known = told.fills.keys() if with_late else told.fills.keys() - told.late
+    return {fill.fill_id for fill in order.fills} <= known
 
 
 def _has_late(evidence: Evidence, story: Story, step: int) -> bool:
