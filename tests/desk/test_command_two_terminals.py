@@ -225,3 +225,24 @@ def test_a_folder_whose_path_is_too_long_for_a_socket_is_served_elsewhere(
 
     assert cancelled.code == 0, cancelled.err
     assert first.finish().code == 1
+
+
+@pytest.mark.requirement("D6")
+@pytest.mark.scenario("F11")
+def test_two_terms_and_an_interrupt_leave_what_a_crash_leaves(
+    desk: Desk, invoke: Invoke, orders: Path
+) -> None:
+    running = desk.start("run", orders, env={"SAGA_PAPER__LATENCY_SECONDS": "2"})
+    running.until(lambda batches: batches[0]["state"] == "RUNNING")
+
+    running.signal(signal.SIGTERM)
+    running.until_said("once more stops at once")
+    running.signal(signal.SIGTERM)
+    running.signal(signal.SIGINT)
+    ended = running.finish()
+
+    assert "Traceback" not in ended.err
+    resumed = invoke("run", "--json")
+    assert resumed.code == 0, resumed.err
+    assert [batch["status"] for batch in resumed.data["batches"]] == ["success"]
+    assert invoke("check").code == 0

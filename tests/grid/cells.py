@@ -167,6 +167,13 @@ def all_cells() -> Iterator[Cell]:
                         yield Cell(crash, behaviour, loss, legs, mode)
 
 
+def every_pair() -> Iterator[Cell]:
+    """Yield 468 cells: each crash point with each behaviour, losses, legs and modes in turn."""
+    return (
+        cell for cell in one_of_each() if cell.loss == 1 + (cell.crash // 2 + cell.behaviour) % 3
+    )
+
+
 def one_of_each() -> Iterator[Cell]:
     """Yield each of the 1,404 cells once, with legs and mode varied so that all pairs occur."""
     variants = [(legs, mode) for legs in LEGS for mode in Mode]

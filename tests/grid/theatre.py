@@ -19,6 +19,7 @@ import anyio
 
 from brokers.paper import Books, PaperExchange
 from brokers.paper.running import Inline
+from saga import orchestrator
 from saga.errors import NotAllowed, SagaError
 from saga.limits import Limits
 from saga.orchestrator import Orchestrator
@@ -134,12 +135,15 @@ class Theatre:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The dead complain in the log; nobody has to hear it."""
+    """The dead complain in the log; nobody has to hear it, nor to look for a halt all the time."""
     before = logging.root.manager.disable
+    seconds = orchestrator.HALT_WATCH_SECONDS
     logging.disable(logging.CRITICAL)
+    setattr(orchestrator, "HALT_WATCH_SECONDS", 60.0)  # noqa: B010 - a constant of the program
     try:
         yield
     finally:
+        setattr(orchestrator, "HALT_WATCH_SECONDS", seconds)  # noqa: B010
         logging.disable(before)
 
 

@@ -129,7 +129,7 @@ def test_c6_c18_an_order_that_has_become_another_instrument_is_held_as_unprovabl
         assert row.state == "STALE"
         (abandoned,) = [event for event in events if isinstance(event, Abandoned)]
         (left,) = abandoned.residual
-        assert (left.subject, left.low, left.high) == ("KO", 0, 10)
+        assert (left.subject, left.low, left.high) == ("KO", Decimal(0), Decimal(10))
         assert len(left.unproven) == 1
         assert [key for _, key, _ in stage.exchange.calls if key.endswith("1F1")] == []
 
@@ -151,7 +151,7 @@ def test_c7_a_filled_order_that_vanishes_from_lists_stays_what_the_journal_says(
         async with stage.engine() as engine:
             await stage.sleep(60)
             first, _ = await engine.trades(order.batch_id)
-            assert (first.state, first.done) == ("DONE", 10)
+            assert (first.state, first.done) == ("DONE", Decimal(10))
             assert (await engine.batch(order.batch_id)).state == "RUNNING"
         assert stage.exchange.placed() == ["0F1", "1F1"]
 
@@ -237,7 +237,7 @@ def test_c11_a_key_that_is_revoked_storms_nobody_and_calls_a_person_in_the_end(
             assert (await engine.wait(order.batch_id)).state == "STALE"
             (lost,) = [e for e in await events_of(engine, order) if isinstance(e, LostTrack)]
         assert words in lost.reason
-        assert [(e.low, e.high) for e in lost.residual] == [(5, 10)]
+        assert [(e.low, e.high) for e in lost.residual] == [(Decimal(5), Decimal(10))]
         assert stage.exchange.placed() == ["0F1"]
         assert len(stage.exchange.calls) < 130
         assert stage.loop.time() > 3000

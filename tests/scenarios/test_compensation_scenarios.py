@@ -69,7 +69,7 @@ def test_b2_what_a_live_leg_had_filled_when_it_was_cancelled_is_undone_exactly(
         async with stage.engine() as engine:
             assert (await engine.run(order)).state == "ROLLED_BACK"
         (undo,) = await stage.orders(Side.SELL)
-        assert (undo.quantity, undo.filled) == (4, 4)
+        assert (undo.quantity, undo.filled) == (Decimal(4), Decimal(4))
         assert await stage.held() == {}
 
     stage.play(scenario)
@@ -125,7 +125,12 @@ def test_b5_an_undo_that_is_refused_is_tried_three_times_and_what_is_left_is_tol
         assert row.state == "STALE"
         assert len(await stage.orders(Side.SELL)) == 3
         (left,) = abandoned.residual
-        assert (left.subject, left.low, left.high, left.unproven) == ("KO", 10, 10, ())
+        assert (left.subject, left.low, left.high, left.unproven) == (
+            "KO",
+            Decimal(10),
+            Decimal(10),
+            (),
+        )
         assert await stage.held() == {"KO": 10}
 
     stage.play(scenario)
@@ -146,7 +151,7 @@ def test_b6_an_undo_that_fills_in_part_and_stalls_leaves_what_the_broker_says(
             (abandoned,) = [e for e in await events_of(engine, order) if isinstance(e, Abandoned)]
         assert row.state == "STALE"
         (left,) = abandoned.residual
-        assert (left.subject, left.low, left.high) == ("KO", 7, 7)
+        assert (left.subject, left.low, left.high) == ("KO", Decimal(7), Decimal(7))
         assert await stage.held() == {"KO": 7}
 
     stage.play(scenario)
@@ -161,7 +166,7 @@ def test_b7_an_undo_that_was_accepted_unheard_is_adopted_and_never_doubled(
     assert violations(seen) == []
     assert seen.books is not None
     sold = [o for o in seen.books.orders if o.side is Side.SELL]
-    assert [(o.quantity, o.filled) for o in sold] == [(10, 10)]
+    assert [(o.quantity, o.filled) for o in sold] == [(Decimal(10), Decimal(10))]
 
 
 @pytest.mark.scenario("B-8")
@@ -207,7 +212,9 @@ def test_b10_an_instrument_that_is_halted_in_between_leaves_a_stale_batch_and_an
             assert row.state == "STALE"
             (abandoned,) = [e for e in await events_of(engine, order) if isinstance(e, Abandoned)]
             assert "trading in KO is halted" in abandoned.reason
-            assert [(e.subject, e.low, e.high) for e in abandoned.residual] == [("KO", 10, 10)]
+            assert [(e.subject, e.low, e.high) for e in abandoned.residual] == [
+                ("KO", Decimal(10), Decimal(10))
+            ]
         assert await stage.held() == {"KO": 10}
 
     stage.play(scenario)
@@ -226,7 +233,9 @@ def test_b11_what_is_left_below_a_lot_is_recorded_and_never_rounded_away(tmp_pat
             row = await engine.run(order)
             assert row.state == "STALE"
             (abandoned,) = [e for e in await events_of(engine, order) if isinstance(e, Abandoned)]
-            assert [(e.subject, e.low, e.high) for e in abandoned.residual] == [("KO", 3, 3)]
+            assert [(e.subject, e.low, e.high) for e in abandoned.residual] == [
+                ("KO", Decimal(3), Decimal(3))
+            ]
         assert await stage.held() == {"KO": 3}
 
     stage.play(scenario)

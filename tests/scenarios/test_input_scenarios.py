@@ -149,7 +149,7 @@ def test_g6_hostile_words_are_kept_as_words_and_do_nothing(stage: Stage, text: s
             assert (await engine.wait(order.batch_id)).state == "ROLLED_BACK"
             events = await events_of(engine, order)
         assert [e.reason for e in events if e.kind == "cancel_requested"] == [text]  # type: ignore[union-attr]
-        assert (await _reread(stage, order)).metadata["note"] == text
+        assert dict((await _reread(stage, order)).metadata or {}) == {"note": text}
 
     stage.play(scenario)
 
@@ -242,4 +242,4 @@ def test_g10_of_two_settings_files_the_one_that_is_named_is_read_alone(
     other.write_text("[paper]\nfee_minimum = 2\n")
     monkeypatch.delenv("SAGA_CONFIG", raising=False)
     paper = configure(home, other).settings.paper
-    assert (paper.fee_minimum, paper.cash != Decimal(5)) == (2, True)
+    assert (paper.fee_minimum, paper.cash == Decimal(5)) == (Decimal(2), False)
