@@ -21,6 +21,7 @@ from desk.session import Session
 from desk.watching import watch
 from desk.wiring import Desk, open_desk
 from desk.wishes import Cancel, Look, Submit, Wish, grant
+from saga.alerts import Alert
 from saga.errors import NotAllowed, Quarantined, SagaError, StoreHeld
 from saga.fold import fold
 from saga.history import History
@@ -311,6 +312,11 @@ def _tell_opened(session: Session, desk: Desk) -> None:
             f"{desk.portfolio.name!r} opened with {desk.opened_with}. No real money is traded."
         )
     session.keep_log()
+
+    async def tell(alert: Alert) -> None:
+        session.screen.say(f"ALERT: {alert.sentence}.", style="bold red")
+
+    desk.engine.on_alert(tell)
 
 
 def _resumable() -> str:
