@@ -26,7 +26,7 @@ from typing import Final
 from tests.mutation import killing, operators
 from tests.mutation.killing import Fate
 from tests.mutation.operators import Mutant, Site
-from tests.mutation.survivors import FILE, as_toml, explanations
+from tests.mutation.survivors import FILE, as_toml, entries, explanations
 
 WANTED_SCORE: Final = 0.95
 GROUPS: Final = {
@@ -77,6 +77,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     parser.add_argument("--modules", help="only these, with commas between them: core,machine")
     parser.add_argument("--lines", help="only mutants of these lines: 120-180")
+    parser.add_argument("--again", type=Path, help="only those that this file of survivors names")
     parser.add_argument("--at-once", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--survivors", type=Path, help="write the unexplained survivors here")
     return parser.parse_args()
@@ -105,11 +106,12 @@ def _mutate(asked: argparse.Namespace, copy: Path) -> int:
         modules = [module for module in modules if module in wanted]
     enums = operators.enums_of(copy / "saga")
     low, _, high = (asked.lines or "1-1000000").partition("-")
+    again = None if asked.again is None else {site for site, _ in entries(asked.again)}
     chosen = [
         mutant
         for module in modules
         for mutant in operators.mutants_of(module, _source(copy, module), enums)
-        if int(low) <= mutant.line <= int(high or low)
+        if int(low) <= mutant.line <= int(high or low) and (again is None or mutant.site in again)
     ]
     began = time.monotonic()
     counts = {module: Count() for module in modules}
@@ -130,7 +132,7 @@ def _mutate(asked: argparse.Namespace, copy: Path) -> int:
     if not is_sound:
         _say("the tests fail without any mutant; mend that first")
         return 2
-    if not (asked.modules or asked.lines):
+    if not (asked.modules or asked.lines or asked.again):
         for site in explained.keys() - {mutant.site for mutant in chosen}:
             _say(f"{FILE.name} explains what is no longer there: {site}")
     return _report(asked, counts, time.monotonic() - began)

@@ -143,6 +143,8 @@ class _Session:
             return _run_anew(mutant, self.tests)
         function = _function(mutant.module, mutant.function)
         items = sorted(self.callers.get(function.__code__, []), key=self.work.__getitem__)
+        if not items:  # it is called on import, if at all
+            return _run_anew(mutant, self.tests)
         function.__code__ = _code_in(mutant.code, mutant.function)
         for item in items:
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)

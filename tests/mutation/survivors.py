@@ -18,6 +18,12 @@ class Unexplained(ValueError):
     """An entry says nothing, or stands twice."""
 
 
+def entries(file: Path) -> list[tuple[Site, dict[str, str]]]:
+    """Return every entry of a file, with the mutant that it names."""
+    listed = tomllib.loads(file.read_text(encoding="utf-8")).get("survivor", ())
+    return [(Site(e["where"], e["was"], e["became"], e.get("number", 1)), e) for e in listed]
+
+
 def explanations(file: Path = FILE) -> dict[Site, str]:
     """Return why each known survivor survives.
 
@@ -25,8 +31,7 @@ def explanations(file: Path = FILE) -> dict[Site, str]:
         Unexplained: an entry has no reason, or stands twice.
     """
     known: dict[Site, str] = {}
-    for entry in tomllib.loads(file.read_text(encoding="utf-8")).get("survivor", ()):
-        site = Site(entry["where"], entry["was"], entry["became"], entry.get("number", 1))
+    for site, entry in entries(file):
         why = " ".join(entry.get("why", "").split())
         if len(why) < SHORTEST_REASON:
             raise Unexplained(f"{site} survives without a reason; write down why nobody can tell")
