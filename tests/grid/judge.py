@@ -12,7 +12,7 @@ from brokers.orders import Side
 from brokers.paper import conservation_errors
 from brokers.paper.rows import BookedOrder
 from brokers.venue import OrderStatus
-from saga.events import Abandoned, Intended, LostTrack, Reported, Resumed, Submitted
+from saga.events import Abandoned, Intended, LateTruth, LostTrack, Reported, Resumed, Submitted
 from saga.fold import fold
 from saga.ids import Purpose, attempt_key
 from saga.machine import SAGA_AT_REST
@@ -66,6 +66,9 @@ def _by_the_model(seen: Evidence, wanted: Expected) -> Iterator[str]:
             yield f"leg {position} holds {net}, and must hold {leg.net}"
         if busted != leg.busted:
             yield f"leg {position}: a bust took {busted}, and must take {leg.busted}"
+        reversals = _reversed(seen, position)
+        if bool(reversals) is not (leg.busted != 0):
+            yield f"rule 4, leg {position}: late truth took back {reversals} fills of it"
     told = {SYMBOLS.index(each.subject): (each.low, each.high) for each in _residual(seen)}
     must = {
         position: tuple(map(Decimal, leg.interval))
@@ -100,6 +103,15 @@ def _net(seen: Evidence, position: int) -> tuple[Decimal, Decimal]:
                 original = next(t for t in seen.books.executions if t.fill_id == trade.reverses)
                 busted += original.quantity if original.side is Side.BUY else -original.quantity
     return net, busted
+
+
+def _reversed(seen: Evidence, position: int) -> int:
+    """How many fills of the leg the saga has learnt to have been taken back (rule 4)."""
+    return sum(
+        len(record.event.reversed)
+        for record in seen.journal
+        if isinstance(record.event, LateTruth) and record.event.step == position
+    )
 
 
 def _residual(seen: Evidence) -> tuple[Exposure, ...]:

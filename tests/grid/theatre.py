@@ -253,6 +253,7 @@ class _Play:
         await anyio.sleep(1)
         if self.cell.behaviour == 11:
             await anyio.sleep(max(0.0, BUST_AT + 300 - self.loop.time()))
+            await engine.look_again(BATCH_ID, by="alice")
         before = len(await engine.store.journal(BATCH_ID))
         self.seen.submitted_again = await engine.submit(batch)
         self.seen.journal = await engine.store.journal(BATCH_ID)
