@@ -6,7 +6,6 @@ It asks in turn, each call with a bound, and whatever fails is tried again a per
 writes, and never ends an engine.
 """
 
-import logging
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Final, Protocol
@@ -16,11 +15,12 @@ from brokers.venue import Trade
 from saga.aftermath import KnownFills
 from saga.calls import answer_of, in_words
 from saga.clock import Clock, SystemClock
+from saga.complaints import Complaints
 from saga.errors import OwnershipLost, SagaError, StorePoisoned
 from saga.events import LateTruth
 from saga.ids import batch_of_key
 
-_LOG = logging.getLogger("brokers.watcher")
+_LOG = Complaints("brokers.watcher")
 
 PERIOD_SECONDS: Final = 30.0
 """How often the list is read where nothing else is said."""

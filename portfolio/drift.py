@@ -16,11 +16,12 @@ from brokers.broker import Broker
 from portfolio.books import BooksReader
 from portfolio.reconcile import Origin, Reconciliation, reconcile
 from saga.clock import Clock, SystemClock
+from saga.complaints import Complaints
 from saga.errors import OwnershipLost, SagaError, StorePoisoned
 from saga.exact import ZERO, minus, plain, total
 from saga.logbook import TradingState
 
-_LOG = logging.getLogger("portfolio.drift")
+_LOG = Complaints("portfolio.drift")
 
 PERIOD_SECONDS: Final = 60.0
 """How often books and broker are compared where nothing else is said."""

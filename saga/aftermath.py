@@ -6,7 +6,6 @@ one thing that is done besides asking is to withdraw an order that is found open
 counts on it any more.
 """
 
-import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +14,7 @@ from typing import Final
 import anyio
 
 from saga.calls import Unusable, answer_of, believed, in_words
+from saga.complaints import Complaints
 from saga.core import observe_late
 from saga.errors import NotAllowed, OwnershipLost, SagaError, StorePoisoned
 from saga.events import LateTruth
@@ -25,7 +25,7 @@ from saga.outcome import Report
 from saga.participant import Attempt, Participant
 from saga.supervision import Supervision
 
-_LOG = logging.getLogger("saga.aftermath")
+_LOG = Complaints("saga.aftermath")
 
 MAX_ASKED_AT_ONCE: Final = 8
 """Most questions about one saga at rest that are under way at the same time (L3)."""

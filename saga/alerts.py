@@ -5,7 +5,6 @@ for. It is told to every registered hook, again and again until each has taken i
 that it was told is durable in the logbook. An engine that dies between the two tells it once more.
 """
 
-import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -17,6 +16,7 @@ import anyio
 
 from saga.calls import answer_of, in_words
 from saga.clock import Clock
+from saga.complaints import Complaints
 from saga.errors import OwnershipLost, SagaError, StoreError, StorePoisoned
 from saga.exact import plain
 from saga.hooks import call_apart
@@ -27,7 +27,7 @@ from saga.outcome import Exposure
 from saga.store.protocol import CheckpointStore
 from saga.trading import BRAKE
 
-_LOG = logging.getLogger("saga.alerts")
+_LOG = Complaints("saga.alerts")
 
 MAX_PENDING: Final = 10_000
 """Most alerts that wait to be told; one more waits for the next start, and is logged."""

@@ -6,7 +6,6 @@ that a library under it does, may end more than the one call.
 """
 
 import asyncio
-import logging
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -18,10 +17,11 @@ import anyio
 from pydantic_core import PydanticCustomError
 
 from saga.amounts import to_decimal
+from saga.complaints import Complaints
 from saga.outcome import Fill, Report
 from saga.wording import shown
 
-_LOG = logging.getLogger("saga.calls")
+_LOG = Complaints("saga.calls")
 
 OVERDUE_SECONDS: Final = 5.0
 """A call that outlives its timeout by so long does not let itself be cancelled; that is logged."""

@@ -9,7 +9,6 @@ did; who must not miss one reads `Orchestrator.events` from the last sequence nu
 
 import asyncio
 import inspect
-import logging
 from collections.abc import Awaitable, Callable, Container
 from contextlib import suppress
 from contextvars import copy_context
@@ -21,9 +20,10 @@ import anyio
 from anyio.abc import TaskGroup
 
 from saga.calls import answer_of
+from saga.complaints import Complaints
 from saga.views import BatchRow, BatchStatus
 
-_LOG = logging.getLogger("saga.hooks")
+_LOG = Complaints("saga.hooks")
 
 MAX_WAITING: Final = 10_000
 """Calls that wait for their turn or are under way; one more is not made, and logged."""

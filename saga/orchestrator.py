@@ -12,7 +12,6 @@ This module is the door: what may be asked of an engine from outside. Who is dri
 `supervision`'s business; what a saga does is `runner`'s; what it means is `core`'s.
 """
 
-import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Iterable
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -29,6 +28,7 @@ from saga.aftermath import Aftermath, KnownFills
 from saga.alerts import AlertHook, Alerts
 from saga.amounts import to_decimal
 from saga.clock import Clock, SystemClock
+from saga.complaints import Complaints
 from saga.errors import (
     AdmissionRefused,
     BatchConflict,
@@ -73,7 +73,7 @@ from saga.version import VERSION
 from saga.views import BatchRow, BatchStatus, TradeRow, batch_row, trade_row
 from saga.wording import shown
 
-_LOG = logging.getLogger("saga.orchestrator")
+_LOG = Complaints("saga.orchestrator")
 
 PROGRAM: Final = f"trade-saga {VERSION}"
 """Kept with every saga, so that one can tell which version started it."""

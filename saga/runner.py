@@ -8,7 +8,6 @@ durable (rule 1): the outcome of one step and the intent of the next share it.
 The runner decides nothing itself; `core` does. It knows nothing of other sagas.
 """
 
-import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -21,6 +20,7 @@ from anyio.abc import TaskGroup
 
 from saga.alarms import Alarms
 from saga.calls import Unusable, answer_of, believed, in_words
+from saga.complaints import Complaints
 from saga.core import Ask, Decision, Question, decide, observe
 from saga.errors import NotAllowed, NotServed, SagaError, StoreBusy, StoreError
 from saga.events import (
@@ -49,7 +49,7 @@ from saga.store.protocol import Append, Change, CheckpointStore
 from saga.trading import Trading
 from saga.views import BatchRow, TradeRow, batch_row, changed_steps, trade_row
 
-_LOG = logging.getLogger("saga.runner")
+_LOG = Complaints("saga.runner")
 
 MAX_EVENTS_PER_COMMIT: Final = 512
 """Decisions are gathered into one commit up to about this many events."""

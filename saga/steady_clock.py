@@ -9,13 +9,13 @@ then it is believed, and every deadline is judged by it once.
 It asks another clock and knows nothing of sagas; it never sleeps by itself.
 """
 
-import logging
 from datetime import datetime, timedelta
 from typing import Final
 
 from saga.clock import Clock
+from saga.complaints import Complaints
 
-_LOG = logging.getLogger("saga.steady_clock")
+_LOG = Complaints("saga.steady_clock")
 
 JUMP_SECONDS: Final = 5.0
 """A wall that goes so much further than the monotonic clock, or less, has jumped."""

@@ -5,7 +5,6 @@ keeps what goes wrong with one away from all the others. What may be asked of an
 is `orchestrator`'s business; what a saga does is `runner`'s.
 """
 
-import logging
 from collections.abc import Callable, Container, Mapping
 from datetime import timedelta
 from typing import Final
@@ -16,6 +15,7 @@ from anyio.abc import TaskGroup
 from saga.admission import Admission
 from saga.alarms import Alarms
 from saga.calls import in_words
+from saga.complaints import Complaints
 from saga.errors import (
     NoSuchBatch,
     NotAllowed,
@@ -36,7 +36,7 @@ from saga.store.protocol import CheckpointStore
 from saga.trading import Trading
 from saga.views import BatchRow, BatchStatus
 
-_LOG = logging.getLogger("saga.supervision")
+_LOG = Complaints("saga.supervision")
 
 FIRST_RESUME_WAIT: Final = timedelta(milliseconds=200)
 LONGEST_RESUME_WAIT: Final = timedelta(seconds=30)

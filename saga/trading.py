@@ -6,7 +6,6 @@ is durable first. In doubt the answer is no.
 """
 
 import hashlib
-import logging
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
@@ -14,6 +13,7 @@ from typing import Final
 
 from saga.calls import answer_of, in_words
 from saga.clock import Clock
+from saga.complaints import Complaints
 from saga.errors import NotAllowed, SagaError, StoreError
 from saga.gate import Gate, Refusal
 from saga.ids import Purpose
@@ -23,7 +23,7 @@ from saga.participant import Attempt
 from saga.store.halt_file import BY_HAND, HaltOrder
 from saga.store.protocol import CheckpointStore, Owner
 
-_LOG = logging.getLogger("saga.trading")
+_LOG = Complaints("saga.trading")
 
 JUDGEMENT_SECONDS: Final = 5.0
 """A gate that takes longer lets nothing pass."""

@@ -8,7 +8,6 @@ What is written, and how, is said in `journal` and `ownership`; here is only who
 """
 
 import asyncio
-import logging
 import os
 import sqlite3
 from collections import deque
@@ -24,6 +23,7 @@ import anyio.lowlevel
 import anyio.to_thread
 
 from saga.clock import Clock, SystemClock
+from saga.complaints import Complaints
 from saga.errors import SagaError, StoreError, StorePoisoned, StoreUnusable
 from saga.gate import PastIntent
 from saga.logbook import LogEntry, LogRecord
@@ -48,7 +48,7 @@ MAX_APPENDS_PER_COMMIT: Final = 256
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-_log = logging.getLogger("saga.store")
+_log = Complaints("saga.store")
 
 
 @dataclass(slots=True, eq=False)

@@ -1,6 +1,7 @@
 """F. Concurrency and cancellation, one test for each scenario."""
 
 import asyncio
+import logging
 from collections import Counter
 from pathlib import Path
 from random import Random
@@ -11,6 +12,7 @@ import pytest
 from brokers.paper import Fault, FaultRule
 from saga.errors import NotAllowed
 from saga.events import CancelRequested
+from saga.ids import Purpose
 from saga.orchestrator import STALL_SECONDS
 from tests.grid.cells import Cell
 from tests.grid.judge import violations
@@ -187,3 +189,36 @@ def test_f3_a_cancel_after_the_end_changes_nothing(stage: Stage) -> None:
             assert (await engine.batch(order.batch_id)).state == "COMPLETED"
 
     stage.play(scenario)
+
+
+class _Broken(logging.Handler):
+    """A handler of the host's own, with a bug."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        raise RuntimeError("a broken handler")
+
+
+@pytest.mark.scenario("F8")
+def test_f8_a_log_handler_that_raises_harms_no_saga(
+    stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def scenario() -> None:
+        undo = Purpose.COMPENSATION
+        await stage.exchange.script(
+            FaultRule(fault=Fault.REFUSES, step=1),
+            FaultRule(fault=Fault.REFUSES, step=0, purpose=undo, times=None),
+        )
+        async with stage.engine() as engine:
+            assert (await engine.run(batch(buy("KO"), buy("PG")))).state == "STALE"
+            stage.jump(days=1)
+            await stage.sleep(200)
+            assert (await engine.run(batch(buy("KO")))).state == "COMPLETED"
+            assert await engine.store.quarantined() == {}
+
+    log, broken = logging.getLogger("saga"), _Broken()
+    log.addHandler(broken)
+    try:
+        stage.play(scenario)
+    finally:
+        log.removeHandler(broken)
+    assert "a handler of the logger saga.alerts failed: RuntimeError" in capsys.readouterr().err
