@@ -39,6 +39,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--search", action="store_true", help="look anew for what is not found")
     parser.add_argument("--seeds", type=int, default=MAX_SEEDS, help="so many at most")
     parser.add_argument("--only", default="", help="only bugs with this in their name")
+    parser.add_argument("--new", action="store_true", help="only bugs that were never found")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     return parser.parse_args()
 
@@ -73,14 +74,17 @@ def _look_for(
 def main() -> int:
     """Look for every bug, and return the exit status."""
     asked = _arguments()
-    bugs = [bug for bug in BUGS if asked.only in bug.name]
     known = recorded()
+    bugs = [bug for bug in BUGS if asked.only in bug.name]
+    bugs = [bug for bug in bugs if not (asked.new and bug.name in known)]
     began = time.monotonic()
     verdicts: list[Verdict] = []
     with _snapshot() as program, ThreadPoolExecutor(max(1, asked.jobs)) as pool:
         before = [known[bug.name].seed for bug in bugs if bug.name in known]
         seeds = {seed for seed in before if seed is not None}
-        broken = unsound(program, sorted(seeds | set(range(CHUNK if asked.search else 0))))
+        broken = unsound(
+            program, sorted(seeds | set(range(min(CHUNK, asked.seeds) if asked.search else 0)))
+        )
         for seed, finding in broken.items():
             _say(f"seed {seed} breaks {finding.invariant} without any bug: {finding.sentence}")
         looks = [

@@ -49,6 +49,20 @@ def l3_attempts_are_counted(evidence: Evidence, story: Story) -> None:
             )
 
 
+def s3_a_tombstone_stands(evidence: Evidence, story: Story) -> None:
+    """S3: a key that the file calls buried is buried at the venue."""
+    letters = {"forward": "F", "compensation": "C"}
+    for line in story.lines:
+        if line.kind == "not_found" and line.data["tombstone"]:
+            letter = letters[line.data["purpose"]]
+            stem = story.batch_id.removeprefix("BAT_")
+            key = f"{stem}-{line.data['step']}{letter}{line.data['number']}"
+            if key not in evidence.exchange.buried:
+                evidence.blame(
+                    "S3", f"{key} is called buried, and the venue knows of no such thing"
+                )
+
+
 def s14_granted_is_durable(evidence: Evidence, batch_id: str) -> None:
     """S14: a wish to cancel that was granted stands in the file at that moment."""
     if not evidence.disk.look(file.records_of, batch_id, "cancel_requested"):

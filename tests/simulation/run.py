@@ -151,6 +151,7 @@ def _judge(evidence: Evidence, last: int, books: Any) -> None:
         judges.s16_idempotent_intake(evidence, story)
         judges.s9_fills_are_the_venues(evidence, story)
         policy_judges.l3_attempts_are_counted(evidence, story)
+        policy_judges.s3_a_tombstone_stands(evidence, story)
         if story.state in AT_REST:
             judges.s6_terminal_truth(evidence, story)
             judges.s7_terminal_truth(evidence, story)

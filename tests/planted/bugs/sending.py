@@ -169,5 +169,7 @@ BUGS: Final = (
                 '    if False:\n        raise _garbage(request.client_order_id, f"it tells',
             ),
         ),
+        harness="-m pytest -q -x tests/brokers/test_believed_answers.py",
+        why="The model exchange confuses numbers and names, but never tells of a real other order.",
     ),
 )
