@@ -24,12 +24,13 @@ def mounted_as(path: Path) -> str | None:
         lines = _MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return None
+    beneath = f"{path}/"
     best: tuple[int, str | None] = (-1, None)
     for line in lines:
-        fields = line.split()
-        mount = Path(fields[1].replace("\\040", " "))
-        if path.is_relative_to(mount) and len(mount.parts) >= best[0]:
-            best = (len(mount.parts), fields[2])
+        _, mount, kind, *_ = line.split()
+        folder = mount.replace("\\040", " ").rstrip("/") + "/"
+        if beneath.startswith(folder) and len(folder) >= best[0]:
+            best = (len(folder), kind)
     return best[1]
 
 

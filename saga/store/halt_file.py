@@ -6,6 +6,7 @@ notices it within a second, and notes it in the logbook.
 """
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -35,11 +36,12 @@ class HaltFile:
 
     def __init__(self, store: Path) -> None:
         self.path = store.with_name(f"{store.name}.halt")
+        self._name = str(self.path)  # looked for before each send
 
     def is_there(self) -> bool:
         """Tell whether it is there; where that cannot be told, it is taken to be."""
         try:
-            self.path.lstat()
+            os.lstat(self._name)  # noqa: PTH116 - a Path would be made into text each time
         except FileNotFoundError:
             return False
         except OSError:

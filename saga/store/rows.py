@@ -8,6 +8,7 @@ number by which a trade or a record points to its batch.
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any, Final
 
 from saga.exact import plain
@@ -24,6 +25,9 @@ BATCH_COLUMNS: Final = tuple(
 TRADE_COLUMNS: Final = tuple(field.name for field in fields(TradeRow))
 """The columns of `trades` that make up a `TradeRow`, in the order of its fields."""
 
+_OF_BATCH: Final = attrgetter(*(field.name for field in fields(BatchRow)))
+_OF_TRADE: Final = attrgetter(*TRADE_COLUMNS)
+
 Stored = str | int | None
 
 
@@ -39,15 +43,12 @@ def instant(stored: int) -> datetime:
 
 def batch_values(row: BatchRow) -> dict[str, Stored]:
     """Return what is stored of a batch's row, by column."""
-    return {
-        column: _stored(getattr(row, field.name))
-        for column, field in zip(BATCH_COLUMNS, fields(BatchRow), strict=True)
-    }
+    return dict(zip(BATCH_COLUMNS, map(_stored, _OF_BATCH(row)), strict=True))
 
 
 def trade_values(row: TradeRow) -> dict[str, Stored]:
     """Return what is stored of a trade's row, by column."""
-    return {column: _stored(getattr(row, column)) for column in TRADE_COLUMNS}
+    return dict(zip(TRADE_COLUMNS, map(_stored, _OF_TRADE(row)), strict=True))
 
 
 def batch_row(stored: tuple[Any, ...]) -> BatchRow:
@@ -72,12 +73,12 @@ def trade_row(stored: tuple[Any, ...]) -> TradeRow:
 
 
 def _stored(value: object) -> Stored:
-    if isinstance(value, datetime):
-        return microseconds(value)
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int):
+        return int(value)  # of a bool as well
     if isinstance(value, Decimal):
         return plain(value)
-    if isinstance(value, bool):
-        return int(value)
-    if value is None or isinstance(value, (str, int)):
-        return value
+    if isinstance(value, datetime):
+        return microseconds(value)
     raise TypeError(f"a view cannot hold a {type(value).__name__}")

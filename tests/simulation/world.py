@@ -71,6 +71,8 @@ SUBSCRIBED_ONE_IN: Final = 3
 """One seed of so many has a subscriber to its events (S15)."""
 MAX_TRIES: Final = 400
 """So often a client asks again before it gives up."""
+LONGEST_WAIT: Final = 10.0
+"""A client that is refused again and again asks at least so often."""
 START_SECONDS: Final = 60.0
 """L2: an engine is up again so long after faults stopped."""
 PATIENCE: Final = 20.0
@@ -540,7 +542,7 @@ class World:
         self, planned: PlannedBatch, batch: Batch, policy: FailurePolicy, *, watches: bool = False
     ) -> None:
         await asyncio.sleep(planned.at)
-        for _ in range(MAX_TRIES):
+        for attempt in range(MAX_TRIES):
             try:
                 uid = await self._call(lambda e: e.submit(batch, policy=policy, by="client"))
             except _AGAIN as error:
@@ -549,7 +551,7 @@ class World:
                     self.evidence.tell("refused", batch.batch_id, type(error).__name__)
                     return
                 self.evidence.fired["submitted again"] += 1
-                await asyncio.sleep(0.7)
+                await asyncio.sleep(_wait_after(attempt))
                 continue
             except BatchConflict:
                 self.evidence.fired["same id, other body"] += 1
@@ -573,11 +575,11 @@ class World:
             self.evidence.blame("S14", f"{uid} was accepted, and is not in the file")
 
     async def _watch_end(self, uid: str) -> None:
-        for _ in range(MAX_TRIES):
+        for attempt in range(MAX_TRIES):
             try:
-                row = await self._call(lambda e: e.wait(uid, timeout=15.0))
+                row = await self._call(lambda e: e.wait(uid, timeout=60.0))
             except _AGAIN:
-                await asyncio.sleep(0.7)
+                await asyncio.sleep(_wait_after(attempt))
                 continue
             except NoSuchBatch:
                 self.evidence.blame("S1", f"{uid} was accepted, and the engine knows it no more")
@@ -779,3 +781,8 @@ def silence() -> None:
     """Keep the engine's log quiet: what it says of drawn faults is known."""
     for name in ("saga", "saga.runner", "saga.orchestrator", "saga.calls", "saga.supervision"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+
+
+def _wait_after(attempt: int) -> float:
+    """Return how long a client waits after its attempt with this number, from 0."""
+    return min(0.7 * 1.6 ** min(attempt, 10), LONGEST_WAIT)
