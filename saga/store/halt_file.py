@@ -41,7 +41,7 @@ class HaltFile:
     def is_there(self) -> bool:
         """Tell whether it is there; where that cannot be told, it is taken to be."""
         try:
-            os.lstat(self._name)  # noqa: PTH116 - a Path would be made into text each time
+            os.lstat(self._name)
         except FileNotFoundError:
             return False
         except OSError:
