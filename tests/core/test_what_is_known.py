@@ -15,6 +15,7 @@ from saga.events import (
     GaveUp,
     Intended,
     LostTrack,
+    NoAnswer,
     NotFound,
     Paused,
     ProvenAbsent,
@@ -130,6 +131,7 @@ def test_a_saga_knows_since_when_it_is_at_rest(
 
     assert telling.state() is state
     assert telling.saga.rested_at == NOON + minutes(1)
+    assert telling.saga.rested_number == telling.saga.number
 
 
 def test_a_retry_ends_the_rest_and_a_resolution_begins_another() -> None:
@@ -148,6 +150,52 @@ def test_a_call_of_an_owner_that_may_live_is_waited_for_until_its_timeout_and_th
     telling.tell(Resumed("next", taken_over=True))
 
     assert telling.attempt().since == NOON + timedelta(seconds=9 + 1)
+    alone = started(batch_of(5)).tell(Resumed("next"))
+    assert alone.attempt().since == NOON
+
+
+@pytest.mark.requirement("S3")
+def test_an_attempt_that_is_lost_once_more_begins_its_search_anew() -> None:
+    telling = lost(started(batch_of(5))).tell(*[NotFound(*FIRST)] * 3).tell(SentAgain(*FIRST))
+    lost(telling.later(60))
+    assert (telling.attempt().since, telling.attempt().asked_at) == (telling.now, None)
+
+    telling = started(batch_of(5)).report(final=False).tell(*[NoAnswer(*FIRST, "timeout")] * 2)
+    assert lost(telling).attempt().silences == 0
+
+
+def test_a_retry_looks_for_what_was_lost_as_if_nobody_had_yet() -> None:
+    telling = lost(started(batch_of(5))).tell(NotFound(*FIRST), GaveUp(*FIRST, "x"))
+    telling.go_on()
+    telling.later(60).tell(Retried("ann", "the venue is back"))
+
+    attempt = telling.attempt()
+    assert (attempt.state, attempt.since) == (AttemptState.UNKNOWN, telling.now)
+    assert (attempt.not_found, attempt.silences, attempt.asked_at) == (0, 0, None)
+
+
+@pytest.mark.requirement("S5")
+def test_a_retry_undoes_only_what_is_to_be_rolled_back_and_the_newest_first() -> None:
+    batch = batch_of(
+        *(1, 1, 1, 1),
+        mode=ExecutionMode.SEQUENTIAL,
+        rollback_on_failure=True,
+        rollback_only=("EXE_1", "EXE_2", "EXE_3"),
+    )
+    telling = started(batch).filled(1, 0).filled(1, 1).filled(1, 2).refused(3)
+    for position in (2, 1):
+        for _ in range(3):
+            telling.refused(position, UNDO).later(100).go_on()
+    assert telling.state() is SagaState.STALE
+
+    telling.tell(Retried("ann", "the venue is back"))
+    assert list(telling.saga.to_undo) == [1, 2]
+
+
+def test_a_key_that_was_buried_stays_so() -> None:
+    telling = lost(started(batch_of(5))).tell(NotFound(*FIRST, tombstone=True), NotFound(*FIRST))
+
+    assert telling.attempt().tombstone
 
 
 def test_a_window_lies_in_the_future_until_the_clock_was_put_back_by_more_than_two_hours() -> None:
@@ -326,6 +374,11 @@ REFUSALS: list[tuple[Callable[[], Telling], Event, str]] = [
         completing,
         Paused("bob", "tea"),
         f"{BATCH_ID} cannot be paused: it is COMPLETED and not paused",
+    ),
+    (
+        lambda: started(batch_of(5)).tell(Paused("ann", "lunch")).filled(5),
+        Unpaused("bob", "back"),
+        f"{BATCH_ID} cannot be unpaused: it is COMPLETED and paused",
     ),
     (
         lambda: running().tell(CANCEL),
