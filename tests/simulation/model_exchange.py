@@ -265,7 +265,7 @@ class ModelExchange:
         order.fills.append(fill)
         if order.filled >= order.quantity:
             order.status = OrderStatus.FILLED
-            order.closed_at = self._loop.time()
+            self._end(order)
         else:
             order.status = OrderStatus.PARTIALLY_FILLED
         self._book(order.key, order.request.symbol, order.request.side, fill)
@@ -315,9 +315,14 @@ class ModelExchange:
         if order.is_open:
             order.status = status
             order.reason = reason
-            order.closed_at = self._loop.time()
+            self._end(order)
             self._trace("venue closes", order.key, status.value)
             self._watch.news(order.key)
+
+    def _end(self, order: ModelOrder) -> None:
+        order.closed_at = self._loop.time()
+        if "B13" in self._plan.strength and not self.quiet:
+            self._fired["B13"] += self._venue.idempotent is Idempotency.OPEN_ONLY  # key is free
 
     def cancel(self, key: str) -> None:
         """Cancel what is open; it has arrived."""
