@@ -85,6 +85,10 @@ class _Processes:
         return False
 
 
+STORES_OWN: Final = "FULL"
+"""What the store is said to set; a campaign of this name runs on what it really sets."""
+
+
 class _Life:
     """The store's life, step by step, each step noted once its caller would have been told."""
 
@@ -113,7 +117,8 @@ class _Life:
     def open(self) -> None:
         self._connection = Connection(self._place)
         settings = {name: value for name, value, _ in _COMMON + _WRITER}
-        settings["synchronous"] = self._synchronous
+        if self._synchronous != STORES_OWN:  # else what the store sets is what is judged
+            settings["synchronous"] = self._synchronous
         for name, value in settings.items():
             self._connection.execute(f"PRAGMA {name} = {value}").fetchall()
         self._connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}").fetchall()
