@@ -57,7 +57,7 @@ kill: .venv-ready
 	@$(BIN)/python -m tests.crash.drill --kills $(or $(N),200) $(ARGS)
 
 .PHONY: mutate
-# mutate: does a test notice when the core is wrong? 95 % of its mutants (ARGS="--json --modules=core")
+# mutate: does a test notice when the core is wrong? 95 % of its mutants (ARGS="--json --all")
 mutate: .venv-ready
 	@$(BIN)/python -m tests.mutation $(ARGS)
 
