@@ -239,7 +239,7 @@ class ModelExchange:
         elif self.strikes("B14"):
             self._loop.call_later(self.between(0.0, 0.5), self._overfill, order)
         else:
-            self._loop.call_later(self.between(0.0, 0.3), self._trade_rest, order)
+            self._loop.call_later(self.between(0.0, self._plan.pace), self._trade_rest, order)
 
     def _trade_rest(self, order: ModelOrder) -> None:
         if order.open_quantity > 0:

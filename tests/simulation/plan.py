@@ -99,6 +99,8 @@ class Plan:
         strength: how often each behaviour of the venue strikes; those left out never do.
         quiet_at: when faults stop.
         late: calls may arrive after the visibility window that the venue declares.
+        pace: an order that nothing strikes trades within so many seconds; at a slow venue it rests,
+            and cancels and deadlines meet it open.
     """
 
     seed: int
@@ -106,6 +108,7 @@ class Plan:
     strength: dict[str, float]
     late: bool
     latency: float
+    pace: float
     slow_commit: float
     batches: tuple[PlannedBatch, ...]
     crashes: tuple[Crash, ...]
@@ -154,12 +157,14 @@ def draw(seed: int, streams: Streams, without: Set[str] = frozenset()) -> Plan:
     if not calm:
         deeds += _accidents(faults, safety)
     max_running = one_of(work, (1_000, 1_000, 2))
+    pace = one_of(faults, (*((0.3,) * 6), 8.0, 40.0))
     plan = Plan(
         seed=seed,
         venue=venue,
         strength=strength,
         late=late,
         latency=latency,
+        pace=pace,
         slow_commit=slow_commit,
         batches=batches,
         crashes=crashes,
@@ -240,6 +245,8 @@ def _crashes(faults: Random, safety: float) -> tuple[Crash, ...]:
         nth = 1 + int(faults.random() ** 2 * (20 if phase in ("any", "run") else 3))
         if phase in ("start", "leave"):
             point = one_of(faults, POINTS[:3])
+        if point == "cancel.sent":
+            nth = 1  # there are few
         name = f"crash {number}"
         if timed:
             found.append(Crash(name, loss, downtime, at=at))

@@ -57,6 +57,7 @@ def template() -> tuple[Mapping[str, bytes], int, Mapping[str, Any]]:
         strength={},
         late=False,
         latency=0.001,
+        pace=0.3,
         slow_commit=0.0,
         batches=(),
         crashes=(),
