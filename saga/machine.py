@@ -154,13 +154,13 @@ STEP_TRANSITIONS: Final = (
         _PT.ADOPT,
         (_P.REFUSED, _P.PARTIAL, _P.DONE),
         _P.UNKNOWN,
-        "late truth: more took effect after all",
+        "late truth: less, or more, took effect",
     ),
     *_arrows(_PT.COMPENSATE, (_P.DONE, _P.PARTIAL), _P.COMPENSATING, "the undo begins"),
     *_arrows(_PT.CONFIRM, (_P.COMPENSATING,), _P.COMPENSATED, "undone in full"),
     *_arrows(_PT.STICK, (_P.COMPENSATING,), _P.STUCK, "out of attempts, or not to be known"),
     *_arrows(_PT.UNSTICK, (_P.STUCK,), _P.COMPENSATING, "the rollback is tried again"),
-    *_arrows(_PT.REOPEN, (_P.COMPENSATED,), _P.COMPENSATING, "late truth: more took effect"),
+    *_arrows(_PT.REOPEN, (_P.COMPENSATED,), _P.COMPENSATING, "late truth: less, or more"),
 )
 
 SAGA_ENDS: Final = frozenset({SagaState.COMPLETED, SagaState.ROLLED_BACK})

@@ -107,7 +107,7 @@ class Orchestrator:
         take_over: become the store's owner even if another one seems to live; it is fenced.
 
     Raises:
-        InvalidInput: two participants carry out the same kind.
+        InvalidInput: two participants carry out the same kind, or one declares what cannot be.
     """
 
     def __init__(
@@ -720,6 +720,11 @@ def _longest_window(participant: Participant) -> float:
 def _by_kind(participants: Iterable[Participant]) -> dict[str, Participant]:
     served: dict[str, Participant] = {}
     for participant in participants:
+        if participant.capabilities.tombstone and not participant.capabilities.cancel:
+            raise InvalidInput(
+                f"participants: {participant.name!r} declares tombstone without cancel, but a key "
+                "is buried only by withdrawing it; declare tombstone=False"
+            )
         for kind in participant.kinds:
             other = served.setdefault(kind, participant)
             if other is not participant:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from desk import trading_state
 from desk.command.options import (
     ByOption,
     HomeOption,
@@ -72,16 +73,13 @@ def accept_copy(
         found = await _found(place)
         session.screen.say(found)
         await session.confirm("Go on from this copy?", yes=yes, no_input=no_input)
+        operator = by or session.operator
+        why = f"an older copy of the store was accepted ({reason}): {found}"
+        # First the file: a copy must not be accepted for one moment without being halted.
+        trading_state.halt(session.configured.home, by=operator, reason=why)
         async with SqliteStore(place, accept_rollback=True) as store:
             await store.acquire()
-            sentence = store.rolled_back or found
-            await store.note(
-                TradingStateSet(
-                    TradingState.HALTED,
-                    by=by or session.operator,
-                    reason=f"an older copy of the store was accepted ({reason}): {sentence}",
-                )
-            )
+            await store.note(TradingStateSet(TradingState.HALTED, operator, why))
             last = await store.last_sequence()
             await store.release()
         if session.screen.is_for_people:
@@ -90,7 +88,7 @@ def accept_copy(
                 "the broker's orders with `saga check`, and then `saga activate`."
             )
         else:
-            session.screen.json({"accepted": sentence, "last_sequence": last, "trading": "HALTED"})
+            session.screen.json({"accepted": found, "last_sequence": last, "trading": "HALTED"})
         return ExitCode.DONE
 
     session.run(work)

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from saga.clock import SystemClock
-from saga.errors import OwnershipLost, Quarantined, StoreError
+from saga.errors import InvalidInput, OwnershipLost, Quarantined, StoreError
 from saga.events import AnswerLost, Intended, NotFound, ProvenAbsent
 from saga.limits import Limits
 from saga.orchestrator import Orchestrator
@@ -291,3 +291,10 @@ async def test_a_call_that_ignores_its_cancellation_is_named_in_the_log(
         assert (await engine.wait(order.batch_id, timeout=5)).status == "success"
     assert f"'a lying venue', attempt {venue.sent[0]}" in caplog.text
     assert len(venue.sent) == 1
+
+
+@pytest.mark.requirement("S3")
+def test_a_venue_that_buries_keys_and_cannot_cancel_is_refused(tmp_path: Path) -> None:
+    venue = LyingVenue(Capabilities(tombstone=True, cancel=False))
+    with pytest.raises(InvalidInput, match="declares tombstone without cancel"):
+        engine_on(tmp_path, venue)
