@@ -1,9 +1,8 @@
 # The developer's interface. Arguments are passed on: make demo ARGS=--json, make test ARGS="-k fill".
 # From elsewhere: make -sC /path/to/checkout demo (without -s, make adds a line of its own on stdout).
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test power-loss lint format diagrams clean
+.PHONY: help setup demo test lint format simulate grid power-loss kill planted mutate reliability diagrams clean
 ARGS ?=
-.PHONY: simulate
 SEEDS ?= 1000
 BIN := .venv/bin
 # These alone reach every branch of the core; the walk beside them would take minutes when traced.
@@ -11,7 +10,7 @@ CORE_TESTS := tests/core tests/saga/test_state_machines.py --ignore=tests/core/t
 
 # help: this list
 help:
-	@sed -n 's/^# \([a-z-]*\): /  make \1\t/p' Makefile | expand -t 18
+	@sed -n 's/^# \([a-z-]*\): /  make \1\t/p' Makefile | expand -t 20
 
 # setup: make .venv, or bring it up to date (ARGS=--force: anew; PYTHON=/path/to/python3)
 setup:
@@ -25,10 +24,6 @@ demo: .venv-ready
 test: lint
 	@$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal $(or $(ARGS),--quiet)
 	@$(if $(ARGS),:,$(BIN)/python -m pytest $(CORE_TESTS) --quiet --cov)
-
-# power-loss: fail the power at every operation on the store's files, some minutes (ARGS=--json)
-power-loss: .venv-ready
-	@$(BIN)/python -m tests.power_loss $(ARGS)
 
 # lint: the part of `make test` that runs no test (ARGS go to `ruff check`)
 lint: .venv-ready
@@ -46,25 +41,29 @@ format: .venv-ready
 simulate: .venv-ready
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(ARGS)
 
-.PHONY: grid
 # grid: crash points x venue behaviours x kinds of loss, 12,636 runs (ARGS="--json --once --cell=...")
 grid: .venv-ready
 	@$(BIN)/python -m tests.grid $(ARGS)
 
-.PHONY: kill
+# power-loss: fail the power at every operation on the store's files, some minutes (ARGS=--json)
+power-loss: .venv-ready
+	@$(BIN)/python -m tests.power_loss $(ARGS)
+
 # kill: kill -9, freeze, fill the disk: N=200 strikes on real processes (ARGS="--json --only=K5")
 kill: .venv-ready
 	@$(BIN)/python -m tests.crash.drill --kills $(or $(N),200) $(ARGS)
 
-.PHONY: mutate
 # mutate: does a test notice when the core is wrong? 95 % of its mutants (ARGS="--json --all")
 mutate: .venv-ready
 	@$(BIN)/python -m tests.mutation $(ARGS)
 
-.PHONY: planted
 # planted: is each bug found that was planted on purpose? (ARGS="--json --search --only=undo")
 planted: .venv-ready
 	@$(BIN)/python -m tests.planted $(ARGS)
+
+# reliability: all of these at full size, hours; writes docs/reliability.md (ARGS="--quick grid")
+reliability: .venv-ready
+	@$(BIN)/python -m tests.reliability $(ARGS)
 
 # diagrams: draw both state machines anew from the transition tables
 diagrams: .venv-ready
