@@ -38,6 +38,8 @@ BUGS: Final = (
                 "",
             ),
         ),
+        harness="-m pytest -q -x tests/engine/test_fences_and_timeouts.py",
+        why="An owner is seldom stopped just between its commit and its send; 1,000 seeds hold none.",
     ),
     Bug(
         "the owner is never refused",

@@ -86,23 +86,6 @@ BUGS: Final = (
         ),
     ),
     Bug(
-        "a wake-up is lost",
-        "What comes while a record is being written wakes nobody.",
-        (
-            Edit(
-                "saga/runner.py",
-                "            self._ask(decision, now, calls)\n            await self._wake.wait()\n",
-                "            self._ask(decision, now, calls)\n            self._wake = anyio.Event()\n"
-                "            await self._wake.wait()\n",
-            ),
-            Edit(
-                "saga/runner.py",
-                "        while True:\n            self._wake = anyio.Event()\n            now",
-                "        while True:\n            now",
-            ),
-        ),
-    ),
-    Bug(
         "the same id takes any batch",
         "A batch with the id of another is answered as if it were that one.",
         (
@@ -110,17 +93,6 @@ BUGS: Final = (
                 "saga/orchestrator.py",
                 "    if same_age == stored.batch and policy == stored.policy:\n",
                 "    if same_age is not None:\n",
-            ),
-        ),
-    ),
-    Bug(
-        "handed in twice is taken in twice",
-        "Whether a batch is known already is looked at in memory only.",
-        (
-            Edit(
-                "saga/store/journal.py",
-                "    if head.number and numbers[0] == 1:\n",
-                "    if False:\n",
             ),
         ),
     ),

@@ -154,5 +154,7 @@ BUGS: Final = (
                 "        attempt.state = AttemptState.OVER\n    saga.lost.clear()\n",
             ),
         ),
+        harness="-m pytest -q -x tests/core/test_unknown_outcomes.py",
+        why="Few seeds retry a saga that has lost an order; 1,000 hold none whose order is found then.",
     ),
 )

@@ -71,6 +71,8 @@ BUGS: Final = (
         "a taken-over owner is dead",
         "The call of an owner that was taken over is not waited for.",
         (Edit("saga/fold.py", "            if event.taken_over:", "            if False:"),),
+        harness="-m pytest -q -x tests/core/test_unknown_outcomes.py",
+        why="It takes a call of the last owner that is late in just the next one's window; 1,000 seeds hold none.",
     ),
     Bug(
         "unknown is undone on a guess",
@@ -131,6 +133,8 @@ BUGS: Final = (
                 "        if False:\n",
             ),
         ),
+        harness="-m pytest -q -x tests/engine/test_attacks_participants.py",
+        why="The model exchange seldom loses a cancel of what it does not know; 780 seeds hold none.",
     ),
     Bug(
         "what was taken cannot vanish",
