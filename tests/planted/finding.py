@@ -18,9 +18,9 @@ MAX_SEEDS: Final = 10_000
 """A bug that so many seeds do not find is missed."""
 CHUNK: Final = 250
 """So many seeds are looked at by one process; the first so many are known to be sound or not."""
-SEED_SECONDS: Final = 120.0
+SEED_SECONDS: Final = 60.0
 """One seed takes a fraction of a second; a bug may make it go round in circles."""
-HARNESS_SECONDS: Final = 600.0
+HARNESS_SECONDS: Final = 180.0
 """Another harness takes at most so long."""
 HANGS: Final = "L5"
 """What a seed breaks that does not come to an end."""
