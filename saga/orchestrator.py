@@ -56,7 +56,7 @@ from saga.fold import begin
 from saga.gate import Gate
 from saga.hooks import Hook
 from saga.ids import batch_of_key
-from saga.intake import check_submission, checked_again, policy_checked_again
+from saga.intake import Accepted, check_submission, checked_again, policy_checked_again
 from saga.limits import Limits
 from saga.logbook import TradingState, TradingStateSet
 from saga.machine import SAGA_AT_REST
@@ -283,6 +283,10 @@ class Orchestrator:
         refusal = await self._trading.judge_batch(batch)
         if refusal is not None:
             raise AdmissionRefused(f"{batch.batch_id} was not taken in: {refusal.sentence}")
+        async with self._sagas.alone_with(batch.batch_id):
+            return await self._take_in(batch, accepted, by=_said(by, "by"))
+
+    async def _take_in(self, batch: Batch, accepted: Accepted, *, by: str) -> str:
         known = self._sagas.find(batch.batch_id)
         if known is not None:
             return _same_or_conflict(known.saga.submitted, batch, accepted.policy)
@@ -299,7 +303,7 @@ class Orchestrator:
             capabilities=accepted.capabilities,
             deadline=None if timeout is None else now + timedelta(seconds=timeout),
             program=PROGRAM,
-            by=_said(by, "by"),
+            by=by,
             accounts=accepted.accounts,
         )
         self._submitting += 1

@@ -5,7 +5,8 @@ keeps what goes wrong with one away from all the others. What may be asked of an
 is `orchestrator`'s business; what a saga does is `runner`'s.
 """
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import AsyncIterator, Callable, Container, Mapping
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Final
 
@@ -100,8 +101,8 @@ class Supervision:
         )
         self._runners: dict[str, SagaRunner] = {}
         self._to_resume: dict[str, anyio.Event] = {}
+        self._handled: dict[str, anyio.Event] = {}
         self._aside: set[str] = set()
-        self._taking_up = anyio.Lock()
         self._stopping = False
         self._tasks: TaskGroup
 
@@ -154,8 +155,20 @@ class Supervision:
         """Return the view of every saga that is driven, and what each waits for."""
         return tuple(runner.view() for runner in self._runners.values())
 
+    @asynccontextmanager
+    async def alone_with(self, batch_id: str) -> AsyncIterator[None]:
+        """Keep everybody else from taking a saga in, or up, meanwhile: it gets one driver."""
+        while (other := self._handled.get(batch_id)) is not None:
+            await other.wait()
+        self._handled[batch_id] = anyio.Event()
+        try:
+            yield
+        finally:
+            self._handled.pop(batch_id).set()
+
     def start(self, saga: Saga, *, resumed: bool) -> SagaRunner:
         """Begin to drive a saga; it runs once it is its turn."""
+        assert saga.batch_id not in self._runners, "a saga has one runner, or two write its journal"
         runner = SagaRunner(saga, self._around, resumed=resumed)
         key = saga.batch.exclusion_key
         self._runners[saga.batch_id] = runner
@@ -180,11 +193,8 @@ class Supervision:
         loading = self._to_resume.get(batch_id)
         if loading is not None:
             await loading.wait()
-        runner = self._driving(batch_id)
-        if runner is None:
-            async with self._taking_up:  # one at a time: what is read still stands when it starts
-                runner = self._driving(batch_id) or await self._take_up(batch_id)
-        return runner
+        async with self.alone_with(batch_id):  # what is read still stands when it starts
+            return self._driving(batch_id) or await self._take_up(batch_id)
 
     async def settled(self, batch_id: str) -> None:
         """Return once the saga is not driven any more, or at once if it is not."""
