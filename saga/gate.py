@@ -36,13 +36,13 @@ class PastIntent:
         at: when it was intended, UTC.
         key: its client order id.
         purpose: forward or compensation.
-        directive: what was sent.
+        directive: what was sent; None where its saga's journal cannot be read.
     """
 
     at: datetime
     key: str
     purpose: Purpose
-    directive: Directive
+    directive: Directive | None
 
 
 class Gate(Protocol):

@@ -33,6 +33,7 @@ from saga.errors import (
     AdmissionRefused,
     BatchConflict,
     InvalidInput,
+    NoSuchBatch,
     NotAllowed,
     OwnershipLost,
     Quarantined,
@@ -280,9 +281,6 @@ class Orchestrator:
         batch = checked_again(batch)
         policy = policy_checked_again(policy or FailurePolicy())
         accepted = check_submission(batch, policy, self._participants, self._limits)
-        refusal = await self._trading.judge_batch(batch)
-        if refusal is not None:
-            raise AdmissionRefused(f"{batch.batch_id} was not taken in: {refusal.sentence}")
         async with self._sagas.alone_with(batch.batch_id):
             return await self._take_in(batch, accepted, by=_said(by, "by"))
 
@@ -290,11 +288,13 @@ class Orchestrator:
         known = self._sagas.find(batch.batch_id)
         if known is not None:
             return _same_or_conflict(known.saga.submitted, batch, accepted.policy)
-        if self._sagas.queued + self._submitting >= self._limits.max_queued:
-            raise AdmissionRefused(
-                f"{self._sagas.queued} batches wait already, which is the bound max_queued "
-                f"{self._limits.max_queued}; submit it again later"
-            )
+        refusal = await self._refusal_at_the_door(batch)
+        if refusal is not None:
+            try:  # S16: what was taken in before is never answered as if it had not been
+                stored = await self._sagas.load(batch.batch_id)
+            except NoSuchBatch:
+                raise AdmissionRefused(refusal) from None
+            return _same_or_conflict(stored.submitted, batch, accepted.policy)
         now = self._clock.now()
         timeout = batch.timeout_seconds
         event = Submitted(
@@ -326,6 +326,17 @@ class Orchestrator:
         if self._open:  # otherwise it is durable, and the next owner takes it up
             self._sagas.start(saga, resumed=False)
         return batch.batch_id
+
+    async def _refusal_at_the_door(self, batch: Batch) -> str | None:
+        if self._sagas.queued + self._submitting >= self._limits.max_queued:
+            return (
+                f"{self._sagas.queued} batches wait already, which is the bound max_queued "
+                f"{self._limits.max_queued}; submit it again later"
+            )
+        refusal = await self._trading.judge_batch(batch)
+        if refusal is None:
+            return None
+        return f"{batch.batch_id} was not taken in: {refusal.sentence}"
 
     async def run(
         self,

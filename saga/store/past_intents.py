@@ -4,15 +4,16 @@ The journal is the memory: nothing is written for this, and a restart forgets no
 """
 
 import sqlite3
+from contextlib import suppress
 from datetime import datetime
 from typing import Final
 
 from saga.directive import Directive
-from saga.errors import SagaError
-from saga.events import Intended, SentAgain, Withheld, decode
+from saga.errors import InvalidInput, SagaError
+from saga.events import Event, Intended, SentAgain, Withheld, decode
 from saga.fold import fold
 from saga.gate import PastIntent
-from saga.ids import attempt_key
+from saga.ids import Purpose, attempt_key
 from saga.store.journal import read_journal
 from saga.store.rows import instant, microseconds
 
@@ -30,8 +31,8 @@ ORDER BY j.sequence DESC
 def read_since(connection: sqlite3.Connection, since: datetime) -> list[PastIntent]:
     """Return what was handed over since an instant, oldest first.
 
-    The journal is read from its end, and no further than that instant. What belongs to a saga whose
-    journal cannot be read is left out; that saga is set aside anyway. What was withheld never went.
+    The journal is read from its end, and no further than that instant. What was withheld never
+    went. Of what belongs to a saga that cannot be read it is only told that it went, not what.
     """
     found: list[PastIntent] = []
     known: dict[str, dict[str, Directive]] = {}
@@ -42,8 +43,13 @@ def read_since(connection: sqlite3.Connection, since: datetime) -> list[PastInte
             break
         if uid not in known:
             known[uid] = _directives(connection, uid)
-        event = decode(kind, data)
-        assert isinstance(event, Intended | SentAgain | Withheld)
+        event: Event | None = None
+        with suppress(InvalidInput):
+            event = decode(kind, data)
+        if not isinstance(event, Intended | SentAgain | Withheld):
+            # S18: one record that cannot be read stops no engine. It may have been an order.
+            found.append(PastIntent(instant(at), uid, Purpose.FORWARD, None))
+            continue
         key = attempt_key(uid, event.step, event.purpose, event.number)
         if isinstance(event, Withheld):
             withheld.add(key)
@@ -51,7 +57,7 @@ def read_since(connection: sqlite3.Connection, since: datetime) -> list[PastInte
         directive = known[uid].get(key)
         if key in withheld:
             withheld.discard(key)  # it is this handing over that was withheld, and no earlier one
-        elif directive is not None:
+        else:
             found.append(PastIntent(instant(at), key, event.purpose, directive))
     found.reverse()
     return found

@@ -1,0 +1,85 @@
+"""What a gate may refuse, and what it may never unsay: batches that were taken in before."""
+
+import sqlite3
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from brokers.risk import RiskGate, RiskLimits
+from saga.errors import AdmissionRefused, BatchConflict
+from saga.limits import Limits
+from saga.orchestrator import Orchestrator
+from saga.outcome import Report
+from saga.participant import Attempt
+from saga.store.sqlite import SqliteStore
+from tests.engine.lying_venue import LyingVenue, batch, buy
+
+PATIENCE = 20.0
+
+
+def engine(folder: Path, venue: LyingVenue, gate: RiskGate, **more: Limits) -> Orchestrator:
+    return Orchestrator(SqliteStore(folder / "saga.db"), [venue], gate=gate, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.requirement("S16")
+@pytest.mark.parametrize("at_rest", [False, True])
+async def test_a_batch_that_was_taken_in_is_never_said_to_be_refused(
+    tmp_path: Path, at_rest: bool
+) -> None:
+    venue = LyingVenue()
+
+    async def stays_open(attempt: Attempt) -> Report:
+        return Report(False)
+
+    if not at_rest:
+        venue.on_send["AAPL"] = venue.on_look_up["AAPL"] = stays_open
+    gate = RiskGate(RiskLimits(max_order_quantity=Decimal(10)))
+    order = batch(buy("AAPL"))
+    async with engine(tmp_path, venue, gate) as it:
+        batch_id = await it.submit(order)
+        if at_rest:
+            await it.wait(batch_id, timeout=PATIENCE)
+        gate.terms = RiskLimits(max_order_quantity=Decimal(1))
+        assert await it.submit(order) == batch_id
+        with pytest.raises(AdmissionRefused):
+            await it.submit(batch(buy("AAPL")))
+        with pytest.raises(BatchConflict):
+            await it.submit(batch(buy("AAPL", 11), batch_id=batch_id))
+        if not at_rest:
+            venue.on_look_up.clear()
+            await it.cancel(batch_id, by="ann", reason="enough")
+
+
+@pytest.mark.requirement("S16")
+async def test_a_batch_that_was_taken_in_is_known_although_no_more_are_queued(
+    tmp_path: Path,
+) -> None:
+    order = batch(buy("AAPL"))
+    gate = RiskGate(RiskLimits())
+    async with engine(tmp_path, LyingVenue(), gate) as it:
+        await it.run(order, timeout=PATIENCE)
+    async with engine(tmp_path, LyingVenue(), gate, limits=Limits(max_queued=0)) as it:
+        assert await it.submit(order) == order.batch_id
+        with pytest.raises(AdmissionRefused, match="max_queued"):
+            await it.submit(batch(buy("AAPL")))
+
+
+@pytest.mark.requirement("S18", "S13")
+async def test_an_intent_that_cannot_be_read_stops_no_engine_and_counts_as_an_order(
+    tmp_path: Path,
+) -> None:
+    venue = LyingVenue()
+    limits = RiskLimits(max_orders_per_day=2)
+    async with engine(tmp_path, venue, RiskGate(limits)) as it:
+        await it.run(batch(buy("AAPL")), timeout=PATIENCE)
+    with closing(sqlite3.connect(tmp_path / "saga.db", isolation_level=None)) as file:
+        file.execute("DROP TRIGGER journal_is_never_changed")
+        file.execute("UPDATE journal SET data = '{}' WHERE kind = 'intended'")
+    async with engine(tmp_path, venue, RiskGate(limits)) as it:
+        row = await it.run(batch(buy("MSFT"), buy("IBM")), timeout=PATIENCE)
+        trades = await it.trades(row.batch_id)
+    assert row.state == "ROLLED_BACK"
+    assert trades[1].error is not None
+    assert trades[1].error.startswith("max_orders_per_day: 2 went out")
