@@ -215,12 +215,22 @@ def _new_fills(attempt: AttemptRecord, report: Report, gone: tuple[str, ...]) ->
     """Return the fills that were not known; a known one that does not stand is never new.
 
     Raises:
-        ValueError: a fill that stands is missing, or a number cannot be one of a fill.
+        ValueError: a fill that stands is missing or has changed, or a number cannot be one of a
+            fill.
     """
     told = {fill.fill_id for fill in report.fills}
     missing = {fill.fill_id for fill in attempt.fills} - told - set(gone)
     if missing:
         raise ValueError(f"fill {min(missing)!r}, which was told before, is missing")
+    standing = {fill.fill_id: fill for fill in attempt.fills}
+    for fill in report.fills:
+        known = standing.get(fill.fill_id, fill)
+        if (known.quantity, known.price, known.fee) != (fill.quantity, fill.price, fill.fee):
+            raise ValueError(
+                f"fill {fill.fill_id!r} was {plain(known.quantity)} at {plain(known.price)} with a "
+                f"fee of {plain(known.fee)}, and is told as {fill.quantity} at {fill.price} with "
+                f"{fill.fee}; an execution never changes, and a new one has an id of its own"
+            )
     both = told & set(report.reversed)
     if both:
         raise ValueError(f"fill {min(both)!r} stands, and is taken back")

@@ -15,6 +15,7 @@ from saga.events import (
     NotFound,
     Paused,
     ProvenAbsent,
+    Reported,
     Resumed,
     Retried,
     SentAgain,
@@ -24,7 +25,7 @@ from saga.ids import Purpose
 from saga.ledger import MAX_ABSENCES, AttemptState
 from saga.machine import SagaState, StepState
 from saga.model import ExecutionMode
-from saga.outcome import Report
+from saga.outcome import Fill, Report
 from saga.policy import Capabilities, RetryPolicy
 from tests.core.telling import FORWARD, UNDO, Telling, batch_of, dump, fill, started
 
@@ -668,3 +669,17 @@ def test_a_reference_and_a_reason_are_kept() -> None:
     assert telling.attempt().reference == "V-7"
     assert telling.attempt().reason == "no margin"
     assert telling.attempt().amount == Decimal(5)
+
+
+@pytest.mark.requirement("S6", "S9", "S10")
+@pytest.mark.parametrize(
+    "changed",
+    [fill("f1", 10), fill("f1", 4, price=11), fill("f1", 4, fee=1)],
+)
+def test_a_known_fill_that_comes_back_with_other_content_is_no_answer(changed: Fill) -> None:
+    telling = started(batch_of(10)).tell(
+        Reported(0, FORWARD, 1, final=False, fills=(fill("f1", 4),))
+    )
+
+    with pytest.raises(ValueError, match=r"'f1' was 4 at .*an execution never changes"):
+        observe(telling.attempt(), Report(True, (changed,)))
