@@ -11,6 +11,8 @@ from datetime import timedelta
 from functools import partial
 from typing import Final
 
+import anyio
+
 from saga.calls import answer_of, in_words
 from saga.clock import Clock
 from saga.complaints import Complaints
@@ -66,6 +68,8 @@ class Trading:
         self._file = store.halt_file
         self._last = TradingStateSet(TradingState.ACTIVE, "the engine", "nobody has said otherwise")
         self._noted_digest: str | None = None
+        self._halts = 0
+        self._easing = anyio.Lock()
 
     @property
     def state(self) -> TradingState:
@@ -148,6 +152,7 @@ class Trading:
         """
         said = TradingStateSet(TradingState.HALTED, by, reason)
         self._last = said
+        self._halts += 1
         self._tell()
         if self._file is not None:
             try:
@@ -163,22 +168,38 @@ class Trading:
             NotAllowed: the state is that already.
             StoreError: it could not be noted, or the halt file not removed; nothing has changed.
         """
-        if state is self.state:
-            raise NotAllowed(f"trading is {state} already; nothing was changed")
-        before = (self._last, self._ordered())
-        said = TradingStateSet(state, by, reason)
-        await self._store.note(said)
-        if (self._last, self._ordered()) != before:  # a halt that came meanwhile stands
-            order = self._ordered() or HaltOrder(self._last.by, self._last.reason)
-            await self.halt(by=order.by, reason=order.reason)
-            raise NotAllowed(
-                f"trading was halted meanwhile (by {self._last.by}: {self._last.reason}), and "
-                "stays so; look at that, and say it again"
-            )
-        if self._file is not None:
-            self._file.remove()
-        self._last = said
+        async with self._easing:
+            before = self.said
+            if state is before.state:
+                raise NotAllowed(f"trading is {state} already; nothing was changed")
+            seen = self._halts_seen()
+            said = TradingStateSet(state, by, reason)
+            await self._store.note(said)
+            if self._halts_seen() != seen:  # a halt that came meanwhile stands
+                order = self._ordered() or HaltOrder(self._last.by, self._last.reason)
+                await self._stay_halted(
+                    TradingStateSet(TradingState.HALTED, order.by, order.reason)
+                )
+                raise NotAllowed(
+                    f"trading was halted meanwhile (by {order.by}: {order.reason}), and stays so; "
+                    "look at that, and say it again"
+                )
+            try:
+                if self._file is not None:
+                    self._file.remove()
+            except StoreError:
+                await self._stay_halted(before)
+                raise
+            self._last = said
         self._tell()
+
+    def _halts_seen(self) -> tuple[int, object]:
+        """Return what differs once anybody has halted, by a call or by the file."""
+        return self._halts, None if self._file is None else self._file.mark()
+
+    async def _stay_halted(self, said: TradingStateSet) -> None:
+        self._last = said
+        await self._store.note(said)
 
     def _ordered(self) -> HaltOrder | None:
         """Return what the halt file says; None if it is not there."""
@@ -226,18 +247,10 @@ class Trading:
         forward = attempt.purpose is Purpose.FORWARD
         if forward and (held := self.standing_refusal(attempt)) is not None:
             return held
+        reducing = forward and self.state is TradingState.REDUCING
+        if reducing and (held := await self._grows_exposure(attempt, batch)) is not None:
+            return held
         gate = self._gate
-        if forward and self.state is TradingState.REDUCING:
-            if gate is None:
-                return Refusal(
-                    "trading_state",
-                    f"trading is REDUCING (by {self._last.by}: {self._last.reason}), and without "
-                    "a gate nobody can say that this order lowers an exposure; an operator may "
-                    "activate trading",
-                )
-            refusal = await self._answer(partial(gate.lowers_exposure, attempt, batch))
-            if refusal is not None:
-                return refusal
         if gate is not None:
             try:
                 await self._note_limits()
@@ -246,7 +259,20 @@ class Trading:
             refusal = await self._answer(partial(gate.judge, attempt, batch, self._clock.now()))
             if refusal is not None:
                 return refusal
+        # While the gate judged, or let the order wait its turn, somebody may have said less.
+        if forward and not reducing and self.state is TradingState.REDUCING:
+            return await self._grows_exposure(attempt, batch)
         return self.standing_refusal(attempt)
+
+    async def _grows_exposure(self, attempt: Attempt, batch: Batch) -> Refusal | None:
+        if self._gate is None:
+            return Refusal(
+                "trading_state",
+                f"trading is REDUCING (by {self._last.by}: {self._last.reason}), and without "
+                "a gate nobody can say that this order lowers an exposure; an operator may "
+                "activate trading",
+            )
+        return await self._answer(partial(self._gate.lowers_exposure, attempt, batch))
 
     def standing_refusal(self, attempt: Attempt) -> Refusal | None:
         """Refuse a forward attempt while trading is halted; asks nobody, right before the send."""

@@ -35,7 +35,8 @@ class HaltFile:
     """
 
     def __init__(self, store: Path) -> None:
-        self.path = store.with_name(f"{store.name}.halt")
+        place = store.resolve()  # as the engine finds the store, by whatever link
+        self.path = place.with_name(f"{place.name}.halt")
         self._name = str(self.path)  # looked for before each send
 
     def is_there(self) -> bool:
@@ -47,6 +48,14 @@ class HaltFile:
         except OSError:
             return True
         return True
+
+    def mark(self) -> tuple[int, int, int] | None:
+        """Return what tells this file from any that is put there later; None if there is none."""
+        try:
+            found = os.lstat(self._name)
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
 
     def read(self) -> HaltOrder:
         """Return what it says; any text will do, and so will none."""

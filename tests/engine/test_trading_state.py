@@ -1,0 +1,122 @@
+"""Who may let orders out again, and what comes in between: halts, links, files that cannot go."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import anyio
+import pytest
+
+from brokers.risk import RiskGate, RiskLimits
+from desk import trading_state
+from desk.home import Home
+from saga.errors import NotAllowed, StoreError
+from saga.logbook import LogEntry, LogRecord, TradingState, TradingStateSet
+from saga.orchestrator import Orchestrator
+from saga.store.sqlite import SqliteStore
+from tests.engine.lying_venue import LyingVenue, batch, buy, sell
+
+
+class Meanwhile(SqliteStore):
+    """Something else happens while an entry of the logbook is written."""
+
+    then: Callable[[], Awaitable[object]] | None = None
+
+    async def note(self, entry: LogEntry) -> LogRecord:
+        then, self.then = self.then, None
+        if then is not None:
+            await then()
+        return await super().note(entry)
+
+
+async def last_said(engine: Orchestrator) -> LogEntry:
+    (record,) = await engine.store.log_entries(TradingStateSet.kind, 1)
+    return record.entry
+
+
+@pytest.mark.scenario("H1")
+@pytest.mark.requirement("S13")
+async def test_the_same_halt_once_more_during_an_activation_stands(tmp_path: Path) -> None:
+    store = Meanwhile(tmp_path / "saga.db")
+    async with Orchestrator(store, [LyingVenue()]) as engine:
+        await engine.halt(by="ann", reason="stop")
+        store.then = lambda: engine.halt(by="ann", reason="stop")
+        with pytest.raises(NotAllowed, match="halted meanwhile"):
+            await engine.activate(by="bob", reason="go on")
+        assert engine.trading_state is TradingState.HALTED
+        assert await last_said(engine) == TradingStateSet(TradingState.HALTED, "ann", "stop")
+
+
+@pytest.mark.requirement("S13")
+async def test_who_activates_twice_at_once_is_told_so_and_nobody_is_halted(tmp_path: Path) -> None:
+    refused: list[str] = []
+
+    async with Orchestrator(SqliteStore(tmp_path / "saga.db"), [LyingVenue()]) as engine:
+        await engine.halt(by="ann", reason="stop")
+
+        async def activate() -> None:
+            try:
+                await engine.activate(by="bob", reason="go")
+            except NotAllowed as error:
+                refused.append(str(error))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(activate)
+            tasks.start_soon(activate)
+        assert engine.trading_state.value == "ACTIVE"
+        assert await last_said(engine) == TradingStateSet(TradingState.ACTIVE, "bob", "go")
+    assert refused == ["trading is ACTIVE already; nothing was changed"]
+
+
+@pytest.mark.requirement("S13")
+async def test_an_activation_that_cannot_remove_the_halt_file_has_changed_nothing(
+    tmp_path: Path,
+) -> None:
+    async with Orchestrator(SqliteStore(tmp_path / "saga.db"), [LyingVenue()]) as engine:
+        await engine.halt(by="ann", reason="stop")
+        file = tmp_path / "saga.db.halt"
+        file.unlink()
+        file.mkdir()
+        with pytest.raises(StoreError, match="cannot be removed"):
+            await engine.activate(by="bob", reason="go")
+        said = await last_said(engine)
+        assert isinstance(said, TradingStateSet)
+        assert said.state is TradingState.HALTED
+        assert engine.trading_state is TradingState.HALTED
+
+
+@pytest.mark.scenario("H1")
+@pytest.mark.requirement("S13", "L4")
+async def test_a_halt_of_a_store_that_is_reached_by_a_link_stops_its_engine(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "home").mkdir()
+    home = Home(tmp_path / "home")
+    home.store.symlink_to(tmp_path / "disk" / "saga.db")
+    venue = LyingVenue()
+    async with Orchestrator(SqliteStore(home.store), [venue]) as engine:
+        trading_state.halt(home, by="ann", reason="stop")
+        assert engine.trading_state is TradingState.HALTED
+        await engine.submit(batch(buy("AAPL")))
+        await anyio.sleep(0.05)
+    assert venue.sent == []
+
+
+@pytest.mark.scenario("H5")
+@pytest.mark.requirement("S13")
+async def test_an_order_that_waits_its_turn_is_asked_again_once_trading_is_reducing(
+    tmp_path: Path,
+) -> None:
+    venue = LyingVenue()
+    waiting = anyio.Event()
+
+    class Slow(RiskGate):
+        async def judge(self, *_: object) -> None:
+            waiting.set()
+            await anyio.sleep(0.1)
+
+    gate = Slow(RiskLimits())
+    async with Orchestrator(SqliteStore(tmp_path / "saga.db"), [venue], gate=gate) as engine:
+        batch_id = await engine.submit(batch(sell("AAPL")))
+        await waiting.wait()
+        await engine.reduce(by="ann", reason="careful")
+        row = await engine.wait(batch_id, timeout=20)
+    assert (row.state, venue.sent) == ("ROLLED_BACK", [])
