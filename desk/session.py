@@ -19,7 +19,7 @@ from anyio import to_thread
 
 from desk.exit_codes import ExitCode
 from desk.output import Format, Screen
-from desk.settings import Configured, configure
+from desk.settings import Configured, configure, configure_anyhow
 from desk.signals import until_signal
 from saga.errors import InvalidInput, StoreUnusable
 from saga.history import History
@@ -43,6 +43,8 @@ class Session:
         context: the command's context, with what was given before its name.
         home: `--home` of the command; None if it was not given there.
         form: the form of the data.
+        settings_matter: settings that cannot be used are refused; else they are warned of, and the
+            defaults hold.
 
     Attributes:
         when_interrupted: how to go on after a signal; said then.
@@ -56,6 +58,7 @@ class Session:
         as_json: bool = False,
         output: Format | None = None,
         forms: tuple[Format, ...] = tuple(Format),
+        settings_matter: bool = True,
     ) -> None:
         if as_json and output not in (None, Format.JSON):
             raise InvalidInput(f"--json and --output {output} contradict each other; give one")
@@ -66,8 +69,14 @@ class Session:
                 f"{', '.join(each.value for each in forms)}"
             )
         given = context.obj if isinstance(context.obj, Given) else Given()
-        self.configured: Configured = configure(home or given.home, given.config)
+        find = configure if settings_matter else configure_anyhow
+        self.configured: Configured = find(home or given.home, given.config)
         self.screen = Screen(form)
+        if self.configured.fault is not None:
+            self.screen.say(
+                f"WARNING: this goes on without your settings: {self.configured.fault}",
+                style="bold red",
+            )
         self.when_interrupted: str | None = None
         self._log: logging.Handler | None = None
 

@@ -214,11 +214,14 @@ class Configured:
         home: its folder.
         settings: what holds.
         origins: where each value came from.
+        fault: why the settings that were given cannot be used, so that these are the defaults; None
+            if they are used. Nobody may become the store's owner with it: its limits are unknown.
     """
 
     home: Home
     settings: Settings
     origins: tuple[Origin, ...]
+    fault: str | None = None
 
 
 def configure(home: Path | None, config: Path | None) -> Configured:
@@ -232,9 +235,7 @@ def configure(home: Path | None, config: Path | None) -> Configured:
         InvalidInput: a key is unknown or a value breaks a rule; the sentence says where.
     """
     environment = os.environ
-    folder, folder_source = _folder(home, environment)
-    if folder.exists() and not folder.is_dir():
-        raise InvalidInput(f"home {folder} ({folder_source}) is no folder; name another one")
+    folder, folder_source = _found_folder(home, environment)
     path, named = _file(config, environment, folder)
     in_file = _read_toml(path, named=named)
     _refuse_unknown_variables(environment)
@@ -251,6 +252,29 @@ def configure(home: Path | None, config: Path | None) -> Configured:
         *_origins(settings, in_file, environment, path),
     )
     return Configured(Home(folder), settings, origins)
+
+
+def configure_anyhow(home: Path | None, config: Path | None) -> Configured:
+    """Return the settings that hold, or the defaults with the fault: for what must work without.
+
+    Raises:
+        InvalidInput: the folder is none.
+    """
+    try:
+        return configure(home, config)
+    except InvalidInput as error:
+        folder, source = _found_folder(home, os.environ)
+        # Not even the environment is read again: it may be what is wrong.
+        settings = Settings.model_construct(operator=_login(os.environ)[0])
+        origins = (Origin("home", str(folder), source),)
+        return Configured(Home(folder), settings, origins, fault=str(error))
+
+
+def _found_folder(home: Path | None, environment: Mapping[str, str]) -> tuple[Path, str]:
+    folder, source = _folder(home, environment)
+    if folder.exists() and not folder.is_dir():
+        raise InvalidInput(f"home {folder} ({source}) is no folder; name another one")
+    return folder, source
 
 
 def default_folder(arguments: Sequence[str]) -> Path:

@@ -117,10 +117,16 @@ async def open_desk(configured: Configured, *, take_over: bool = False) -> Async
         take_over: become the owner even if another one seems to live; it is fenced.
 
     Raises:
+        InvalidInput: the settings cannot be used, so that nobody knows the limits.
         StoreHeld: another process owns the store.
         StoreUnusable: it cannot be opened safely.
         BooksUnusable: the exchange's books cannot be.
     """
+    if configured.fault is not None:
+        raise InvalidInput(
+            f"no process owns the store, so nothing is sent now; to carry it on, the limits in the "
+            f"settings must be known. Mend them first: {configured.fault}"
+        )
     exchange = exchange_of(configured)
     settings = configured.settings
     projection = PortfolioProjection(settings.allowance(exchange.settings))

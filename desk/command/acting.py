@@ -329,7 +329,8 @@ def _change(text: str) -> Change:
 
 
 def _session(context: typer.Context, home: Path | None, *, as_json: bool) -> Session:
-    return Session(context, home, as_json=as_json, forms=(Format.TABLE, Format.JSON))
+    forms = (Format.TABLE, Format.JSON)
+    return Session(context, home, as_json=as_json, forms=forms, settings_matter=False)
 
 
 def _said(text: str, option: str = "--reason") -> str:

@@ -57,7 +57,8 @@ def check(
     store or the broker's books cannot be read. It may run beside the owner, and changes nothing.
     Example: saga check --json
     """
-    session = Session(context, home, as_json=as_json, forms=(Format.TABLE, Format.JSON))
+    forms = (Format.TABLE, Format.JSON)
+    session = Session(context, home, as_json=as_json, forms=forms, settings_matter=False)
 
     async def work() -> ExitCode:
         with _bar(session.screen) as on_saga:

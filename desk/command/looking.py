@@ -87,7 +87,7 @@ def list_batches(
 
     Example: saga list --status failed --status stale --from 2026-11-01
     """
-    session = Session(context, home, as_json=as_json, output=output)
+    session = Session(context, home, as_json=as_json, output=output, settings_matter=False)
     if key is not None and portfolio is not None:
         raise InvalidInput("--key and --portfolio say the same thing; give one of them")
     query = BatchQuery(
@@ -180,7 +180,9 @@ def show(
     Example: saga show BAT_20261121_093000_k3v9x
     """
     forms = (Format.TABLE, Format.JSON, Format.CSV)
-    session = Session(context, home, as_json=as_json, output=output, forms=forms)
+    session = Session(
+        context, home, as_json=as_json, output=output, forms=forms, settings_matter=False
+    )
 
     async def work() -> ExitCode:
         async with session.history() as history:
@@ -220,7 +222,7 @@ def events(
     """
     form = Format.JSONL if as_json and output in (None, Format.JSON) else output
     forms = (Format.TABLE, Format.JSONL)
-    session = Session(context, home, output=form, forms=forms)
+    session = Session(context, home, output=form, forms=forms, settings_matter=False)
 
     async def work() -> ExitCode:
         last = after
@@ -302,7 +304,7 @@ def portfolio(
 
     Example: saga portfolio --json
     """
-    session = Session(context, home, as_json=as_json, output=output)
+    session = Session(context, home, as_json=as_json, output=output, settings_matter=False)
     wanted = name or session.configured.settings.portfolio
 
     async def work() -> ExitCode:

@@ -39,7 +39,9 @@ def halt(
     """Stop trading at once: no forward order goes out, now or after a restart.
 
     What runs is cancelled, and undone as its mode says; what waits goes on waiting. Nothing is
-    asked first. `saga activate` is the way back. Example: saga halt --reason "prices are wrong"
+    asked first, and settings that cannot be used do not matter. `saga activate` is the way back.
+    When nothing else works, make the file beside the store, in the desk's folder: `touch
+    saga.db.halt` does the same. Example: saga halt --reason "prices are wrong"
     """
     session = _session(context, home, as_json=as_json)
     desk = session.configured.home
@@ -168,7 +170,8 @@ async def _is_not_noted(home: Home) -> bool:
 
 
 def _session(context: typer.Context, home: Path | None, *, as_json: bool) -> Session:
-    return Session(context, home, as_json=as_json, forms=(Format.TABLE, Format.JSON))
+    forms = (Format.TABLE, Format.JSON)
+    return Session(context, home, as_json=as_json, forms=forms, settings_matter=False)
 
 
 def _said(text: str) -> str:

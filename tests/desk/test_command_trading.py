@@ -132,3 +132,70 @@ def test_a_folder_without_a_store_cannot_be_halted(desk: Desk, invoke: Invoke) -
 
     assert refused.code == 5
     assert "there is no store" in refused.err
+
+
+@pytest.fixture(params=["portfolio = [\n", "[risk]\nmax_ordr = 1\n"], ids=["no TOML", "unknown"])
+def unusable(request: pytest.FixtureRequest) -> str:
+    """Settings that cannot be used."""
+    return str(request.param)
+
+
+@pytest.mark.requirement("S13", "L4")
+def test_a_halt_needs_no_settings_that_can_be_used(
+    traded: Desk, invoke: Invoke, orders: Path, unusable: str
+) -> None:
+    (traded.home / "saga.toml").write_text(unusable)
+
+    halted = invoke("halt", "--reason", "stop", "--json")
+    refused = invoke("run", orders, "-y")
+    looks = [invoke("list"), invoke("events"), invoke("portfolio"), invoke("check")]
+    active = invoke("activate", "--reason", "all is well", "-y")
+
+    assert halted.code == 0, halted.err
+    assert halted.data["trading_state"] == "HALTED"
+    assert "WARNING: this goes on without your settings: " in halted.err
+    assert "saga.toml" in halted.err.replace("\n", "")
+    assert refused.code == 2
+    assert "saga.toml" in refused.err.replace("\n", "")
+    for each in (*looks, active):
+        assert each.code == 0, each
+        assert "WARNING: this goes on without your settings" in each.err
+    assert not (traded.home / "saga.db.halt").exists()
+
+
+@pytest.mark.requirement("S13", "L4")
+def test_a_batch_that_runs_is_cancelled_beside_settings_that_cannot_be_used(
+    desk: Desk, several: Path, unusable: str
+) -> None:
+    first = desk.start("run", several, env=SLOW)
+    batch = first.until(lambda batches: batches[0]["processed_trades"] >= 1)
+    (desk.home / "saga.toml").write_text(unusable)
+
+    cancelled = desk.run("cancel", batch["batch_id"], "--reason", "stop", "-y")
+    first.finish()
+
+    assert cancelled.code == 0, cancelled.err
+    assert desk.batches()[0]["status"] == "cancelled"
+
+
+@pytest.mark.requirement("S13")
+def test_nobody_becomes_the_owner_with_limits_that_nobody_knows(
+    desk: Desk, invoke: Invoke, several: Path, unusable: str
+) -> None:
+    first = desk.start("run", several, env=SLOW)
+    batch = first.until(lambda batches: batches[0]["processed_trades"] >= 1)
+    first.process.kill()
+    first.finish()
+    (desk.home / "saga.toml").write_text(unusable)
+
+    refused = invoke("cancel", batch["batch_id"], "--reason", "stop", "-y")
+
+    assert refused.code == 2
+    assert "no process owns the store, so nothing is sent now" in " ".join(refused.err.split())
+    assert desk.batches()[0]["state"] == "RUNNING"
+
+
+def test_the_help_of_halt_names_the_file_that_halts_when_nothing_else_works(
+    invoke: Invoke,
+) -> None:
+    assert "touch saga.db.halt" in " ".join(invoke("halt", "--help").out.split())

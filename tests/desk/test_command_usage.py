@@ -48,7 +48,7 @@ def test_the_main_help_says_what_each_exit_status_means(invoke: Invoke) -> None:
         (("run", "."), 2, "cannot be read: Is a directory"),
         (("cancel", "BAT_1"), 2, "--reason"),
         (("--home", "/dev/null", "list"), 2, "is no folder"),
-        (("--config", "/nowhere.toml", "list"), 2, "/nowhere.toml is not there"),
+        (("--config", "/nowhere.toml", "config", "show"), 2, "/nowhere.toml is not there"),
     ],
 )
 def test_a_wrong_call_is_one_sentence_on_stderr(
