@@ -636,16 +636,36 @@ def _end_unsent(
 
 def _gave_up(saga: Saga, at: datetime, event: GaveUp) -> None:
     attempt = _attempt_of(saga, event)
-    _require(attempt.key in saga.live, f"attempt {attempt.key} is {attempt.state}, not in flight")
+    _require(
+        attempt.key in saga.live or attempt.key in saga.unconfirmed,
+        f"attempt {attempt.key} is {attempt.state}, and neither in flight nor called absent",
+    )
     step = saga.steps[attempt.step]
-    if attempt.state is not AttemptState.UNKNOWN:
+    if attempt.key in saga.unconfirmed:
+        _doubt_absence(saga, step, attempt, at)
+    elif attempt.state is not AttemptState.UNKNOWN:
         _lose(saga, attempt, at, event.reason)
     if attempt.purpose is Purpose.COMPENSATION and step.state is StepState.COMPENSATING:
         _stick(saga, step, event.reason)
     attempt.state = AttemptState.LOST
     attempt.reason = step.reason = event.reason
-    saga.lost[attempt.key] = saga.live.pop(attempt.key)
+    saga.live.pop(attempt.key, None)
+    saga.lost[attempt.key] = attempt
     saga.to_undo.pop(step.position, None)
+
+
+def _doubt_absence(saga: Saga, step: Step, attempt: AttemptRecord, at: datetime) -> None:
+    """What was proven absent is there after all, and nobody can read what became of it."""
+    del saga.unconfirmed[attempt.key]
+    attempt.absent = False
+    attempt.since = at
+    if attempt.purpose is Purpose.COMPENSATION:
+        if step.state is StepState.COMPENSATED:
+            step.life.fire(StepTrigger.REOPEN)
+    elif step.state in (StepState.REFUSED, StepState.PARTIAL, StepState.DONE):
+        step.life.fire(StepTrigger.ADOPT)
+        saga.failed.pop(step.position, None)
+        saga.retrying.pop(step.position, None)
 
 
 def _step_stuck(saga: Saga, _: datetime, event: StepStuck) -> None:

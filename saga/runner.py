@@ -337,8 +337,14 @@ class SagaRunner:
         trading = self._around.trading
         refusal = await trading.judge(attempt, self._saga.batch)
         if refusal is None and self._around.clock.elapsed() - fenced_from > FENCE_CHECK_SECONDS:
-            await self._around.store.verify_owner()  # or nothing is sent
+            try:
+                await self._around.store.verify_owner()
+            except BaseException:  # then nothing is sent
+                trading.withhold(attempt)
+                raise
             refusal = trading.standing_refusal(attempt)
+            if refusal is not None:
+                trading.withhold(attempt)
         if refusal is not None:
             self._end_call(_Answer(record, None, refusal))
             return
@@ -452,7 +458,8 @@ class SagaRunner:
             except (Unusable, ValueError) as error:
                 result = error
         reason = in_words(result)
-        if isinstance(result, KeyTaken) and attempt.state is not AttemptState.OVER:
+        contradicted = attempt.state is not AttemptState.OVER or attempt.absent
+        if isinstance(result, KeyTaken) and contradicted:
             return (GaveUp(*where, f"its key names another order: {reason}"),)
         if answer.question is None:
             return (AnswerLost(*where, reason),)

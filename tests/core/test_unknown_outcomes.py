@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from saga.core import LONGEST_SILENCE_WAIT, MAX_SILENCES, Question, observe
+from saga.errors import NotAllowed
 from saga.events import (
     AnswerLost,
     CancelRequested,
@@ -683,3 +684,59 @@ def test_a_known_fill_that_comes_back_with_other_content_is_no_answer(changed: F
 
     with pytest.raises(ValueError, match=r"'f1' was 4 at .*an execution never changes"):
         observe(telling.attempt(), Report(True, (changed,)))
+
+
+TAKEN = "its key names another order"
+
+
+@pytest.mark.requirement("S3", "S6")
+def test_an_order_called_absent_whose_key_turns_out_to_be_taken_is_lost_and_never_sent_again() -> (
+    None
+):
+    telling = never_arrive(started(batch_of(5), capabilities=TOMBSTONE))
+    assert telling.saga.retrying
+
+    telling.tell(GaveUp(0, FORWARD, 1, TAKEN)).go_on()
+
+    assert telling.state() is SagaState.STALE
+    assert telling.step().state is StepState.UNKNOWN
+    assert len(telling.step().forward) == 1
+    (left,) = telling.saga.residual
+    assert (left.low, left.high) == (0, 5)
+
+
+@pytest.mark.requirement("S4", "S6")
+def test_a_lost_absence_beside_a_later_attempt_leaves_an_interval_around_what_that_did() -> None:
+    telling = two_tries(5).tell(GaveUp(0, FORWARD, 1, TAKEN))
+
+    telling.filled(5).go_on()
+
+    assert telling.state() is SagaState.STALE
+    (left,) = telling.saga.residual
+    assert left.low <= 5 <= left.high
+
+
+@pytest.mark.requirement("S5", "S6")
+@pytest.mark.parametrize("undone", [False, True])
+def test_an_undo_called_absent_whose_key_turns_out_to_be_taken_leaves_its_step_stuck(
+    undone: bool,
+) -> None:
+    telling = started(batch_of(5, 1), capabilities=TOMBSTONE).filled(5, 0).refused(1)
+    never_arrive(telling, 0, UNDO).go_on()
+    if undone:
+        telling.report(0, UNDO, 2, fills=[fill("u1", 5)])
+        assert telling.step().state is StepState.COMPENSATED
+
+    telling.tell(GaveUp(0, UNDO, 1, TAKEN)).go_on()
+    if not undone:
+        telling.refused(0, UNDO).go_on()
+
+    assert telling.step().state is StepState.STUCK
+    assert telling.state() is SagaState.STALE
+
+
+def test_what_is_over_and_known_is_not_given_up() -> None:
+    telling = started(batch_of(5, 1)).filled(5, 0)
+
+    with pytest.raises(NotAllowed, match="neither in flight nor called absent"):
+        telling.tell(GaveUp(0, FORWARD, 1, TAKEN))

@@ -424,7 +424,7 @@ REFUSALS: list[tuple[Callable[[], Telling], Event, str]] = [
     (
         lambda: running().filled(5),
         GaveUp(*FIRST, "x"),
-        f"attempt {KEY} is OVER, not in flight",
+        f"attempt {KEY} is OVER, and neither in flight nor called absent",
     ),
     (
         running,

@@ -2,8 +2,9 @@
 
 Its first record was durable, and the client's `submit` about to begin a runner. An operator, who
 had been waiting at a frozen process, cancelled it first: the batch was found in the store, nobody
-drove it, so a runner was begun for it. Then `submit` began another one. Both wrote the same journal;
-in the end the engine fell over its own books (S18). Now a saga is taken up only once it is taken in.
+drove it, so a runner was begun for it. Then `submit` began another one, and both wrote the same
+journal; in the end the engine fell over its own books (S18). Now whoever takes a saga in, or up, is
+alone with it.
 """
 
 import asyncio
@@ -42,7 +43,7 @@ async def test_a_batch_that_is_cancelled_in_the_instant_of_its_acceptance_has_on
     async with Orchestrator(SlowToReturn(tmp_path / "saga.db"), [venue]) as engine:
         submitting = asyncio.ensure_future(engine.submit(order))
         again = asyncio.ensure_future(engine.submit(order)) if also_submits else None
-        while not await engine.store.journal(order.batch_id):
+        while not await engine.store.journal(order.batch_id):  # noqa: ASYNC110
             await asyncio.sleep(0)
         await engine.cancel(order.batch_id, by="ann", reason="wrong")
         assert await submitting == order.batch_id
