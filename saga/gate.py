@@ -76,3 +76,12 @@ class Gate(Protocol):
     async def lowers_exposure(self, attempt: Attempt, batch: Batch) -> Refusal | None:
         """Judge whether a forward attempt makes an exposure smaller; asked while REDUCING."""
         ...
+
+    def withheld(self, attempt: Attempt) -> None:
+        """Learn that nothing is sent of an attempt that was judged last, so that it does not count.
+
+        It was refused elsewhere, or too late: trading was halted meanwhile, the judgement took too
+        long, or the store had another owner by then. Harmless where the gate had refused it. An
+        earlier send under the same key counts on.
+        """
+        ...

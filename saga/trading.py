@@ -243,7 +243,24 @@ class Trading:
         return await self._answer(partial(gate.judge_batch, batch, self._clock.now()))
 
     async def judge(self, attempt: Attempt, batch: Batch) -> Refusal | None:
-        """Judge an attempt whose intent is durable; None lets it pass."""
+        """Judge an attempt whose intent is durable; None lets it pass, until `withhold`."""
+        refusal = await self._judge(attempt, batch)
+        if refusal is not None:
+            self.withhold(attempt)
+        return refusal
+
+    def withhold(self, attempt: Attempt) -> None:
+        """Tell the gate that nothing is sent of an attempt that it may have let pass."""
+        if self._gate is None:
+            return
+        try:
+            self._gate.withheld(attempt)
+        except Exception as error:  # it may count too much then, and never too little
+            _LOG.error(
+                "the gate did not hear that %s is not sent: %s", attempt.key, in_words(error)
+            )
+
+    async def _judge(self, attempt: Attempt, batch: Batch) -> Refusal | None:
         forward = attempt.purpose is Purpose.FORWARD
         if forward and (held := self.standing_refusal(attempt)) is not None:
             return held

@@ -29,13 +29,16 @@ MAX_BATCHES: Final = 1_000
 MAX_REMEMBERED: Final = 100_000
 """No more orders than this are compared with a new one to find a duplicate; more refuses."""
 IN_FLIGHT_SECONDS: Final = 60.0
-"""While REDUCING, an order counts against what is held for so long after it passed."""
+"""So long after it passed, an order may be missing in what the venue tells: it is counted here."""
+MAX_TAKEN_BACK: Final = 10_000
+"""Of so many orders that passed last it is remembered what they counted as, to take it back."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
     """An order that passed: when (on the clock that never jumps), whose, and what it said."""
 
+    key: str
     elapsed: float
     batch_id: str | None
     symbol: str
@@ -52,13 +55,26 @@ class _Sent:
         )
 
 
+@dataclass(slots=True)
+class _Counted:
+    """What one judgement has counted, to be taken back where nothing is sent after all."""
+
+    in_flight: _Sent | None = None
+    compared: _Sent | None = None
+    """Later orders are compared with it, to find duplicates."""
+    pace: Pace | None = None
+    turn: float = 0.0
+    is_judged: bool = False
+    """By all limits; before that only by whether it lowers an exposure."""
+
+
 class RiskGate:
     """A `saga.gate.Gate` for orders.
 
     Args:
         limits: what may go out at most; may be changed while the engine runs.
         references: where reference prices come from; without it, limits on money refuse.
-        holdings: what the account holds; without it, nothing passes while REDUCING.
+        holdings: what the account holds and has open; without it, nothing passes while REDUCING.
         clock: where time comes from.
         changed_by: who may change a limit, and where, in words.
     """
@@ -81,7 +97,8 @@ class RiskGate:
         self._orders = Pace()
         self._compensations = Pace()
         self._sent: deque[_Sent] = deque()
-        self._reducing: deque[_Sent] = deque()
+        self._in_flight: deque[_Sent] = deque()
+        self._counted: OrderedDict[str, _Counted] = OrderedDict()
         self._whole: OrderedDict[tuple[str, RiskLimits], None] = OrderedDict()
         self._told: tuple[RiskLimits, str] | None = None
 
@@ -101,22 +118,24 @@ class RiskGate:
 
     @property
     def memory(self) -> timedelta:
-        """A day where orders are counted, the window where duplicates are looked for."""
+        """A day where orders are counted; else what is in flight, or may have a duplicate."""
         terms = self.terms
         counted = terms.max_orders_per_day or terms.max_compensations_per_day
-        seconds = DAY if counted else max(terms.duplicate_window_seconds, 1.0)
+        seconds = DAY if counted else max(terms.duplicate_window_seconds, IN_FLIGHT_SECONDS)
         return timedelta(seconds=seconds)
 
     def recall(self, past: PastIntent) -> None:
         """Count an order of the time before this process."""
         age = max(0.0, (self._clock.now() - past.at).total_seconds())
         elapsed = self._clock.elapsed() - age
-        if past.purpose is Purpose.COMPENSATION:
-            self._compensations.remember(elapsed)
-            return
-        self._orders.remember(elapsed)
+        is_forward = past.purpose is Purpose.FORWARD
+        (self._orders if is_forward else self._compensations).remember(elapsed)
         if isinstance(past.directive, Order):
-            self._remember(past.directive, batch_of_key(past.key), elapsed)
+            sent = _sent(past.key, elapsed, batch_of_key(past.key), past.directive)
+            if age <= IN_FLIGHT_SECONDS:
+                self._note_in_flight(sent)
+            if is_forward and self.terms.duplicate_window_seconds:
+                self._sent.append(sent)
 
     async def judge_batch(self, batch: Batch, now: datetime) -> Refusal | None:
         """Judge every order of a batch, and all of them together."""
@@ -139,12 +158,25 @@ class RiskGate:
 
     async def judge(self, attempt: Attempt, batch: Batch, now: datetime) -> Refusal | None:
         """Judge one attempt; one that passes is counted, and may have waited for its turn."""
+        counted = self._counted.get(attempt.key)
+        if counted is None or counted.is_judged:
+            counted = self._count(attempt, batch)
+        counted.is_judged = True
+        refusal = await self._judge(attempt, batch, now, counted)
+        if refusal is not None:
+            self.withheld(attempt)
+        return refusal
+
+    async def _judge(
+        self, attempt: Attempt, batch: Batch, now: datetime, counted: _Counted
+    ) -> Refusal | None:
         terms = self.terms
         if attempt.purpose is Purpose.COMPENSATION:
             return await self._take_turn(
                 self._compensations,
                 ("max_compensations_per_second", terms.max_compensations_per_second),
                 ("max_compensations_per_day", terms.max_compensations_per_day),
+                counted,
             )
         order = attempt.directive
         if isinstance(order, Order):
@@ -159,14 +191,20 @@ class RiskGate:
             self._orders,
             ("max_orders_per_second", terms.max_orders_per_second),
             ("max_orders_per_day", terms.max_orders_per_day),
+            counted,
         )
-        if refusal is None and isinstance(order, Order):
-            self._remember(order, batch.batch_id, self._clock.elapsed())
+        if refusal is None and isinstance(order, Order) and terms.duplicate_window_seconds:
+            counted.compared = _sent(attempt.key, self._clock.elapsed(), batch.batch_id, order)
+            self._sent.append(counted.compared)
         return refusal
 
     async def lowers_exposure(self, attempt: Attempt, batch: Batch) -> Refusal | None:
-        """Let a forward order pass that brings a holding nearer to zero, and not beyond it."""
-        del batch
+        """Let a forward order pass that brings a holding nearer to zero, and not beyond it.
+
+        Whatever may still trade on its side counts against what is held: what is open at the venue,
+        and what passed here within IN_FLIGHT_SECONDS, which the venue may not tell of yet. An order
+        that is both counts twice: in doubt the answer is no.
+        """
         order = attempt.directive
         if not isinstance(order, Order):
             return None  # a cancel, for example, opens nothing
@@ -176,15 +214,18 @@ class RiskGate:
                 "trading is REDUCING, and nobody can say what the account holds; an operator may "
                 "activate trading",
             )
+        self._forget_what_arrived()
+        if len(self._in_flight) >= MAX_REMEMBERED:
+            return Refusal(
+                "trading_state",
+                f"trading is REDUCING, and more than {MAX_REMEMBERED} orders passed in the last "
+                f"{IN_FLIGHT_SECONDS:g} s, beyond which nobody can say what is under way; wait",
+            )
+        # In this order: what fills between the two answers counts twice, and not never.
+        is_open = await self._holdings.open_quantity(order.symbol, order.side)
         held = await self._holdings.held(order.symbol)
-        now = self._clock.elapsed()
-        while self._reducing and self._reducing[0].elapsed < now - IN_FLIGHT_SECONDS:
-            self._reducing.popleft()
-        under_way = total(
-            each.quantity
-            for each in self._reducing
-            if (each.symbol, each.side) == (order.symbol, order.side)
-        )
+        # Nothing is awaited from here on: of two at once, the second one sees the first.
+        under_way = plus(is_open, self._passed_lately(attempt.key, order))
         room = held if order.side is Side.SELL else minus(ZERO, held)
         if plus(order.quantity, under_way) > max(room, ZERO):
             return Refusal(
@@ -193,10 +234,57 @@ class RiskGate:
                 f"account holds {plain(held)} {order.symbol}, with {plain(under_way)} more under "
                 "way on that side; an operator may activate trading",
             )
-        self._reducing.append(
-            _Sent(now, None, order.symbol, order.side, order.quantity, order.limit_price)
-        )
+        self._count(attempt, batch)
         return None
+
+    def withheld(self, attempt: Attempt) -> None:
+        """Take back what this attempt, as it was judged last, counts as."""
+        counted = self._counted.pop(attempt.key, None)
+        if counted is None:
+            return
+        for entry, entries in (
+            (counted.in_flight, self._in_flight),
+            (counted.compared, self._sent),
+        ):
+            if entry is not None and entry in entries:
+                entries.remove(entry)
+        if counted.pace is not None:
+            counted.pace.give_back(counted.turn)
+
+    # --- what counts as sent ----------------------------------------------------------------------
+
+    def _count(self, attempt: Attempt, batch: Batch) -> _Counted:
+        """Count an attempt as in flight from now on, before anything is awaited."""
+        counted = _Counted()
+        order = attempt.directive
+        if isinstance(order, Order):
+            counted.in_flight = _sent(attempt.key, self._clock.elapsed(), batch.batch_id, order)
+            self._note_in_flight(counted.in_flight)
+        self._counted[attempt.key] = counted
+        self._counted.move_to_end(attempt.key)
+        if len(self._counted) > MAX_TAKEN_BACK:
+            self._counted.popitem(last=False)
+        return counted
+
+    def _note_in_flight(self, sent: _Sent) -> None:
+        self._forget_what_arrived()
+        if len(self._in_flight) < MAX_REMEMBERED:  # or else nothing passes while REDUCING
+            self._in_flight.append(sent)
+
+    def _forget_what_arrived(self) -> None:
+        since = self._clock.elapsed() - IN_FLIGHT_SECONDS
+        while self._in_flight and self._in_flight[0].elapsed < since:
+            self._in_flight.popleft()
+
+    def _passed_lately(self, key: str, order: Order) -> Decimal:
+        """Return how much of other orders on that side may be on its way to the venue."""
+        return total(
+            {
+                each.key: each.quantity
+                for each in self._in_flight
+                if (each.symbol, each.side) == (order.symbol, order.side) and each.key != key
+            }.values()
+        )
 
     # --- the limits -------------------------------------------------------------------------------
 
@@ -304,17 +392,12 @@ class RiskGate:
             )
         return None
 
-    def _remember(self, order: Order, batch_id: str | None, elapsed: float) -> None:
-        if self.terms.duplicate_window_seconds:
-            self._sent.append(
-                _Sent(
-                    *(elapsed, batch_id, order.symbol, order.side),
-                    *(order.quantity, order.limit_price),
-                )
-            )
-
     async def _take_turn(
-        self, pace: Pace, rate: tuple[str, int | None], daily: tuple[str, int | None]
+        self,
+        pace: Pace,
+        rate: tuple[str, int | None],
+        daily: tuple[str, int | None],
+        counted: _Counted,
     ) -> Refusal | None:
         now = self._clock.elapsed()
         per_day = daily[1]
@@ -328,6 +411,13 @@ class RiskGate:
                 f"{rate[1]} a second and a wait of {self.terms.max_wait_seconds:g} s",
             )
         pace.take(turn)
+        counted.pace, counted.turn = pace, turn
         if turn > now:
             await anyio.sleep(turn - now)
         return None
+
+
+def _sent(key: str, elapsed: float, batch_id: str | None, order: Order) -> _Sent:
+    return _Sent(
+        *(key, elapsed, batch_id, order.symbol, order.side, order.quantity, order.limit_price)
+    )

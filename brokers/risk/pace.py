@@ -36,3 +36,8 @@ class Pace:
     def take(self, turn: float) -> None:
         """Count one that goes out at its turn; turns are given out in order."""
         self._sent.append(turn)
+
+    def give_back(self, turn: float) -> None:
+        """Count one less, of which nothing went out after all; harmless where it is forgotten."""
+        if turn in self._sent:
+            self._sent.remove(turn)

@@ -12,11 +12,12 @@ from pathlib import Path
 import anyio
 import pytest
 
+from brokers.orders import Side
 from brokers.risk import Reference, RiskGate, RiskLimits
-from saga.errors import AdmissionRefused, NotAllowed, StorePoisoned
+from saga.errors import AdmissionRefused, NotAllowed, OwnershipLost, StorePoisoned
 from saga.events import Abandoned, CancelRequested, Event, Intended, Withheld
 from saga.fold import apply, begin
-from saga.gate import Gate
+from saga.gate import Gate, Refusal
 from saga.ids import Purpose
 from saga.limits import Limits
 from saga.logbook import (
@@ -68,6 +69,7 @@ class Market:
         self.price: Decimal | None = Decimal(price)
         self.at: datetime | None = None
         self.holding = Decimal(held)
+        self.open: dict[Side, Decimal] = {}
 
     async def reference(self, symbol: str) -> Reference | None:
         del symbol
@@ -76,6 +78,10 @@ class Market:
     async def held(self, symbol: str) -> Decimal:
         del symbol
         return self.holding
+
+    async def open_quantity(self, symbol: str, side: Side) -> Decimal:
+        del symbol
+        return self.open.get(side, Decimal(0))
 
 
 class CrashingStore(SqliteStore):
@@ -184,6 +190,84 @@ async def test_an_order_whose_intent_is_durable_when_the_halt_comes_is_not_sent(
     assert row.state == "ROLLED_BACK"
     assert withheld.limit == "trading_state"
     assert "by ann: stop" in withheld.reason
+
+
+@pytest.mark.scenario("H1", "H3")
+@pytest.mark.requirement("S13")
+@pytest.mark.parametrize("when", ["judging", "looking for the fence"])
+async def test_an_order_that_a_halt_stops_behind_the_gate_counts_as_none(
+    tmp_path: Path, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("saga.runner.FENCE_CHECK_SECONDS", -1.0)  # it is looked for at each send
+    meanwhile: list[Callable[[], Awaitable[None]]] = []
+
+    async def something_happens() -> None:
+        while meanwhile:
+            await meanwhile.pop()()
+
+    class Slow(RiskGate):
+        async def judge(self, attempt: Attempt, batch: Batch, now: datetime) -> Refusal | None:
+            refusal = await super().judge(attempt, batch, now)
+            if when == "judging":
+                await something_happens()
+            return refusal
+
+    class SlowFence(SqliteStore):
+        async def verify_owner(self) -> None:
+            if when != "judging":
+                await something_happens()
+            await super().verify_owner()
+
+    venue = LyingVenue()
+    limits = RiskLimits(max_orders_per_day=1, duplicate_window_seconds=600.0)
+    async with engine(tmp_path, venue, Slow(limits), store=SlowFence) as it:
+
+        async def halt() -> None:
+            await it.halt(by="ann", reason="stop")
+
+        meanwhile.append(halt)
+        held_back = await it.run(batch(buy("AAPL")), timeout=PATIENCE)
+        assert (held_back.state, venue.sent) == ("ROLLED_BACK", [])
+        await it.activate(by="ann", reason="go on")
+        row = await it.run(batch(buy("AAPL")), timeout=PATIENCE)
+    assert row.state == "COMPLETED"
+
+
+class LostFence(SqliteStore):
+    """Can be told that somebody else owns it by now."""
+
+    is_lost = False
+
+    async def verify_owner(self) -> None:
+        if self.is_lost:
+            raise OwnershipLost("somebody else owns the store")
+        await super().verify_owner()
+
+
+@pytest.mark.scenario("H3")
+@pytest.mark.requirement("S13")
+async def test_an_order_that_a_lost_fence_stops_behind_the_gate_counts_as_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("saga.runner.FENCE_CHECK_SECONDS", -1.0)
+    withheld: list[str] = []
+
+    class Noting(RiskGate):
+        def withheld(self, attempt: Attempt) -> None:
+            withheld.append(attempt.key)
+            super().withheld(attempt)
+
+    venue, store = LyingVenue(), LostFence(tmp_path / "saga.db")
+
+    async def lose_the_fence() -> None:
+        async with Orchestrator(store, [venue], gate=Noting(RiskLimits())) as it:
+            store.is_lost = True
+            await it.run(batch(buy("AAPL")), timeout=PATIENCE)
+
+    with pytest.raises(OwnershipLost):
+        await lose_the_fence()
+    assert venue.sent == []
+    assert len(withheld) == 1
 
 
 @pytest.mark.scenario("H1")
