@@ -8,7 +8,7 @@ import argparse
 import sys
 
 from tests.reliability.figures import run_and_keep
-from tests.reliability.harness import HARNESSES
+from tests.reliability.harness import HARNESSES, SEEDS
 from tests.reliability.page import write_page
 
 
@@ -19,6 +19,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(names)}")
     parser.add_argument("--quick", action="store_true", help="small sizes; keeps no figures")
     parser.add_argument("--page", action="store_true", help="run nothing, write the page anew")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="of the simulation")
     given = parser.parse_args()
     unknown = sorted(set(given.names) - set(names))
     if unknown:
@@ -26,8 +27,9 @@ def main() -> int:
     content = True
     for harness in HARNESSES:
         if not given.page and harness.name in (given.names or names):
-            print(f"{harness.title}: {harness.command}", file=sys.stderr)  # noqa: T201
-            content = run_and_keep(harness, quick=given.quick) and content
+            sized = harness.with_seeds(given.seeds)
+            print(f"{sized.title}: {sized.command}", file=sys.stderr)  # noqa: T201
+            content = run_and_keep(sized, quick=given.quick) and content
     if not given.quick:
         write_page()
     return 0 if content else 1

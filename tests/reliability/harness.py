@@ -1,8 +1,11 @@
 """The harnesses, how each is run, and what a reader wants to see of what it says."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
+
+SEEDS: Final = 200_000
+"""So many lives the simulation plays for the page."""
 
 Figures = Mapping[str, Any]
 """What a harness printed as JSON."""
@@ -29,6 +32,14 @@ class Harness:
     quick: tuple[str, ...]
     shown: Callable[[Figures], list[tuple[str, str]]]
     command: str
+
+    def with_seeds(self, seeds: int) -> "Harness":
+        """Return the harness at another number of seeds, if it has any."""
+        return replace(
+            self,
+            arguments=tuple(str(seeds) if each == str(SEEDS) else each for each in self.arguments),
+            command=self.command.replace(str(SEEDS), str(seeds)),
+        )
 
 
 def _number(value: Any) -> str:
@@ -113,10 +124,10 @@ HARNESSES: Final = (
         "simulation",
         "Simulation",
         "tests.simulation",
-        ("--seeds", "200000", "--from", "1", "--jobs", "2"),
+        ("--seeds", f"{SEEDS}", "--from", "1", "--jobs", "2"),
         ("--seeds", "2000", "--from", "1", "--jobs", "2"),
         _simulation,
-        "make simulate SEEDS=200000",
+        f"make simulate SEEDS={SEEDS}",
     ),
     Harness("grid", "The fault grid", "tests.grid", (), (), _grid, "make grid"),
     Harness("power_loss", "Power loss", "tests.power_loss", (), (), _power, "make power-loss"),
