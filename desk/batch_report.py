@@ -234,7 +234,7 @@ def _show_orders(report: Report, screen: Screen) -> None:
         return
     shown = report.orders[:MAX_TRADES_SHOWN]
     screen.text()
-    screen.text(Text("Orders: what was sent to the broker", style="bold"))
+    screen.text(Text("Orders: what was sent to the broker, or withheld", style="bold"))
     screen.table(ORDER_COLUMNS, [each.line() for each in shown])
     if len(report.orders) > len(shown):
         more = len(report.orders) - len(shown)

@@ -1,4 +1,4 @@
-"""What was sent to the broker for a batch, order by order, with the ids that the broker knows.
+"""What was sent to the broker for a batch, or withheld, order by order, with its ids.
 
 Read from the journal alone. Pure.
 """
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from desk.output import Column, Value
 from saga.directive import Directive
-from saga.events import Intended
+from saga.events import Intended, Withheld
 from saga.exact import plain, times, total
 from saga.ids import Purpose
 from saga.ledger import AttemptRecord, AttemptState, Saga, Step
@@ -29,6 +29,8 @@ ORDER_COLUMNS = (
     Column("sent_at", "sent", spare=1),
 )
 
+_Place = tuple[int, Purpose, int]
+"""Which attempt: its step, what for, and its number."""
 _PRICE_DIGITS: Final = 28
 
 STATES: Final = {
@@ -47,7 +49,8 @@ class ToldOrder:
         side: buy, sell, or the directive's kind.
         number: the try's number for its purpose, from 1.
         average_price: exact; None if there is no fill, or it has no end.
-        sent_at: when its intent was made durable, right before it was sent first.
+        sent_at: when its intent was made durable, right before it was sent first; None if our own
+            gate withheld it, so that it never was.
     """
 
     client_order_id: str
@@ -118,13 +121,18 @@ def orders_of(
         records: the journal.
         stopped: by client order id, why the saga itself had cancelled the order.
     """
-    sent: dict[tuple[int, Purpose, int], datetime] = {}
+    sent: dict[_Place, datetime] = {}
+    withheld: dict[_Place, str] = {}
     for record in records:
-        if isinstance(record.event, Intended):
-            event = record.event
+        event = record.event
+        if isinstance(event, Intended):
             sent[event.step, event.purpose, event.number] = record.at
+        elif isinstance(event, Withheld):
+            withheld[event.step, event.purpose, event.number] = event.limit
     orders = {
-        (step.position, attempt.purpose, attempt.number): _told(step, attempt, sent, stopped)
+        (step.position, attempt.purpose, attempt.number): _told(
+            step, attempt, sent, withheld, stopped
+        )
         for step in saga.steps
         for attempt in (*step.forward, *step.undo)
     }
@@ -154,9 +162,13 @@ def side_of(directive: Directive, purpose: Purpose) -> str:
 def _told(
     step: Step,
     attempt: AttemptRecord,
-    sent: Mapping[tuple[int, Purpose, int], datetime],
+    sent: Mapping[_Place, datetime],
+    withheld: Mapping[_Place, str],
     stopped: Mapping[str, str],
 ) -> ToldOrder:
+    place = (step.position, attempt.purpose, attempt.number)
+    # What was sent before, and withheld when it was to be sent again, did leave once.
+    limit = None if attempt.absent else withheld.get(place)
     return ToldOrder(
         client_order_id=attempt.key,
         broker_order_id=attempt.reference,
@@ -169,10 +181,15 @@ def _told(
         filled=attempt.done,
         average_price=average_price(attempt.fills),
         fill_ids=tuple(fill.fill_id for fill in attempt.fills),
-        status=_status(attempt),
+        status=_status(attempt) if limit is None else _withheld(limit),
         reason=stopped.get(attempt.key, attempt.reason),
-        sent_at=sent.get((step.position, attempt.purpose, attempt.number)),
+        sent_at=sent.get(place) if limit is None else None,
     )
+
+
+def _withheld(limit: str) -> str:
+    whose = "by the trading state" if limit == "trading_state" else "by your own limit"
+    return f"withheld {whose}; never sent"
 
 
 def _status(attempt: AttemptRecord) -> str:

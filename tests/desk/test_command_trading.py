@@ -66,6 +66,9 @@ def test_trading_is_let_go_on_by_hand_without_an_owner(
     assert reduced.data["trading_state"] == "REDUCING"
     assert ran.code == 1
     assert "would not lower an exposure" in ran.out
+    (withheld, *_) = invoke("show", traded.batches()[0]["batch_id"], "--json").data["orders"]
+    assert withheld["status"] == "withheld by the trading state; never sent"
+    assert withheld["sent_at"] is None
     assert active.data["trading_state"] == "ACTIVE"
     assert again.code == 6
     assert "trading is ACTIVE already" in again.err
@@ -107,6 +110,25 @@ def test_a_limit_of_the_settings_refuses_and_names_the_file_where_it_is_set(
     assert other.code == 6
     assert "symbols: PG is not among them, and the limit is KO" in other.err
     assert small.code == 0, small.err
+
+
+@pytest.mark.requirement("S13")
+def test_an_order_that_our_own_limit_withheld_is_not_told_as_sent_or_refused(
+    traded: Desk, invoke: Invoke, orders: Path
+) -> None:
+    (traded.home / "saga.toml").write_text("[risk]\nduplicate_window_seconds = 3600\n")
+    ran = invoke("run", orders, "-y")  # the very orders that this desk has just traded
+    batch_id = traded.batches()[0]["batch_id"]
+
+    shown = " ".join(invoke("show", batch_id).out.split())
+    (order, *_) = invoke("show", batch_id, "--json").data["orders"]
+
+    assert ran.code == 1, ran.err
+    assert "Orders: what was sent to the broker, or withheld" in shown
+    assert order["status"] == "withheld by your own limit; never sent"
+    assert order["sent_at"] is order["broker_order_id"] is None
+    assert "duplicate_window_seconds" in order["reason"]
+    assert "refused or cancelled" not in shown
 
 
 @pytest.mark.parametrize(
