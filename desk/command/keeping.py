@@ -21,6 +21,7 @@ from desk.session import Session
 from saga.errors import NotAllowed, StoreUnusable
 from saga.logbook import TradingState, TradingStateSet
 from saga.store.backup import back_up
+from saga.store.mark import read_mark
 from saga.store.sqlite import SqliteStore
 
 FORMS = (Format.TABLE, Format.JSON)
@@ -70,11 +71,12 @@ def accept_copy(
     async def work() -> ExitCode:
         if not place.exists():
             raise StoreUnusable(f"there is no store {place}; put the copy there first")
-        found = await _found(place)
+        session.keep_log()  # what the store says of it is said here, and once
+        found, missing = await _found(place)
         session.screen.say(found)
         await session.confirm("Go on from this copy?", yes=yes, no_input=no_input)
         operator = by or session.operator
-        why = f"an older copy of the store was accepted ({reason}): {found}"
+        why = f"an older copy of the store was accepted ({reason}): {missing}"
         # First the file: a copy must not be accepted for one moment without being halted.
         trading_state.halt(session.configured.home, by=operator, reason=why)
         async with SqliteStore(place, accept_rollback=True) as store:
@@ -94,8 +96,8 @@ def accept_copy(
     session.run(work)
 
 
-async def _found(place: Path) -> str:
-    """Return why a store is refused as an older copy of itself.
+async def _found(place: Path) -> tuple[str, str]:
+    """Return why a store is refused as an older copy of itself, and what is not in it.
 
     Raises:
         NotAllowed: it is not.
@@ -106,9 +108,25 @@ async def _found(place: Path) -> str:
     except StoreUnusable as refusal:
         async with SqliteStore(place, accept_rollback=True) as store:
             if store.rolled_back is not None:
-                return store.rolled_back
+                return store.rolled_back, _missing(place, await store.last_sequence())
         raise refusal from None
     raise NotAllowed(
         f"the store {place} is the newest copy of itself, as far as its mark tells; there is "
         "nothing to accept"
     )
+
+
+def _missing(place: Path, last: int) -> str:
+    """Return in a few words which records a copy does not have that ends at the record `last`."""
+    try:
+        mark = read_mark(place)
+    except StoreUnusable:
+        mark = None
+    if mark is None:
+        return "which records are not in it, nobody can tell"
+    durable = mark.journal.number
+    if last + 1 < durable:
+        return f"records {last + 1} to {durable} are not in it"
+    if last < durable:
+        return f"record {durable} is not in it"
+    return f"not all its records are those that were durable at record {durable}"

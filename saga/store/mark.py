@@ -122,8 +122,7 @@ def read_mark(place: Path) -> Mark | None:
 
 _WHAT_TO_DO: Final = (
     "put the right copy back, with its -wal and its .mark file; or, if what is missing is really "
-    "lost, compare the broker's orders with this copy and accept it: `saga accept-copy`, or "
-    "SqliteStore(..., accept_rollback=True)"
+    "lost, compare the broker's orders with this copy and accept it: `saga accept-copy`"
 )
 
 

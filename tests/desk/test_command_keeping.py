@@ -1,5 +1,6 @@
 """`saga backup` and `saga accept-copy`: a copy is whole, and going back to one is said aloud."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -21,13 +22,19 @@ def test_a_backup_put_back_is_refused_until_it_is_accepted_and_then_trading_is_h
     assert refused.code == 5
     assert "was rolled back" in refused.err
     assert "saga accept-copy" in refused.err
+    assert "SqliteStore" not in refused.err
     accepted = invoke("accept-copy", "--reason", "disk died", "--yes")
     assert accepted.code == 0, accepted.err
-    assert "was rolled back" in accepted.err
+    assert accepted.err.count("was rolled back") == 1
     assert "Trading is HALTED" in accepted.out
     halted = invoke("run", orders, "-y")
     assert halted.code == 6
-    assert "an older copy of the store was accepted (disk died)" in halted.err.replace("\n", " ")
+    said = halted.err.replace("\n", " ")
+    assert re.search(
+        r"an older copy of the store was accepted \(disk died\): records \d+ to \d+ are not in it;",
+        said,
+    ), said
+    assert "accept-copy" not in said
     assert invoke("activate", "--reason", "compared", "-y").code == 0
 
 
@@ -48,3 +55,19 @@ def test_there_is_nothing_to_accept_in_the_newest_copy(traded: Desk, invoke: Inv
     done = invoke("accept-copy", "--reason", "why not", "--yes")
     assert done.code == 6
     assert "is the newest copy of itself" in done.err
+
+
+@pytest.mark.requirement("S1")
+def test_off_a_terminal_an_accepted_copy_is_told_of_once(
+    traded: Desk, orders: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "monday.db"
+    assert traded.run("backup", copy).code == 0
+    assert traded.run("run", orders, "-y").code == 0
+    shutil.copy(copy, traded.home / "saga.db")
+
+    accepted = traded.run("accept-copy", "--reason", "disk died")
+
+    assert accepted.code == 0, accepted.err
+    assert accepted.err.count("was rolled back") == 1, accepted.err
+    assert "accepted as it is" in (traded.home / "saga.log").read_text()
