@@ -78,10 +78,11 @@ class Gate(Protocol):
         ...
 
     def withheld(self, attempt: Attempt) -> None:
-        """Learn that nothing is sent of an attempt that was judged last, so that it does not count.
+        """Learn that nothing is sent of an attempt that was judged, so that it does not count.
 
-        It was refused elsewhere, or too late: trading was halted meanwhile, the judgement took too
-        long, or the store had another owner by then. Harmless where the gate had refused it. An
-        earlier send under the same key counts on.
+        It is the very object that was handed over to be judged; where that never happened, or the
+        gate has refused it, there is nothing to be done. It was refused elsewhere, or too late:
+        trading was halted meanwhile, the judgement took too long, or the store had another owner
+        by then. An earlier send under the same key counts on.
         """
         ...

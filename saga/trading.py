@@ -278,7 +278,9 @@ class Trading:
                 return refusal
         # While the gate judged, or let the order wait its turn, somebody may have said less.
         if forward and not reducing and self.state is TradingState.REDUCING:
-            return await self._grows_exposure(attempt, batch)
+            held = await self._grows_exposure(attempt, batch)
+            if held is not None:
+                return held
         return self.standing_refusal(attempt)
 
     async def _grows_exposure(self, attempt: Attempt, batch: Batch) -> Refusal | None:

@@ -59,13 +59,13 @@ class _Sent:
 class _Counted:
     """What one judgement has counted, to be taken back where nothing is sent after all."""
 
+    attempt: Attempt
+    """As it was handed over: a judgement of the same key with another object is a later send."""
     in_flight: _Sent | None = None
     compared: _Sent | None = None
     """Later orders are compared with it, to find duplicates."""
     pace: Pace | None = None
     turn: float = 0.0
-    is_judged: bool = False
-    """By all limits; before that only by whether it lowers an exposure."""
 
 
 class RiskGate:
@@ -158,10 +158,7 @@ class RiskGate:
 
     async def judge(self, attempt: Attempt, batch: Batch, now: datetime) -> Refusal | None:
         """Judge one attempt; one that passes is counted, and may have waited for its turn."""
-        counted = self._counted.get(attempt.key)
-        if counted is None or counted.is_judged:
-            counted = self._count(attempt, batch)
-        counted.is_judged = True
+        counted = self._count(attempt, batch)
         refusal = await self._judge(attempt, batch, now, counted)
         if refusal is not None:
             self.withheld(attempt)
@@ -239,9 +236,10 @@ class RiskGate:
 
     def withheld(self, attempt: Attempt) -> None:
         """Take back what this attempt, as it was judged last, counts as."""
-        counted = self._counted.pop(attempt.key, None)
-        if counted is None:
+        counted = self._counted.get(attempt.key)
+        if counted is None or counted.attempt is not attempt:
             return
+        del self._counted[attempt.key]
         for entry, entries in (
             (counted.in_flight, self._in_flight),
             (counted.compared, self._sent),
@@ -254,8 +252,11 @@ class RiskGate:
     # --- what counts as sent ----------------------------------------------------------------------
 
     def _count(self, attempt: Attempt, batch: Batch) -> _Counted:
-        """Count an attempt as in flight from now on, before anything is awaited."""
-        counted = _Counted()
+        """Count an attempt as in flight from now on, before anything is awaited; but once."""
+        counted = self._counted.get(attempt.key)
+        if counted is not None and counted.attempt is attempt:
+            return counted
+        counted = _Counted(attempt)
         order = attempt.directive
         if isinstance(order, Order):
             counted.in_flight = _sent(attempt.key, self._clock.elapsed(), batch.batch_id, order)

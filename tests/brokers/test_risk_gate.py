@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,8 @@ from saga.gate import PastIntent, Refusal
 from saga.ids import Purpose, attempt_key
 from saga.model import Batch
 from saga.participant import Attempt
+from saga.store.sqlite import SqliteStore
+from saga.trading import Trading
 from tests.brokers.samples import ManualClock
 from tests.engine.trading_desk import batch, buy, sell
 
@@ -36,17 +39,15 @@ class Account:
         return self.is_open if side is Side.SELL else Decimal(0)
 
 
-def attempt_of(
-    whole: Batch, purpose: Purpose = Purpose.FORWARD, number: int = 1, step: int = 0
-) -> Attempt:
-    """An attempt of a batch, as the engine hands it to the gate."""
-    key = attempt_key(whole.batch_id, step, purpose, number)
-    return Attempt(key, whole.batch_id, step, purpose, number, whole.directives[step])
+def attempt_of(whole: Batch, purpose: Purpose = Purpose.FORWARD) -> Attempt:
+    """The first attempt of a batch, as the engine hands it to the gate: anew for each send."""
+    key = attempt_key(whole.batch_id, 0, purpose, 1)
+    return Attempt(key, whole.batch_id, 0, purpose, 1, whole.directives[0])
 
 
-async def passes(gate: RiskGate, clock: ManualClock, whole: Batch, **which: int) -> Refusal | None:
+async def passes(gate: RiskGate, clock: ManualClock, whole: Batch) -> Refusal | None:
     """Ask the gate as the engine does while trading is ACTIVE; None has passed."""
-    return await gate.judge(attempt_of(whole, **which), whole, clock.now())  # type: ignore[arg-type]
+    return await gate.judge(attempt_of(whole), whole, clock.now())
 
 
 async def lowers(gate: RiskGate, order: Directive) -> Refusal | None:
@@ -165,11 +166,14 @@ async def test_what_was_withheld_after_it_had_passed_counts_nowhere() -> None:
     limits = RiskLimits(max_orders_per_day=2, duplicate_window_seconds=600.0)
     gate = RiskGate(limits, holdings=Account(10), clock=clock)
     first, second = batch(sell("AAPL", 10)), batch(sell("AAPL", 10))
-    for _ in range(3):
-        assert await gate.lowers_exposure(attempt_of(first), first) is None
-        assert await passes(gate, clock, first) is None
-        gate.withheld(attempt_of(first))
-        gate.withheld(attempt_of(first))
+    for reducing_before in (True, False, True):
+        attempt = attempt_of(first)
+        if reducing_before:
+            assert await gate.lowers_exposure(attempt, first) is None
+        assert await gate.judge(attempt, first, clock.now()) is None
+        assert await gate.lowers_exposure(attempt, first) is None
+        gate.withheld(attempt)
+        gate.withheld(attempt)
     assert await gate.lowers_exposure(attempt_of(second), second) is None
     assert await passes(gate, clock, second) is None
     refusal = await passes(gate, clock, batch(sell("AAPL", 10)))
@@ -185,13 +189,45 @@ async def test_a_send_before_the_one_that_was_withheld_counts_on() -> None:
     first = batch(sell("AAPL", 10))
     assert await passes(gate, clock, first) is None
     clock.turn(1)
-    assert await passes(gate, clock, first) is None
-    gate.withheld(attempt_of(first))
-    gate.withheld(attempt_of(first))
+    again = attempt_of(first)
+    assert await gate.judge(again, first, clock.now()) is None
+    gate.withheld(again)
+    gate.withheld(again)
     assert await lowers(gate, sell("AAPL", 1)) is not None
     assert await passes(gate, clock, batch(sell("AAPL", 10))) is not None
     assert await passes(gate, clock, batch(sell("MSFT", 10))) is None
     assert await passes(gate, clock, batch(sell("IBM", 10))) is not None
+
+
+@pytest.mark.requirement("S13")
+@pytest.mark.parametrize("why", ["it is halted", "it lowers nothing"])
+async def test_a_send_counts_on_although_sending_it_again_is_refused(
+    tmp_path: Path, why: str
+) -> None:
+    clock = ManualClock()
+    account = Account(10)
+    gate = RiskGate(RiskLimits(max_orders_per_day=1), holdings=account, clock=clock)
+    trading = Trading(
+        SqliteStore(tmp_path / "saga.db"),
+        clock,
+        gate=gate,
+        program="a test",
+        max_crashes=None,
+        on_change=lambda: None,
+    )
+    whole = batch(sell("AAPL", 10))
+    again = attempt_of(whole)
+    assert await passes(gate, clock, whole) is None
+    if why == "it is halted":
+        (tmp_path / "saga.db.halt").touch()
+        assert await trading.judge(again, whole) is not None
+    else:
+        account.is_open = Decimal(10)
+        assert await gate.lowers_exposure(again, whole) is not None
+        trading.withhold(again)
+        account.is_open = Decimal(0)
+    assert await lowers(gate, sell("AAPL", 1)) is not None
+    assert await passes(gate, clock, batch(sell("MSFT", 10))) is not None
 
 
 async def test_what_the_gate_itself_refuses_counts_nowhere() -> None:
