@@ -1,11 +1,13 @@
 """Watches a broker's list of trades for what the journal does not know (L6, rule 4).
 
-Every period it reads the trades behind its cursor. A trade that bears a key of ours and that the
-journal of its batch does not know is late truth: the engine is told to look again at that attempt.
-It asks in turn, each call with a bound, and whatever fails is tried again a period later; it never
-writes, and never ends an engine.
+Every period it reads the newest trades, and now and then all. A trade that bears a key of ours and
+that the journal of its batch does not know is late truth: the engine is told to look again at that
+attempt. It asks in turn, each call with a bound; whatever fails is tried again a period later, and
+a row that cannot be one is passed over. It never writes, and never ends an engine.
 """
 
+import heapq
+import logging
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Final, Protocol
@@ -28,10 +30,20 @@ MAX_OPEN: Final = 10_000
 """Most trades that are kept in mind; the list is read no further while there are so many."""
 MAX_BATCHES: Final = 200
 """Most batches that are compared in one period; the others come in the next."""
+REREAD_ROWS: Final = 1_000
+"""So many of the newest trades are read again each time: a number too high hides none of them."""
+ROUNDS_PER_SWEEP: Final = 120
+"""After so many readings the list is read from its beginning again."""
+MAX_SETTLED: Final = 100_000
+"""So many trades that need no look any more are remembered; an older one is compared again."""
 MAX_LOOKS: Final = 5
 """After so many looks that brought nothing, a trade is left to the report of breaks."""
 WATCHER: Final = "the trade watcher"
 """Who looks."""
+_SHOWN: Final = 3
+
+_Place = tuple[str, str]
+"""A trade's order and its id: many venues number the fills of each order from one."""
 
 
 class Engine(Protocol):
@@ -70,9 +82,12 @@ class TradeWatcher:
         self._engine = engine
         self._clock = clock or SystemClock()
         self._period = timedelta(seconds=period_seconds)
-        self._cursor = 0
-        self._open: dict[str, Trade] = {}
-        self._looks: dict[str, int] = {}
+        self._newest: list[int] = []  # the highest sequences that were read, the lowest first
+        self._rounds = 0
+        self._open: dict[_Place, Trade] = {}
+        self._looks: dict[_Place, int] = {}
+        self._settled: dict[_Place, None] = {}
+        self._passed_over: list[str] = []
 
     async def run(self) -> None:
         """Watch until cancelled, or until the store is lost; the first look is a period away."""
@@ -83,6 +98,8 @@ class TradeWatcher:
             except (OwnershipLost, StorePoisoned) as error:
                 _LOG.warning("the trades of %s are no longer watched: %s", self._broker.name, error)
                 return
+            except Exception as error:  # whatever a broker's list may hold, the next round comes
+                _LOG.error("the trades of %s are read again: %s", self._broker.name, error)
 
     async def look(self) -> tuple[LateTruth, ...]:
         """Look once; return what was new."""
@@ -96,17 +113,19 @@ class TradeWatcher:
                 found += await self._compare(batch_id, trades)
             except (OwnershipLost, StorePoisoned):
                 raise
-            except SagaError as error:
-                _LOG.warning("trades of %s could not be compared: %s", batch_id, error)
+            except Exception as error:
+                level = logging.WARNING if isinstance(error, SagaError) else logging.ERROR
+                _LOG.log(level, "trades of %s could not be compared: %s", batch_id, in_words(error))
                 self._count_look(trades)
         return tuple(found)
 
     async def _read(self) -> None:
         if len(self._open) >= MAX_OPEN:
             return
+        after = self._begin_reading()
         seconds = self._broker.capabilities.call_timeout_seconds
         told = await answer_of(
-            lambda: self._broker.trades(self._cursor),
+            lambda: self._broker.trades(after),
             seconds,
             lambda: f"the list of trades of {self._broker.name}",
         )
@@ -115,21 +134,41 @@ class TradeWatcher:
                 in_words(told) if isinstance(told, Exception) else f"it is a {type(told).__name__}"
             )
             _LOG.warning("the trades of %s could not be read: %s", self._broker.name, why)
+            self._rounds += 1
             return
-        for trade in told:
+        rows, passed_over = _usable(told)
+        if passed_over and passed_over != self._passed_over:
+            _LOG.warning(
+                "%s lists %s trades that cannot be, and are passed over: %s",
+                self._broker.name,
+                len(passed_over),
+                "; ".join(passed_over[:_SHOWN]),
+            )
+        self._passed_over = passed_over
+        read: set[int] = set(self._newest)
+        for trade in rows:
             if len(self._open) >= MAX_OPEN:
-                return
-            if not isinstance(trade, Trade):
-                _LOG.warning("%s lists a trade that is none: %r", self._broker.name, type(trade))
-                continue
-            self._cursor = max(self._cursor, trade.sequence)
-            if trade.client_order_id is not None and batch_of_key(trade.client_order_id):
-                self._open[trade.fill_id] = trade
+                break
+            read.add(trade.sequence)
+            key = trade.client_order_id
+            if key is not None and batch_of_key(key) and _place(trade) not in self._settled:
+                self._open[_place(trade)] = trade
+        else:
+            self._rounds += 1  # read to its end
+        self._newest = sorted(heapq.nlargest(REREAD_ROWS, read))
+
+    def _begin_reading(self) -> int:
+        """Return behind which number is read."""
+        if self._rounds >= ROUNDS_PER_SWEEP:
+            self._rounds = 0
+            self._newest = []
+        # A sequence is only believed to be in order: none is reckoned with.
+        return self._newest[0] if len(self._newest) >= REREAD_ROWS else 0
 
     async def _compare(self, batch_id: str, trades: list[Trade]) -> tuple[LateTruth, ...]:
         known = await self._engine.known_fills(batch_id)
         unknown = [trade for trade in trades if not _is_known(trade, known)]
-        self._forget(trade for trade in trades if _is_known(trade, known))
+        self._settle(trade for trade in trades if _is_known(trade, known))
         if not unknown or not known.at_rest:  # what runs asks for itself
             return ()
         self._count_look(unknown)
@@ -138,7 +177,8 @@ class TradeWatcher:
 
     def _count_look(self, trades: list[Trade]) -> None:
         for trade in trades:
-            looks = self._looks[trade.fill_id] = self._looks.get(trade.fill_id, 0) + 1
+            place = _place(trade)
+            looks = self._looks[place] = self._looks.get(place, 0) + 1
             if looks >= MAX_LOOKS:
                 _LOG.error(
                     "%s lists trade %s of order %s, which no journal knows, and does not tell of "
@@ -147,12 +187,48 @@ class TradeWatcher:
                     trade.fill_id,
                     trade.client_order_id,
                 )
-                self._forget([trade])
+                self._settle([trade])
 
-    def _forget(self, trades: Iterable[Trade]) -> None:
+    def _settle(self, trades: Iterable[Trade]) -> None:
         for trade in trades:
-            self._open.pop(trade.fill_id, None)
-            self._looks.pop(trade.fill_id, None)
+            place = _place(trade)
+            self._open.pop(place, None)
+            self._looks.pop(place, None)
+            self._settled[place] = None
+            while len(self._settled) > MAX_SETTLED:
+                del self._settled[next(iter(self._settled))]
+
+
+def _place(trade: Trade) -> _Place:
+    return trade.client_order_id or "", trade.fill_id
+
+
+def _usable(told: Iterable[object]) -> tuple[list[Trade], list[str]]:
+    """Return the rows that can be trades, in order, and what is wrong with the others."""
+    rows: list[Trade] = []
+    wrong: list[str] = []
+    for row in told:
+        why = _wrong_with(row)
+        if why is not None:
+            wrong.append(why)
+        elif isinstance(row, Trade):
+            rows.append(row)
+    return sorted(rows, key=lambda trade: trade.sequence), wrong
+
+
+def _wrong_with(row: object) -> str | None:
+    if not isinstance(row, Trade):
+        return f"a row is a {type(row).__name__}"
+    asked: tuple[tuple[str, object, tuple[type, ...]], ...] = (
+        ("sequence", row.sequence, (int,)),
+        ("fill_id", row.fill_id, (str,)),
+        ("client_order_id", row.client_order_id, (str, type(None))),
+        ("reverses", row.reverses, (str, type(None))),
+    )
+    for name, value, kinds in asked:
+        if not isinstance(value, kinds):
+            return f"its {name} is a {type(value).__name__}"
+    return None
 
 
 def _is_known(trade: Trade, known: KnownFills) -> bool:

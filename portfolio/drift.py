@@ -40,7 +40,7 @@ class Engine(Protocol):
         """Which orders may go out."""
         ...
 
-    async def reduce(self, *, by: str, reason: str) -> None:
+    async def reduce(self, *, by: str, reason: str, automatic: bool = False) -> None:
         """Let only such forward orders out as make an exposure smaller."""
         ...
 
@@ -56,6 +56,24 @@ class DriftBounds:
 
     quantity: Decimal | None = None
     cash: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """Books and broker are too far apart in one thing.
+
+    The figures may move from one look to the next, because trading goes on; it is the same drift
+    as long as it is about the same thing, and in the same direction.
+
+    Attributes:
+        symbol: in what; None is cash.
+        is_surplus: the broker has more than the books.
+        words: how far.
+    """
+
+    symbol: str | None
+    is_surplus: bool
+    words: str
 
 
 class DriftWatch:
@@ -99,6 +117,8 @@ class DriftWatch:
             except (OwnershipLost, StorePoisoned) as error:
                 _LOG.warning("the drift of %s is no longer watched: %s", self._broker.name, error)
                 return
+            except SagaError as error:  # the store was busy, or somebody was faster
+                _LOG.error("the drift of %s is looked at again: %s", self._broker.name, error)
 
     async def look(self) -> None:
         """Compare; where the drift is too large and stays, make trading REDUCING."""
@@ -108,14 +128,16 @@ class DriftWatch:
         confirm = timedelta(seconds=CONFIRM_SECONDS)
         await self._clock.sleep_until(self._clock.now() + confirm)
         again = await self._too_far()
-        lasting = [words for words in seen if words in again]
+        before = {(drift.symbol, drift.is_surplus) for drift in seen}
+        lasting = [drift for drift in again if (drift.symbol, drift.is_surplus) in before]
         # Nothing is awaited between this look at the state and the change: no halt is eased by it.
         if lasting and self._engine.trading_state is TradingState.ACTIVE:
             more = f" and {len(lasting) - _SHOWN} more" if len(lasting) > _SHOWN else ""
-            reason = f"books and broker differ: {'; '.join(lasting[:_SHOWN])}{more}"
-            await self._engine.reduce(by=DRIFT_WATCH, reason=reason)
+            words = "; ".join(drift.words for drift in lasting[:_SHOWN])
+            reason = f"books and broker differ: {words}{more}"
+            await self._engine.reduce(by=DRIFT_WATCH, reason=reason, automatic=True)
 
-    async def _too_far(self) -> list[str]:
+    async def _too_far(self) -> list[Drift]:
         try:
             found = await reconcile(self._reader, self._broker, self._portfolios)
         except (OwnershipLost, StorePoisoned):
@@ -127,14 +149,14 @@ class DriftWatch:
         return drift_beyond(found, self._bounds)
 
 
-def drift_beyond(found: Reconciliation, bounds: DriftBounds) -> list[str]:
-    """Return, in words, each symbol (or cash) that is further apart than its bound."""
+def drift_beyond(found: Reconciliation, bounds: DriftBounds) -> list[Drift]:
+    """Return each symbol (or cash) that is further apart than its bound."""
     explained = [
         trade
         for trade in found.unbooked
         if trade.origin is Origin.IN_FLIGHT or trade.explained_by is not None
     ]
-    words = []
+    drifts = []
     for each in found.differences:
         if each.symbol is None:
             bound, known = bounds.cash, total(trade.cash for trade in explained)
@@ -143,8 +165,9 @@ def drift_beyond(found: Reconciliation, bounds: DriftBounds) -> list[str]:
             known = total(trade.shares for trade in explained if trade.symbol == each.symbol)
         drift = minus(minus(each.broker, each.books), known)
         if bound is not None and abs(drift) > bound and drift != ZERO:
-            words.append(
+            words = (
                 f"{each.symbol or 'cash'} is {plain(each.books)} in the books and "
                 f"{plain(each.broker)} at the broker"
             )
-    return words
+            drifts.append(Drift(each.symbol, drift > ZERO, words))
+    return drifts

@@ -8,15 +8,17 @@ counts on it any more.
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
 import anyio
 
 from saga.calls import Unusable, answer_of, believed, in_words
+from saga.clock import Clock
 from saga.complaints import Complaints
 from saga.core import observe_late
-from saga.errors import NotAllowed, OwnershipLost, SagaError, StorePoisoned
+from saga.errors import NoSuchBatch, NotAllowed, OwnershipLost, SagaError, StorePoisoned
 from saga.events import LateTruth
 from saga.ids import batch_of_key
 from saga.ledger import AttemptRecord, AttemptState, Saga
@@ -33,6 +35,11 @@ MAX_HEARD: Final = 10_000
 """Most keys with late news that wait to be looked up; one more is left to the watcher."""
 MAX_TRIES: Final = 3
 """So often a record is tried again because somebody else was faster."""
+MAX_LOOKS: Final = 8
+"""So often a key that was heard of is looked up in vain; then it is left to the watcher."""
+FIRST_WAIT: Final = timedelta(seconds=1)
+"""How long after the first look in vain the next one comes; each wait is twice the last."""
+LONGEST_WAIT: Final = timedelta(minutes=5)
 NOTIFIED: Final = "a notification"
 """Who looks, where the participant said that there may be news."""
 
@@ -52,49 +59,98 @@ class KnownFills:
     taken_back: frozenset[tuple[str, str]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A key that was looked up in vain.
+
+    Attributes:
+        looks: how often.
+        due: when it is looked up again.
+    """
+
+    looks: int
+    due: datetime
+
+
 class Aftermath:
     """Looks again at sagas that are at rest.
 
     Args:
         sagas: where they are found, and by whom their journals are written.
         participants: who carries out which kind of directive.
+        clock: where time comes from.
     """
 
-    def __init__(self, sagas: Supervision, participants: Mapping[str, Participant]) -> None:
+    def __init__(
+        self, sagas: Supervision, participants: Mapping[str, Participant], clock: Clock
+    ) -> None:
         self._sagas = sagas
         self._participants = participants
-        self._heard: dict[str, None] = {}
+        self._clock = clock
+        self._heard: dict[str, int] = {}  # and how often each was looked up in vain
+        self._waiting: dict[str, _Waiting] = {}
         self._news = anyio.Event()
+        self._nap = anyio.CancelScope()
 
     def hear(self, key: str) -> None:
         """Hear that there may be late news about an attempt; it is looked up in the background."""
         if batch_of_key(key) is None or key in self._heard:
             return
-        if len(self._heard) >= MAX_HEARD:
+        self._waiting.pop(key, None)
+        if len(self._heard) + len(self._waiting) >= MAX_HEARD:
             _LOG.error("late news about %s is passed over: %s keys wait already", key, MAX_HEARD)
             return
-        self._heard[key] = None
+        self._heard[key] = 0
         self._news.set()
+        self._nap.cancel()
 
     async def run(self) -> None:
         """Look up what was heard of, until cancelled."""
         while True:
             self._news = anyio.Event()
+            self._take_up_what_is_due()
             while self._heard:
                 batch_id = batch_of_key(next(iter(self._heard))) or ""
                 keys = [key for key in self._heard if batch_of_key(key) == batch_id]
-                for key in keys:
-                    del self._heard[key]
-                await self._look_quietly(batch_id, keys)
-            await self._news.wait()
+                await self._look_quietly(batch_id, {key: self._heard.pop(key) for key in keys})
+            if self._news.is_set():
+                continue
+            if not self._waiting:
+                await self._news.wait()
+                continue
+            with anyio.CancelScope() as self._nap:
+                await self._clock.sleep_until(min(each.due for each in self._waiting.values()))
 
-    async def _look_quietly(self, batch_id: str, keys: Collection[str]) -> None:
+    def _take_up_what_is_due(self) -> None:
+        now = self._clock.now()
+        for key, waiting in list(self._waiting.items()):
+            # Further ahead than any wait: the clock was put back.
+            if not now < waiting.due <= now + LONGEST_WAIT:
+                del self._waiting[key]
+                self._heard.setdefault(key, waiting.looks)
+
+    async def _look_quietly(self, batch_id: str, looks: Mapping[str, int]) -> None:
+        in_vain: set[str] = set()
         try:
-            await self.look(batch_id, by=NOTIFIED, keys=keys)
+            await self._look(batch_id, NOTIFIED, set(looks), in_vain)
         except (OwnershipLost, StorePoisoned):
             raise
+        except NoSuchBatch as error:
+            _LOG.warning("late news about %s is passed over: %s", batch_id, error)
         except SagaError as error:
             _LOG.warning("late news about %s could not be looked up: %s", batch_id, error)
+            in_vain = set(looks)
+        for key in in_vain:
+            self._look_again_later(key, looks[key] + 1)
+
+    def _look_again_later(self, key: str, looks: int) -> None:
+        if key in self._heard:
+            return  # there is newer news
+        if looks >= MAX_LOOKS:
+            _LOG.error("late news about %s was looked up in vain %s times", key, looks)
+            return
+        wait = min(FIRST_WAIT * 2 ** (looks - 1), LONGEST_WAIT)
+        self._waiting[key] = _Waiting(looks, self._clock.now() + wait)
 
     async def look(
         self, batch_id: str, *, by: str, keys: Collection[str] | None = None
@@ -112,6 +168,12 @@ class Aftermath:
             NoSuchBatch: there is no such batch.
             Quarantined: its journal cannot be read.
         """
+        return await self._look(batch_id, by, keys, set())
+
+    async def _look(
+        self, batch_id: str, by: str, keys: Collection[str] | None, in_vain: set[str]
+    ) -> tuple[LateTruth, ...]:
+        """Ask and record; the keys of attempts about which nothing could be learnt are added."""
         saga = await self._sagas.load(batch_id)
         attempts = [
             attempt
@@ -130,7 +192,7 @@ class Aftermath:
             reports: dict[str, Report] = {}
             async with anyio.create_task_group() as calls:
                 for attempt in some:
-                    calls.start_soon(self._ask, saga, attempt, reports)
+                    calls.start_soon(self._ask, saga, attempt, reports, in_vain)
             for attempt in some:
                 if attempt.key in reports:
                     truth = await self._record(batch_id, attempt, reports[attempt.key], by)
@@ -150,7 +212,9 @@ class Aftermath:
         standing = {(a.key, fill.fill_id) for a in attempts for fill in a.fills}
         return KnownFills(saga.state in SAGA_AT_REST, frozenset(told), frozenset(told - standing))
 
-    async def _ask(self, saga: Saga, record: AttemptRecord, reports: dict[str, Report]) -> None:
+    async def _ask(
+        self, saga: Saga, record: AttemptRecord, reports: dict[str, Report], in_vain: set[str]
+    ) -> None:
         attempt = saga.attempt(record)
         participant = self._participants.get(attempt.directive.kind)
         capabilities = saga.capabilities(record)
@@ -161,20 +225,24 @@ class Aftermath:
             return
         seconds = capabilities.call_timeout_seconds
         report = await self._look_up(participant, attempt, seconds)
+        if isinstance(report, Exception):
+            in_vain.add(record.key)
+            return
         unwanted = saga.undoes or record.absent
         if report is not None and not report.final and capabilities.cancel and unwanted:
             whose = partial(_named, participant, attempt)
             refused = await answer_of(lambda: participant.withdraw(attempt), seconds, whose)
             if isinstance(refused, Exception):
                 _LOG.warning("%s: the withdrawal failed: %s", whose(), in_words(refused))
-            report = await self._look_up(participant, attempt, seconds) or report
+            again = await self._look_up(participant, attempt, seconds)
+            report = again if isinstance(again, Report) else report
         if report is not None:
             reports[record.key] = report
 
     async def _look_up(
         self, participant: Participant, attempt: Attempt, seconds: float
-    ) -> Report | None:
-        """Return what is told of an attempt; None if nothing that can be used."""
+    ) -> Report | Exception | None:
+        """Return what is told of an attempt, or why nothing is that can be used."""
         whose = partial(_named, participant, attempt)
         answer = await answer_of(lambda: participant.look_up(attempt), seconds, whose)
         if not isinstance(answer, Exception):
@@ -183,7 +251,7 @@ class Aftermath:
             except Unusable as error:
                 answer = error
         _LOG.warning("%s gave no answer that can be used: %s", whose(), in_words(answer))
-        return None
+        return answer
 
     async def _record(
         self, batch_id: str, asked: AttemptRecord, report: Report, by: str

@@ -158,7 +158,7 @@ class Orchestrator:
             on_alarm=self._alerts.look_at,
             on_unheard=self._hear_late,
         )
-        self._aftermath = Aftermath(self._sagas, self._participants)
+        self._aftermath = Aftermath(self._sagas, self._participants, self._clock)
         self._submitting = 0
         self._entered = False
         self._pulse = anyio.Event()
@@ -528,15 +528,23 @@ class Orchestrator:
         """
         await self._trading.halt(by=_said(by, "by"), reason=_said(reason, "reason"))
 
-    async def reduce(self, *, by: str, reason: str) -> None:
+    async def reduce(self, *, by: str, reason: str, automatic: bool = False) -> None:
         """Let only such forward orders out as make an exposure smaller.
+
+        Args:
+            by: who says so.
+            reason: why.
+            automatic: that is no person, but a program that watches.
 
         Raises:
             NotAllowed: that is so already.
         """
         self._require_open()
         await self._trading.ease(
-            TradingState.REDUCING, by=_said(by, "by"), reason=_said(reason, "reason")
+            TradingState.REDUCING,
+            by=_said(by, "by"),
+            reason=_said(reason, "reason"),
+            automatic=automatic,
         )
 
     async def activate(self, *, by: str, reason: str) -> None:

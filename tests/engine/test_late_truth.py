@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from brokers.paper import Fault, FaultRule, PaperExchange, PaperSettings
 from brokers.paper.running import Inline
 from brokers.venue import Trade
 from brokers.watcher import MAX_LOOKS, TradeWatcher
+from saga import aftermath
 from saga.alerts import Alert, AlertKind
 from saga.errors import NoSuchBatch, NotAllowed
 from saga.events import Adjustment, IncidentClosed
@@ -174,6 +176,42 @@ async def test_a_bust_of_one_leg_while_another_still_works_is_heard_once_the_bat
         assert row.outcome == "SUCCESS"
         assert (await until_open(engine, batch_id)).outcome == "SUCCESS"
         assert await floor.held() == {"MSFT": Decimal(10)}
+
+
+@pytest.mark.requirement("S6", "S9", "L3")
+@pytest.mark.parametrize("failures", [1, 3, 100], ids=["once", "some times", "always"])
+async def test_news_that_was_heard_is_looked_up_until_it_is_answered_and_not_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    monkeypatch.setattr(aftermath, "FIRST_WAIT", timedelta(milliseconds=1))
+    venue, asked = LyingVenue(), 0
+
+    async def refused(attempt: Attempt) -> Report:
+        return Report(True, reason="no")
+
+    async def mute_at_first(attempt: Attempt) -> Report:
+        nonlocal asked
+        asked += 1
+        if asked <= failures:
+            raise TimeoutError("slow")
+        return Report(True, (Fill("f1", Decimal(5), Decimal(10)),))
+
+    venue.on_send["AAPL"], venue.on_look_up["AAPL"] = refused, mute_at_first
+    async with Orchestrator(SqliteStore(tmp_path / "saga.db"), [venue]) as engine:
+        row = await engine.run(batch(buy("AAPL", 5)), timeout=20)
+        engine.notify(key_of(row, 0))
+        if failures < aftermath.MAX_LOOKS:
+            await until_open(engine, row.batch_id)
+            assert asked == failures + 1
+            return
+        with anyio.fail_after(20):
+            while asked < aftermath.MAX_LOOKS:  # noqa: ASYNC110
+                await anyio.sleep(0.005)
+        await anyio.wait_all_tasks_blocked()
+        assert asked == aftermath.MAX_LOOKS
+        failures = 0
+        engine.notify(key_of(row, 0))
+        await until_open(engine, row.batch_id)
 
 
 # --- orders that are still open ------------------------------------------------------------------

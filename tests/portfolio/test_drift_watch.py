@@ -3,11 +3,13 @@
 from decimal import Decimal
 from pathlib import Path
 
+import anyio
 import pytest
 
 from brokers.orders import Side
 from portfolio.drift import DRIFT_WATCH, DriftBounds, DriftWatch
 from saga.clock import SystemClock
+from saga.errors import NotAllowed, SagaError, StoreBusy
 from saga.logbook import TradingState
 from tests.portfolio.house import AT_ONCE, House, open_house
 
@@ -84,3 +86,27 @@ async def test_a_broker_that_does_not_answer_is_no_proof_of_a_drift(
         monkeypatch.setattr(house.exchange, "trades", away)
         await watch_of(house, ANY).look()
         assert house.engine.trading_state is TradingState.ACTIVE
+
+
+@pytest.mark.requirement("S13")
+@pytest.mark.parametrize("refusal", [StoreBusy("locked"), NotAllowed("somebody was faster")])
+async def test_a_reduction_that_fails_is_tried_again_in_the_next_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: SagaError
+) -> None:
+    async with open_house(tmp_path) as house:
+        await house.main.wait(await house.main.buy("KO", Decimal(100), terms=AT_ONCE))
+        await house.exchange.trade_by_hand(Side.SELL, Decimal(50), "KO")
+        reduce, refusals = house.engine.reduce, [refusal]
+
+        async def refused_once(*, by: str, reason: str) -> None:
+            if refusals:
+                raise refusals.pop()
+            await reduce(by=by, reason=reason)
+
+        monkeypatch.setattr(house.engine, "reduce", refused_once)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(watch_of(house, ANY).run)
+            with anyio.fail_after(20):
+                while state_of(house) != TradingState.REDUCING:  # noqa: ASYNC110
+                    await anyio.sleep(0.005)
+            tasks.cancel_scope.cancel()
