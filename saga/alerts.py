@@ -25,7 +25,6 @@ from saga.logbook import AlertTold, TradingState, TradingStateSet
 from saga.machine import SagaState
 from saga.outcome import Exposure
 from saga.store.protocol import CheckpointStore
-from saga.trading import BRAKE
 
 _LOG = Complaints("saga.alerts")
 
@@ -241,7 +240,7 @@ class Alerts:
             if (
                 isinstance(said, TradingStateSet)
                 and said.state is TradingState.HALTED
-                and said.by == BRAKE
+                and said.automatic
             ):
                 sentence = f"trading was halted by the {said.by}: {said.reason}"
                 found.append(
@@ -249,8 +248,23 @@ class Alerts:
                 )
         return found
 
+    async def _still_holds(self, alert: Alert) -> bool:
+        """Tell whether there is still something that a person has to know; in doubt, there is."""
+        if alert.batch_id is None:
+            return True
+        try:
+            saga = await self._load(alert.batch_id)
+        except SagaError as error:
+            _LOG.warning("%s is told of without another look at it: %s", alert.batch_id, error)
+            return True
+        return any(each.id == alert.id for each in alerts_of(saga))
+
     async def _tell(self, pending: _Pending) -> None:
         alert = pending.alert
+        if not await self._still_holds(alert):
+            _LOG.info("alert %s is settled, and told no more", alert.id)
+            del self._pending[alert.id]
+            return
         failed = False
         for number, hook in enumerate(list(self._hooks)):
             if number in pending.taken:

@@ -120,6 +120,20 @@ async def test_a_batch_that_becomes_stale_again_is_told_again(tmp_path: Path) ->
         assert len(set(await until_told(engine, 2))) == 2
 
 
+@pytest.mark.scenario("H10")
+async def test_what_was_resolved_before_anybody_heard_of_it_is_told_no_more(tmp_path: Path) -> None:
+    pager = Pager(down_for=10**6)
+    async with stale_on(LyingVenue(), tmp_path / "saga.db") as (engine, row):
+        engine.on_alert(pager)
+        await until(lambda: pager.tries >= 2)
+        await engine.resolve(row.batch_id, by="ann", reason="seen", action="sold", evidence="T-1")
+        later = Pager()
+        engine.on_alert(later)
+        pager.down_for = 0
+        await until(lambda: not engine._alerts._pending)
+        assert (await told_ids(engine), pager.heard, later.heard) == ([], [], [])
+
+
 async def test_an_automatic_halt_is_told(tmp_path: Path) -> None:
     path, pager = tmp_path / "saga.db", Pager()
     limits = Limits(max_crashes_per_minute=1)
