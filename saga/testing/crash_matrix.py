@@ -116,6 +116,8 @@ class CrashMatrix:
             waits = min(rehearsal.waits.get((call, attempt), 0), MAX_WAITS)
             for wait in range(waits, 0, -1):  # the last one first: it loses the answer
                 yield Disturbance(How.WAIT_FAILS, call, attempt, wait)
+        for call, attempt in self._calls(rehearsal, SEND):
+            yield Disturbance(How.OUTAGE, call, attempt)
 
     def _calls(self, rehearsal: Course, *calls: str) -> list[tuple[str, str]]:
         return [each for each in rehearsal.called if each[0] in calls]

@@ -37,9 +37,13 @@ class How(StrEnum):
     LATE = "the call reaches the adapter only after the engine has stopped waiting for it"
     DOUBLED = "the answer tells everything twice, and a question is asked twice"
     WAIT_FAILS = "the adapter itself loses an answer of its venue"
+    OUTAGE = "its answer is lost, and the adapter gets no answer to its next look-ups either"
     VENUE_REQUEST_LOST = "the adapter's request is lost on its way to the venue"
     VENUE_ANSWER_LOST = "the venue's answer is lost on its way to the adapter"
 
+
+OUTAGE_LOOK_UPS: Final = 4
+"""So many look-ups get no answer of the venue in an outage."""
 
 _AT_THE_VENUE: Final = {
     How.VENUE_REQUEST_LOST: Trouble.REQUEST_LOST,
@@ -98,6 +102,7 @@ class Wire:
         self._disturbance = disturbance
         self._later = later
         self._disturbed: set[tuple[str, str]] = set()
+        self._silent_look_ups = 0
         self.called: dict[tuple[str, str], None] = {}
         """The calls that were made, by call and attempt, in order."""
         self.waits: dict[tuple[str, str], int] = {}
@@ -180,8 +185,15 @@ class Wire:
                 f"{type(self._harness).__name__}.interfere({trouble.name}) returned False after it "
                 "had returned True for this trouble; let it say the same each time"
             )
-        answer = await self._stepped(call, whose, begin, wait if how is How.WAIT_FAILS else 0)
-        if how is How.ANSWER_LOST:
+        fails = wait if how is How.WAIT_FAILS else 0
+        silent = call == LOOK_UP and self._silent_look_ups > 0
+        if silent:
+            self._silent_look_ups -= 1
+            self._chronicle.tell(f"(the venue does not answer this {call} of {whose})")
+        answer = await self._stepped(call, whose, begin, fails, silent=silent)
+        if how is How.OUTAGE:
+            self._silent_look_ups = OUTAGE_LOOK_UPS
+        if how in (How.ANSWER_LOST, How.OUTAGE):
             self._chronicle.tell(f"(the adapter answered the {call}: {told(answer)})")
             raise TimeoutError("the kit lost the adapter's answer")
         if how is How.DOUBLED:
@@ -192,7 +204,13 @@ class Wire:
         return answer
 
     def _stepped(
-        self, call: str, whose: str, begin: Callable[[], Awaitable[T]], fails: int
+        self,
+        call: str,
+        whose: str,
+        begin: Callable[[], Awaitable[T]],
+        fails: int,
+        *,
+        silent: bool = False,
     ) -> Stepped[T]:
         def at_wait(number: int) -> bool:
             self.waits[call, whose] = max(number, self.waits.get((call, whose), 0))
@@ -201,7 +219,7 @@ class Wire:
             return self._fate.reach(f"during the {call} of {whose}, at its wait {number}")
 
         def after_wait(number: int) -> Exception | None:
-            return self._harness.lost_connection() if number == fails else None
+            return self._harness.lost_connection() if silent or number == fails else None
 
         return Stepped(begin(), at_wait=at_wait, after_wait=after_wait)
 

@@ -88,6 +88,14 @@ class CountsFillsFromOne(CornerBroker):
         return Report(told.final, fills, told.reason)
 
 
+class TakesSilenceForNo(CornerBroker):
+    async def look_up(self, attempt: Attempt) -> Report | None:
+        try:
+            return await super().look_up(attempt)
+        except TimeoutError:
+            return None
+
+
 class CallsAnOpenOrderFinal(CornerBroker):
     def _report(self, ticket: Ticket) -> Report:
         told = super()._report(ticket)

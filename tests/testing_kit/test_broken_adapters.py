@@ -47,6 +47,7 @@ BREAKS: list[tuple[type[CornerBroker], str, str]] = [
     (broken.CutsKeys, "the_longest_key_arrives_whole", "cuts or rewrites keys"),
     (broken.PretendsTombstones, "a_tombstone_holds", "accepted it all the same"),
     (broken.SeesLaterThanItSays, "an_order_is_found_after_a_restart", "visibility_seconds"),
+    (broken.TakesSilenceForNo, "a_look_up_without_an_answer_raises", "says that it is not there"),
     (broken.CannotBeCancelled, "every_call_can_be_cancelled", "goes on 5.0 s after"),
     (broken.PretendsToCancel, "a_resting_order_ends_by_its_withdrawal", "1 order is open"),
     (broken.RefusesToWithdrawTwice, "withdrawing_is_harmless", "raised LookupError"),
@@ -119,6 +120,18 @@ def test_an_adapter_that_retries_under_the_same_key_buys_twice_where_the_venue_l
     told = story_of(lambda: contract.test_every_call_and_every_answer_disturbed(ONE_LEG, tmp_path))
 
     assert "an order reaches the venue once, whatever becomes of the answers" in told
+    assert "the venue accepted 2 orders with the one key" in told
+
+
+@pytest.mark.requirement("S3")
+def test_an_adapter_that_takes_an_outage_for_not_found_buys_twice_where_the_venue_lets_it(
+    tmp_path: Path,
+) -> None:
+    contract = contract_of(broken.TakesSilenceForNo, forgetful=True)
+
+    told = story_of(lambda: contract.test_every_call_and_every_answer_disturbed(ONE_LEG, tmp_path))
+
+    assert "the adapter gets no answer to its next look-ups either" in told
     assert "the venue accepted 2 orders with the one key" in told
 
 

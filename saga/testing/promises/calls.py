@@ -14,7 +14,7 @@ from saga.testing.fate import MAX_WAITS, Stepped
 from saga.testing.harness import Trouble
 from saga.testing.mortal_store import of_attempt
 from saga.testing.promises.promise import Promises
-from saga.testing.wire import SEND, Disturbance, How, Wire
+from saga.testing.wire import LOOK_UP, SEND, Disturbance, How, Wire
 
 PROMISES = Promises()
 
@@ -105,6 +105,35 @@ async def _no_strangers(bench: Bench) -> None:
             _RESENDS,
             strangers,
         )
+
+
+@PROMISES.promise
+async def a_look_up_without_an_answer_raises(bench: Bench) -> None:
+    """A look-up that gets no answer raises: it does not say that nothing was found."""
+    wire = await bench.connect()
+    if not wire.capabilities.look_up:
+        return
+    attempt = bench.will_fill()
+    await bench.send(wire, attempt)
+    await bench.become_visible()
+    await bench.look_up(wire, attempt)
+    whose = of_attempt(attempt.step, attempt.purpose, attempt.number)
+    for wait in range(min(wire.waits.get((LOOK_UP, whose), 0), MAX_WAITS), 0, -1):
+        asked = await bench.connect(Disturbance(How.WAIT_FAILS, LOOK_UP, wait=wait))
+        try:
+            found = await asked.look_up(attempt)
+        except Exception as error:
+            bench.tell(f"(which is no answer, as it ought to be: {type(error).__name__})")
+            continue
+        if found is None or (found.final and not found.fills):
+            await bench.broken(
+                f"{attempt.key} is at the venue, the answer to its look-up was lost, and look_up "
+                f"says {'that it is not there' if found is None else 'that it had no effect'}",
+                "`except Exception: return None` around the request. None says that the venue was "
+                "asked and knows no such order, and the engine may then send it again. Let every "
+                "timeout, lost connection and 5xx out.",
+                await bench.orders(attempt),
+            )
 
 
 @PROMISES.promise
