@@ -51,12 +51,20 @@ class EngineStarted:
 
 @dataclass(frozen=True, slots=True)
 class TradingStateSet:
-    """Somebody, or the engine itself, has said which orders may go out from here on."""
+    """Somebody, or the engine itself, has said which orders may go out from here on.
+
+    Attributes:
+        state: which.
+        by: who said so.
+        reason: why.
+        automatic: no person has said so, whatever name it bears.
+    """
 
     kind: ClassVar[str] = "trading_state_set"
     state: TradingState
     by: str
     reason: str
+    automatic: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,7 @@ class Trading:
         if self._last.state is TradingState.HALTED or self.state is not TradingState.HALTED:
             return self._last
         order = self._ordered() or HaltOrder(BY_HAND, "the halt file was there a moment ago")
-        return TradingStateSet(TradingState.HALTED, order.by, order.reason)
+        return TradingStateSet(TradingState.HALTED, order.by, order.reason, order.automatic)
 
     @property
     def is_halted(self) -> bool:
@@ -117,7 +117,7 @@ class Trading:
                     f"{self._max_crashes} starts after a crash within "
                     f"{CRASH_WINDOW.total_seconds():g} s; find out why before trading goes on"
                 )
-                await self.halt(by=BRAKE, reason=reason)
+                await self.halt(by=BRAKE, reason=reason, automatic=True)
         await self._note_limits()
         if self._gate is not None and self._gate.memory:
             since = self._clock.now() - self._gate.memory
@@ -144,25 +144,38 @@ class Trading:
         ]
         return len(recent) >= self._max_crashes
 
-    async def halt(self, *, by: str, reason: str) -> None:
+    async def halt(self, *, by: str, reason: str, automatic: bool = False) -> None:
         """Let no forward order out from now on.
+
+        Args:
+            by: who says so.
+            reason: why.
+            automatic: that is no person.
 
         Raises:
             StoreError: it could not be noted; no order goes out all the same.
         """
-        said = TradingStateSet(TradingState.HALTED, by, reason)
+        said = TradingStateSet(TradingState.HALTED, by, reason, automatic)
         self._last = said
         self._halts += 1
         self._tell()
         if self._file is not None:
             try:
-                self._file.put(HaltOrder(by, reason))
+                self._file.put(HaltOrder(by, reason, automatic))
             except StoreError as error:
-                _LOG.error("%s; the halt stands in memory and in the store", error)
+                _LOG.error("%s (trading is halted in memory, and that is noted next)", error)
         await self._store.note(said)
 
-    async def ease(self, state: TradingState, *, by: str, reason: str) -> None:
+    async def ease(
+        self, state: TradingState, *, by: str, reason: str, automatic: bool = False
+    ) -> None:
         """Let orders go out again, all or only those that lower an exposure.
+
+        Args:
+            state: which orders.
+            by: who says so.
+            reason: why.
+            automatic: that is no person.
 
         Raises:
             NotAllowed: the state is that already.
@@ -173,12 +186,13 @@ class Trading:
             if state is before.state:
                 raise NotAllowed(f"trading is {state} already; nothing was changed")
             seen = self._halts_seen()
-            said = TradingStateSet(state, by, reason)
+            said = TradingStateSet(state, by, reason, automatic)
             await self._store.note(said)
             if self._halts_seen() != seen:  # a halt that came meanwhile stands
-                order = self._ordered() or HaltOrder(self._last.by, self._last.reason)
+                last = self._last
+                order = self._ordered() or HaltOrder(last.by, last.reason, last.automatic)
                 await self._stay_halted(
-                    TradingStateSet(TradingState.HALTED, order.by, order.reason)
+                    TradingStateSet(TradingState.HALTED, order.by, order.reason, order.automatic)
                 )
                 raise NotAllowed(
                     f"trading was halted meanwhile (by {order.by}: {order.reason}), and stays so; "

@@ -21,10 +21,11 @@ BY_HAND: Final = "halt file"
 
 @dataclass(frozen=True, slots=True)
 class HaltOrder:
-    """What a halt file says: who wants it, and why."""
+    """What a halt file says: who wants it, why, and whether that is no person."""
 
     by: str
     reason: str
+    automatic: bool = False
 
 
 class HaltFile:
@@ -66,8 +67,9 @@ class HaltFile:
             text = ""
         try:
             told = json.loads(text)
-            return HaltOrder(_line(str(told["by"])), _line(str(told["reason"])))
-        except (ValueError, TypeError, KeyError, RecursionError):
+            automatic = told.get("automatic") is True
+            return HaltOrder(_line(str(told["by"])), _line(str(told["reason"])), automatic)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return HaltOrder(BY_HAND, _line(text) or f"the file {self.path} is there")
 
     def put(self, order: HaltOrder) -> None:
@@ -78,7 +80,8 @@ class HaltFile:
         """
         try:
             self.path.touch(mode=0o600)
-            text = json.dumps({"by": order.by, "reason": order.reason})
+            told = {"by": order.by, "reason": order.reason}
+            text = json.dumps({**told, "automatic": True} if order.automatic else told)
             self.path.write_text(f"{text}\n", encoding="utf-8")
         except OSError as error:
             raise StoreError(f"the halt file {self.path} cannot be written: {error}") from error
