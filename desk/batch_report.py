@@ -279,7 +279,7 @@ def _facts(report: Report) -> list[tuple[str, Value]]:
     if waiting:
         facts.append(("at present", waiting))
     if row.state not in SAGA_AT_REST and report.carrier is not None:
-        facts.append(("process", report.carrier.sentence))
+        facts.append(("process", report.carrier.sentence_of((row,))))
     if any(trade.direction for trade in report.trades):
         facts.append(
             (

@@ -1,13 +1,19 @@
 """Does any process carry the unfinished batches of a store on, and which? Changes nothing."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from desk.home import Home
 from saga.store.ownership import LEASE_SECONDS, read_owner
 from saga.store.process import Process, SystemProcesses
 from saga.store.protocol import Owner
 from saga.store.sqlite_reader import SqliteReader
+from saga.views import BatchRow
+
+_SHOWN: Final = 3
+"""Most batches that a sentence names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +36,36 @@ class Carrier:
         where = f" on {self.host}" if self.host else ""
         return f"carried on by process {self.pid}{where}"
 
+    def sentence_of(self, rows: Iterable[BatchRow]) -> str:
+        """What a person is told of it for these unfinished batches: a paused one is no run's."""
+        rows = tuple(rows)
+        paused = [row.batch_id for row in rows if row.paused]
+        if self.pid is not None or not paused:
+            return self.sentence
+        which = "ID" if len(paused) > 1 else paused[0]
+        parts = [self.sentence] if len(paused) < len(rows) else []
+        parts.append(
+            f"no saga process has {_few(paused)}, which {'are' if len(paused) > 1 else 'is'} "
+            f"paused: only `saga unpause {which} --reason ...` or `saga cancel {which} --reason "
+            "...` helps"
+        )
+        return "; ".join(parts)
+
 
 async def carrier_of(home: Home) -> Carrier:
     """Return who carries on what is unfinished in a store."""
     async with SqliteReader(home.store) as reader:
         owner = await reader.read(read_owner)
-    return _judged(owner)
+    return judged(owner)
 
 
-def _judged(owner: Owner | None) -> Carrier:
+def _few(batch_ids: Sequence[str]) -> str:
+    more = f" and {len(batch_ids) - _SHOWN} more" if len(batch_ids) > _SHOWN else ""
+    return ", ".join(batch_ids[:_SHOWN]) + more
+
+
+def judged(owner: Owner | None) -> Carrier:
+    """Return who carries unfinished batches on, by what stands in the store of its owner."""
     if owner is None or owner.released:
         return Carrier(None)
     processes = SystemProcesses()

@@ -5,6 +5,7 @@ Differences are found by `portfolio.breaks`; here is what else can be wrong, and
 """
 
 import sqlite3
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -12,6 +13,7 @@ from typing import Final
 from anyio import to_thread
 
 from brokers.paper import PaperExchange, conservation_errors
+from desk.carrier import judged
 from desk.exit_codes import ExitCode
 from desk.home import Home
 from desk.saga_rules import broken_rules
@@ -20,7 +22,10 @@ from portfolio.breaks import Break, BreakReport, BrokerSide, Kind, find_breaks, 
 from saga.errors import Quarantined, SagaError
 from saga.fold import fold
 from saga.ledger import Saga
+from saga.machine import SagaState
+from saga.query import MAX_PAGE_ROWS, BatchQuery
 from saga.store import journal, sqlite_history
+from saga.store.ownership import read_owner
 from saga.store.protocol import JournalRecord
 from saga.store.sqlite_reader import SqliteReader
 from saga.store.verification import verify
@@ -60,8 +65,26 @@ WHAT_TO_DO: Final = {
     "S8": "send nothing more from this store; keep a copy of its folder, and go back to a backup",
     "S10": "the broker's own books contradict themselves: ask the broker, and trade nothing",
     "S18": "`saga events ID` shows how far it came; settle its orders with the broker by hand",
+    "STALE": "`saga show ID`, then `saga retry` or `saga resolve`",
+    "paused": "`saga unpause ID` or `saga cancel ID`",
+    "nobody": "`saga run` without a file carries it on",
 }
-"""By the rule that is broken."""
+"""By the rule that is broken, or by why a batch does not go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unattended:
+    """One batch that does not go on by itself, though it is not over.
+
+    Attributes:
+        batch_id: the batch.
+        why: what is the matter, behind "1 batch is".
+        what_to_do: what a person does about it.
+    """
+
+    batch_id: str
+    why: str
+    what_to_do: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +95,13 @@ class Checked:
         findings: what is wrong within the store or one saga's record, by invariant.
         report: what journal, broker and portfolios say differently.
         trading: the trading state, and what is explained by it; None while trading is active.
+        unattended: what does not go on by itself, though it is not over.
     """
 
     findings: tuple[Finding, ...]
     report: BreakReport
     trading: Break | None
+    unattended: tuple[Unattended, ...] = ()
 
     @property
     def code(self) -> ExitCode:
@@ -84,7 +109,8 @@ class Checked:
         if self.findings or self.report.breaks:
             return ExitCode.FAILED
         uncompared = self.report.orders is None and self.report.sagas
-        return ExitCode.UNCERTAIN if uncompared or self.report.needs_a_person else ExitCode.DONE
+        open_ends = uncompared or self.report.needs_a_person or self.unattended
+        return ExitCode.UNCERTAIN if open_ends else ExitCode.DONE
 
     @property
     def verdict(self) -> str:
@@ -100,6 +126,13 @@ class Checked:
         if self.report.orders is None and self.report.sagas:
             return "Not certain: there are no books of the broker to compare with."
         explained = len(self.report.explained)
+        if self.unattended:
+            why = Counter((each.why, each.what_to_do) for each in self.unattended)
+            parts = [
+                f"{_count(number, 'batch')} {'is' if number == 1 else 'are'} {what}; {to_do}"
+                for (what, to_do), number in why.items()
+            ]
+            return f"Not certain: no break, but {'. '.join(parts)}."
         if self.code is ExitCode.UNCERTAIN:
             return (
                 f"Not certain: no break, but of {_count(explained, 'explained difference')} some "
@@ -111,7 +144,8 @@ class Checked:
 
 
 def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+    ending = "es" if what.endswith("h") else "s"
+    return f"{number} {what}{'' if number == 1 else ending}"
 
 
 async def check_home(home: Home, on_saga: Callable[[int, int], None]) -> Checked:
@@ -142,8 +176,28 @@ async def check_home(home: Home, on_saga: Callable[[int, int], None]) -> Checked
         findings.extend(await _quarantined(reader))
         report = await find_breaks(reader, look if exchange is not None else None)
         trading = await reader.read(_trading, home)
+        unattended = await reader.read(_unattended)
     unique = tuple(dict.fromkeys(findings))
-    return Checked(unique[:MAX_FINDINGS], report, trading)
+    return Checked(unique[:MAX_FINDINGS], report, trading, unattended)
+
+
+def _unattended(connection: sqlite3.Connection) -> tuple[Unattended, ...]:
+    """Return what does not go on by itself, as of one instant: STALE, paused, or nobody's."""
+    stale = sqlite_history.find_batches(
+        connection, BatchQuery(states=(SagaState.STALE,), descending=False, limit=MAX_PAGE_ROWS)
+    )
+    found = [
+        Unattended(row.batch_id, "STALE and waits for a person", WHAT_TO_DO["STALE"])
+        for row in stale.rows
+    ]
+    nobody = judged(read_owner(connection)).pid is None
+    for row in sqlite_history.active_batches(connection):
+        if row.paused:
+            paused = Unattended(row.batch_id, "paused and waits for a person", WHAT_TO_DO["paused"])
+            found.append(paused)
+        elif nobody:
+            found.append(Unattended(row.batch_id, "carried on by nobody", WHAT_TO_DO["nobody"]))
+    return tuple(found)
 
 
 def _trading(connection: sqlite3.Connection, home: Home) -> Break | None:

@@ -1,7 +1,7 @@
 """A portfolio's books, shown: what is held, what orders in the air make of it, what it is worth."""
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -17,6 +17,7 @@ from saga.fold import fold
 from saga.history import History
 from saga.store.rows import instant as instant_of
 from saga.store.sqlite_reader import SqliteReader
+from saga.views import BatchRow
 
 _READINGS = 3
 """So often the books are read until no batch came or ended meanwhile."""
@@ -121,11 +122,13 @@ def read_price_instants(connection: sqlite3.Connection, name: str) -> dict[str, 
     return {symbol: instant_of(at) for symbol, at in rows}
 
 
-def show_holdings(holdings: Holdings, carrier: Carrier, screen: Screen) -> None:
+def show_holdings(
+    holdings: Holdings, active: Sequence[BatchRow], carrier: Carrier, screen: Screen
+) -> None:
     """Show a portfolio in the form that was asked for."""
     books = holdings.books
     if screen.is_for_people:
-        _show_facts(holdings, carrier, screen)
+        _show_facts(holdings, active, carrier, screen)
     stale = [{"batch_id": m.batch_id, "reason": m.reason, "since": m.since} for m in books.stale]
     screen.rows(
         HOLDING_COLUMNS,
@@ -151,7 +154,9 @@ def show_holdings(holdings: Holdings, carrier: Carrier, screen: Screen) -> None:
         )
 
 
-def _show_facts(holdings: Holdings, carrier: Carrier, screen: Screen) -> None:
+def _show_facts(
+    holdings: Holdings, active: Sequence[BatchRow], carrier: Carrier, screen: Screen
+) -> None:
     books = holdings.books
     word = "STALE" if books.stale else "in order"
     screen.text(Text(f"Portfolio {books.name}, PAPER, {word}", style="bold"))
@@ -159,7 +164,8 @@ def _show_facts(holdings: Holdings, carrier: Carrier, screen: Screen) -> None:
     without = f", without {', '.join(unpriced)}: no price" if unpriced else ""
     stale = {mark.batch_id for mark in books.stale}
     under_way = [each for each in books.open_batches if each not in stale]
-    carried = f"; {carrier.sentence}" if under_way else ""
+    mine = [row for row in active if row.batch_id in under_way]
+    carried = f"; {carrier.sentence_of(mine)}" if under_way else ""
     meaning = "; what batches that are not over may still need, their undo included"
     screen.pairs(
         [

@@ -80,6 +80,11 @@ def _under_way(row: BatchRow, carrier: Carrier | None) -> str:
         who = carrier.sentence
     else:
         who = f"it is {carrier.sentence}"
+    if row.paused and carrier is not None and carrier.pid is None:
+        return (
+            f"it is paused, and no saga process has it: only `saga unpause {row.batch_id} --reason "
+            f"...` (it goes on) or `saga cancel {row.batch_id} --reason ...` (it is stopped) helps."
+        )
     if row.paused:
         return f"it is paused: `saga unpause {row.batch_id} --reason ...` lets it go on; {who}."
     return f"{who}; `saga cancel {row.batch_id} --reason ...` stops it."

@@ -87,6 +87,10 @@ def _as_json(checked: Checked) -> dict[str, Any]:
         "breaks": [_break_as_json(each) for each in report.breaks],
         "explained": [_break_as_json(each) for each in report.explained],
         "trading": None if checked.trading is None else _break_as_json(checked.trading),
+        "unattended": [
+            {"batch_id": each.batch_id, "why": each.why, "what_to_do": each.what_to_do}
+            for each in checked.unattended
+        ],
         "totals": [
             {
                 "symbol": each.symbol,
@@ -156,6 +160,10 @@ def _show(checked: Checked, screen: Screen) -> None:
     if checked.trading is not None:
         screen.text()
         screen.text(f"{checked.trading.sentence}. {checked.trading.what_to_do}")
+    if checked.unattended:
+        screen.text()
+        for row in checked.unattended[:MAX_BREAKS_SHOWN]:
+            screen.text(f"{row.batch_id} is {row.why}. To do: {row.what_to_do}.")
     screen.text()
     screen.text(Text(checked.verdict, style="bold"))
 

@@ -120,10 +120,10 @@ def list_batches(
             rows = [batch_report.batch_as_json(row) for row in page.rows]
         beside = {"next_cursor": page.next_cursor, "carried_on_by": carrier.pid}
         screen.rows(BATCH_COLUMNS, rows, wrapper="batches", beside=beside, empty="No batches.")
-        unfinished = sum(row.state not in SAGA_AT_REST for row in page.rows)
+        unfinished = [row for row in page.rows if row.state not in SAGA_AT_REST]
         await say_trading(session)
         if unfinished:
-            screen.say(f"{unfinished} unfinished: {carrier.sentence}.")
+            screen.say(f"{len(unfinished)} unfinished: {carrier.sentence_of(unfinished)}.")
         late = [row.batch_id for row in page.rows if row.incidents]
         if late:
             screen.say(
@@ -312,11 +312,12 @@ def portfolio(
         async with SqliteReader(store) as reader, session.history() as history:
             holdings = await read_holdings(reader, history, wanted)
             names = await reader.read(read_names)
+            active = await history.active()
         if holdings is None:
             known = ", ".join(names) or "none as yet"
             raise InvalidInput(f"portfolio {wanted!r} has no books; there are: {known}")
         carrier = await carrier_of(session.configured.home)
-        show_holdings(holdings, carrier, session.screen)
+        show_holdings(holdings, active, carrier, session.screen)
         return ExitCode.UNCERTAIN if holdings.books.stale else ExitCode.DONE
 
     session.run(work)

@@ -7,24 +7,29 @@ import anyio
 import typer
 
 from desk import trading_state
-from desk.carried import unfinished
+from desk.carried import Unfinished, unfinished
 from desk.carrier import carrier_of
 from desk.command.options import ByOption, HomeOption, JsonOption, NoInputOption, YesOption
 from desk.exit_codes import ExitCode
+from desk.exposure import in_place
 from desk.home import Home
 from desk.output import Format
 from desk.session import Session
 from desk.trading_state import Standing, standing_of
 from desk.wishes import SetTrading
 from saga.errors import InvalidInput
+from saga.exact import plain
 from saga.logbook import TradingState
 from saga.machine import SAGA_AT_REST, SagaState
+from saga.store.halt_file import HaltedAllTheSame
 from saga.wording import shown
 
 ReasonOption = Annotated[
     str, typer.Option("--reason", help="Why; it is kept in the logbook.", metavar="TEXT")
 ]
 
+_SHOWN = 5
+"""Most symbols that a sentence names."""
 NOTED_SECONDS = 2.0
 """How long `saga halt` waits to hear that the owner of the store has noted it."""
 
@@ -48,8 +53,14 @@ def halt(
     operator, why = by or session.operator, _said(reason)
 
     async def work() -> ExitCode:
-        trading_state.halt(desk, by=operator, reason=why)
+        lost = None
+        try:
+            trading_state.halt(desk, by=operator, reason=why)
+        except HaltedAllTheSame as error:
+            lost = error
         session.screen.say("No new order goes out from now on.", style="bold red")
+        if lost is not None:
+            session.screen.say(f"Trading is halted all the same: {lost}.", style="bold red")
         with anyio.move_on_after(NOTED_SECONDS):
             # Another process writes it, and nobody tells us when.
             while await _is_not_noted(desk):  # noqa: ASYNC110
@@ -141,17 +152,39 @@ def _show(session: Session, standing: Standing) -> ExitCode:
 async def _tell_running(session: Session) -> None:
     """Say which batches a halt concerns, and who undoes them."""
     async with session.history() as history:
-        running = [each.row for each in await unfinished(history) if each.row.state in _UNDER_WAY]
+        running = [each for each in await unfinished(history) if each.row.state in _UNDER_WAY]
     if not running:
         session.screen.say("Nothing was running.")
         return
     carrier = await carrier_of(session.configured.home)
-    for row in running:
+    for each in running:
+        words = f"it is cancelled, and undone as its mode says ({carrier.sentence})."
+        if carrier.pid is None:
+            words = _left_alone(each)
         session.screen.say(
-            f"{row.batch_id} is {row.state}: it is cancelled, and undone as its mode says "
-            f"({carrier.sentence}).",
-            style="yellow",
+            f"{each.row.batch_id} is {each.row.state}: {words}",
+            style="yellow" if carrier.pid is not None else "bold red",
         )
+
+
+def _left_alone(each: Unfinished) -> str:
+    """Return that nobody undoes a batch, what would, and what it has in place meanwhile."""
+    row = each.row
+    how = "`saga run` without a file carries it on"
+    if row.paused:
+        how = f"`saga cancel {row.batch_id} --reason ...`, as it is paused"
+    found = in_place(each.saga)
+    held = [
+        f"{plain(it.low) if it.is_known else f'{plain(it.low)} to {plain(it.high)}'} {it.symbol} "
+        f"({it.certainty})"
+        for it in found[:_SHOWN]
+    ]
+    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    meanwhile = f"{', '.join(held)}{more}" if held else "nothing"
+    return (
+        f"no saga process has it, so NOTHING is being undone until {how}. In place meanwhile: "
+        f"{meanwhile}."
+    )
 
 
 async def _tell_waiting(session: Session) -> None:

@@ -84,7 +84,10 @@ def test_a_stale_portfolio_says_so_and_trades_nothing(
     assert f"STALE because of {stale}" in books.out
     assert refused.code == 6
     assert "is stale since" in refused.err
-    assert invoke("check").code == 0, "what is stale is told, and nothing is broken"
+    checked = invoke("check", "--json")
+    assert (checked.code, checked.data["breaks"]) == (4, []), "nothing is broken, but it waits"
+    assert "1 batch is STALE and waits for a person" in checked.data["verdict"]
+    assert [each["batch_id"] for each in checked.data["unattended"]] == [stale]
 
 
 @pytest.mark.requirement("B9", "T15")

@@ -62,6 +62,24 @@ def test_a_cancel_lifts_the_pause_says_so_and_undoes(
 
 
 @pytest.mark.requirement("B9", "T15")
+def test_a_paused_batch_that_nobody_has_is_not_said_to_be_carried_on_by_a_run(
+    invoke: Invoke, paused: str
+) -> None:
+    shown, listed, books = invoke("show", paused), invoke("list"), invoke("portfolio")
+    checked = invoke("check")
+    halted = " ".join(invoke("halt", "--reason", "stop").err.split())
+
+    for text in (shown.out, listed.err, books.out):
+        assert "`saga run` without a file" not in text
+        words = " ".join(text.split())
+        assert f"only `saga unpause {paused} --reason ...`" in words
+        assert f"or `saga cancel {paused} --reason ...`" in words
+    assert checked.code == 4
+    assert "1 batch is paused and waits for a person" in checked.out
+    assert f"NOTHING is being undone until `saga cancel {paused} --reason ...`" in halted
+
+
+@pytest.mark.requirement("B9", "T15")
 def test_carrying_on_names_what_is_paused_and_its_open_order(
     traded: Desk, invoke: Invoke, paused: str
 ) -> None:

@@ -40,6 +40,8 @@ def test_an_open_order_is_no_guess_and_a_batch_that_nobody_carries_on_says_so(
     listed = invoke("list")
     books = invoke("portfolio")
     held = invoke("portfolio", "--json").data["holdings"]
+    checked = invoke("check")
+    halted = " ".join(invoke("halt", "--reason", "stop").err.split())
 
     assert f"carried on by process {running.process.pid}" in watched.out
     for shown in (watched, left):
@@ -52,6 +54,13 @@ def test_an_open_order_is_no_guess_and_a_batch_that_nobody_carries_on_says_so(
         assert "no saga process carries it on; `saga run` without a file does" in done
     (ko,) = [row for row in held if row["symbol"] == "KO"]
     assert (ko["quantity"], ko["at_least"], ko["at_most"]) == ("90", "90", "210")
+    assert checked.code == 4, "an order is on the wire, and nobody has it"
+    assert "1 batch is carried on by nobody; `saga run` without a file" in checked.out
+    assert (
+        "no saga process has it, so NOTHING is being undone until `saga run` without a file "
+        "carries it on. In place meanwhile: 40 to 160 KO (40 known, 120 still open" in halted
+    ), halted
+    assert "it is cancelled" not in halted
 
 
 @pytest.mark.requirement("O7", "T11")
