@@ -1,7 +1,8 @@
 """What operators booked by hand: is it in the ledger, and does a trade at the broker bear it out?
 
 Pure. An adjustment that names its trade is compared with that; one that names none is taken for a
-trade, or for all trades, of its symbol that nobody else has named, if the shares are the same.
+trade, or for all trades, of its symbol that nobody else has named, if the shares are the same: not
+for one that bears another saga's key, and not for one that was made after it was booked.
 """
 
 from collections import Counter, defaultdict
@@ -13,9 +14,10 @@ from brokers.venue import Trade
 from portfolio.books import Books, LedgerEntry
 from portfolio.breaks.journal_side import JournalSaga, JournalSide
 from portfolio.breaks.record import Break, Kind, Says
-from portfolio.breaks.trades import BrokerTrades, cash_of, shares_of
+from portfolio.breaks.trades import BrokerTrades, TradeId, cash_of, id_of, shares_of
 from saga.events import Adjustment
 from saga.exact import ZERO, minus, plain, total
+from saga.ids import batch_of_key
 
 _Line = tuple[str, str | None, Decimal, Decimal, str | None]
 """Saga, symbol, quantity, cash, trade id."""
@@ -25,7 +27,7 @@ def compare_adjustments(
     journal: JournalSide,
     ledgers: Mapping[str, tuple[Books | None, tuple[LedgerEntry, ...]]] | None,
     trades: BrokerTrades | None,
-    claimed: set[str],
+    claimed: set[TradeId],
 ) -> Iterator[Break]:
     """Yield what differs.
 
@@ -33,7 +35,7 @@ def compare_adjustments(
         journal: what the journal says.
         ledgers: the portfolios' ledgers; None if they are not to be compared.
         trades: the broker's; None if they are not to be compared.
-        claimed: the ids of the trades that adjustments stand for are added to it.
+        claimed: the trades that adjustments stand for are added to it.
     """
     if ledgers is not None:
         yield from _booked(journal, ledgers)
@@ -85,7 +87,9 @@ def _booking(line: _Line, kind: Kind, how: str, sign: int) -> Break:
     )
 
 
-def _borne_out(journal: JournalSide, trades: BrokerTrades, claimed: set[str]) -> Iterator[Break]:
+def _borne_out(
+    journal: JournalSide, trades: BrokerTrades, claimed: set[TradeId]
+) -> Iterator[Break]:
     fills = {
         (attempt.key, fill_id) for attempt in journal.attempts.values() for fill_id in attempt.fills
     }
@@ -106,7 +110,9 @@ def _borne_out(journal: JournalSide, trades: BrokerTrades, claimed: set[str]) ->
             trade
             for trade in trades.standing
             if trade.symbol == each.subject
-            and trade.fill_id not in claimed
+            and trade.at <= at
+            and _batch_of(trade) in (None, saga.batch_id)
+            and id_of(trade) not in claimed
             and (trade.client_order_id or "", trade.fill_id) not in fills
         ]
         yield _unnamed(saga, each, at, free, claimed)
@@ -119,24 +125,38 @@ def _named(
     at: datetime,
     trades: BrokerTrades,
     fills: set[tuple[str, str]],
-    claimed: set[str],
+    claimed: set[TradeId],
 ) -> Break:
     same = list(same)
     journal = Says(total(a.quantity for a in same), total(a.cash for a in same))
     symbol = same[0].subject
-    trade = trades.by_id(reference)
-    if trade is None:
+    alike = sorted(
+        trades.by_id(reference),
+        key=lambda trade: (
+            trade.symbol != symbol,
+            id_of(trade) in claimed,
+            (trade.client_order_id or "", reference) in fills,
+            shares_of(trade) != journal.quantity,
+        ),
+    )
+    if not alike:
         sentence = f"trade {reference}, which an operator booked, is not at the broker"
         return _told(Kind.MISSING_AT_BROKER, saga, symbol, sentence, journal, None, at, reference)
+    trade = alike[0]
     if (trade.client_order_id or "", reference) in fills:
         sentence = f"trade {reference} was booked as a fill, and by an operator once more"
         return _told(Kind.BOOKED_TWICE, saga, symbol, sentence, journal, None, at, reference)
-    claimed.add(reference)
+    claimed.add(id_of(trade))
     return _against(saga, symbol, [trade], journal, at, reference)
 
 
+def _batch_of(trade: Trade) -> str | None:
+    """Return the saga whose key a trade bears; None if it bears none of ours."""
+    return None if trade.client_order_id is None else batch_of_key(trade.client_order_id)
+
+
 def _unnamed(
-    saga: JournalSaga, each: Adjustment, at: datetime, free: list[Trade], claimed: set[str]
+    saga: JournalSaga, each: Adjustment, at: datetime, free: list[Trade], claimed: set[TradeId]
 ) -> Break:
     journal = Says(each.quantity, each.cash)
     alike = [trade for trade in free if shares_of(trade) == each.quantity]
@@ -152,7 +172,7 @@ def _unnamed(
         return _told(
             Kind.UNPROVEN_ADJUSTMENT, saga, each.subject, sentence, journal, None, at, None
         )
-    claimed.update(trade.fill_id for trade in taken)
+    claimed.update(map(id_of, taken))
     return _against(saga, each.subject, taken, journal, at, taken[0].fill_id)
 
 

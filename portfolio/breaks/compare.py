@@ -16,7 +16,7 @@ from portfolio.breaks.journal_side import JournalSaga, JournalSide
 from portfolio.breaks.ledgers import Ledgers, compare_ledgers
 from portfolio.breaks.orders import compare_orders
 from portfolio.breaks.record import Break, BreakReport, Kind, Says, SymbolTotal
-from portfolio.breaks.trades import BrokerTrades
+from portfolio.breaks.trades import BrokerTrades, TradeId
 from saga.exact import ZERO, plain, plus
 from saga.ids import batch_of_key
 
@@ -42,7 +42,7 @@ def compare(
     found += [_unreadable(batch_id, why) for batch_id, why in journal.unreadable.items()]
     found += _incidents(journal.sagas.values())
     trades = BrokerTrades(broker.trades if broker else ())
-    claimed: set[str] = set()
+    claimed: set[TradeId] = set()
     if ledgers is not None or broker is not None:
         found += compare_adjustments(journal, ledgers, trades if broker else None, claimed)
     gone: set[str] = set()

@@ -11,7 +11,7 @@ from portfolio.books import LedgerEntry
 from portfolio.breaks.journal_side import JournalAttempt, JournalFill, JournalSide
 from portfolio.breaks.ledgers import Ledgers
 from portfolio.breaks.record import Break, Kind, Says
-from portfolio.breaks.trades import BrokerTrades, cash_of, shares_of
+from portfolio.breaks.trades import BrokerTrades, TradeId, cash_of, id_of, shares_of
 from saga.exact import ZERO, minus, plain, times, total
 from saga.ids import batch_of_key
 
@@ -27,7 +27,7 @@ class Fills:
         journal: what the journal says.
         ledgers: the portfolios' books; None if they are not to be compared.
         trades: the broker's; None if they are not to be compared.
-        claimed: ids of trades that operators have booked by hand.
+        claimed: the trades that operators have booked by hand.
         gone: keys of orders that the broker does not have any more.
         young: keys of orders that may be younger than what was read of the journal.
     """
@@ -37,7 +37,7 @@ class Fills:
         journal: JournalSide,
         ledgers: Ledgers | None,
         trades: BrokerTrades | None,
-        claimed: set[str],
+        claimed: set[TradeId],
         gone: set[str],
         young: set[str],
     ) -> None:
@@ -73,9 +73,9 @@ class Fills:
 
     def _told(self, attempt: JournalAttempt, fill: JournalFill) -> Iterator[Break]:
         """Compare a fill that the journal has."""
-        trade = self._trades.find(attempt.key, fill.fill_id) if self._trades else None
-        if trade is not None and trade.symbol != attempt.symbol:
-            trade = None  # it is somebody else's, and told of as such
+        trade = None  # of another symbol, it is somebody else's, and told of as such
+        if self._trades is not None and attempt.symbol is not None:
+            trade = self._trades.find(attempt.key, fill.fill_id, attempt.symbol)
         entries = self._booked.get(self._place(attempt, fill), [])
         journal, booked = Says(fill.shares, fill.cash), _sum(entries)
         broker = None if trade is None else _says(trade)
@@ -117,7 +117,7 @@ class Fills:
             return replace(
                 base, kind=kind, sentence=f"{what} is another one at the broker", gap=gap
             )
-        taken = self._trades.taken_back(fill.fill_id)
+        taken = self._trades.taken_back(base.client_order_id or "", fill.fill_id)
         if taken is not None:
             sentence = f"{what} was taken back by {taken.fill_id}"
             return replace(base, kind=Kind.TAKEN_BACK, sentence=sentence, since=taken.at, gap=gap)
@@ -144,7 +144,7 @@ class Fills:
 
     def _untold(self, trade: Trade) -> Iterator[Break]:
         """Say whose a trade is that the journal does not have."""
-        if trade.fill_id in self._claimed:
+        if id_of(trade) in self._claimed:
             return  # an operator has booked it; what differs is said there
         key = trade.client_order_id
         words = f"trade {trade.fill_id} ({trade.side} {plain(trade.quantity)} {trade.symbol})"
@@ -179,7 +179,7 @@ class Fills:
 
     def _of_attempt(self, attempt: JournalAttempt) -> tuple[Kind, str, str | None]:
         saga = self._journal.sagas[attempt.batch_id]
-        if not saga.at_rest:
+        if not saga.at_rest and not attempt.final:  # about what is over, nobody asks any more
             why = "its saga is under way, and asks about it"
             return Kind.IN_FLIGHT, "has not been heard of yet", why
         if saga.stale is not None and attempt.lost and not self._is_too_much(attempt):

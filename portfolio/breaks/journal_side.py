@@ -27,15 +27,17 @@ from saga.events import (
     Resolved,
     Retried,
     RolledBack,
+    SentAgain,
     Submitted,
     Withdrawn,
+    Withheld,
 )
 from saga.exact import ZERO, minus, times
 from saga.ids import Purpose, attempt_key
 from saga.model import Batch
 from saga.outcome import Fill
 
-_OfAttempt = (Intended, Reported, LateTruth, ProvenAbsent, GaveUp)
+_OfAttempt = (Intended, SentAgain, Withheld, Reported, LateTruth, ProvenAbsent, GaveUp)
 ENDS = (Completed, RolledBack, Withdrawn, Resolved)
 
 
@@ -68,7 +70,7 @@ class JournalAttempt:
         amount: how much was asked, positive.
         told: the participant has said what became of it.
         acknowledged: the participant has said that it had it.
-        absent: it was proven never to have arrived.
+        absent: it was proven never to have arrived, or the gate let nothing of it out.
         lost: its fate was given up as unknown.
         final: nothing more was to happen to it.
     """
@@ -177,7 +179,7 @@ class JournalSide:
         self,
         saga: JournalSaga,
         at: datetime,
-        event: Intended | Reported | LateTruth | ProvenAbsent | GaveUp,
+        event: Intended | SentAgain | Withheld | Reported | LateTruth | ProvenAbsent | GaveUp,
     ) -> None:
         if not 0 <= event.step < len(saga.batch.directives):
             self.unreadable.setdefault(saga.batch_id, f"it has no step {event.step}")
@@ -205,7 +207,9 @@ class JournalSide:
                     attempt.fills[fill_id] = replace(
                         attempt.fills[fill_id], shares=ZERO, cash=ZERO, reversed=True
                     )
-        elif isinstance(event, ProvenAbsent):
+        elif isinstance(event, SentAgain):
+            attempt.absent = attempt.final = False
+        elif isinstance(event, (ProvenAbsent, Withheld)):
             attempt.absent = attempt.final = True
         else:
             attempt.lost = True

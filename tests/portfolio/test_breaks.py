@@ -4,7 +4,7 @@ import shutil
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import pytest
 from brokers.orders import Side
 from brokers.paper import Fault, FaultRule, PaperExchange, read_books
 from brokers.paper.running import Inline
-from brokers.venue import OrderRequest
+from brokers.venue import OrderRequest, Trade
 from portfolio.breaks import (
     Break,
     BreakReport,
@@ -37,15 +37,21 @@ from saga.events import (
     ProvenAbsent,
     Reported,
     Resolved,
+    SentAgain,
+    Submitted,
+    Withheld,
 )
-from saga.ids import Purpose, attempt_key
+from saga.ids import Purpose, attempt_key, batch_of_key
 from saga.outcome import Fill
 from saga.store.protocol import JournalRecord
 from saga.store.sqlite_reader import SqliteReader
 from tests.portfolio.house import AT_ONCE, House, open_house
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
+LATER = datetime(2126, 11, 21, tzinfo=UTC)
+"""After every trade of these tests."""
 FORWARD = Purpose.FORWARD
+TEN = Decimal(10)
 COLUMNS = (
     "symbol, side, quantity, time_in_force, status, filled, day, placed_at, visible_at, asleep"
 )
@@ -330,7 +336,7 @@ def judged(copy: Path, records: Sequence[JournalRecord], *more: object) -> Break
     for record in records:
         journal.note(record.batch_id, record.number, record.at, record.event)
     for number, event in enumerate(more, start=len(records) + 1):
-        journal.note(records[0].batch_id, number, NOW, event)  # type: ignore[arg-type]
+        journal.note(records[0].batch_id, number, LATER, event)  # type: ignore[arg-type]
     broker = of_books("paper", read_books(copy / "exchange.db"), with_account=False)
     of_ko = replace(
         broker,
@@ -454,6 +460,82 @@ async def test_an_adjustment_is_compared_with_the_trade_that_it_names(
     (mine,) = [f for r in records if isinstance(r.event, Reported) for f in r.event.fills]
     again = Adjustment("KO", Decimal(10), Decimal(-600), mine.fill_id)
     assert kinds(told, again) == {(Kind.BOOKED_TWICE, owner)}
+
+
+def with_trades(records: Sequence[JournalRecord], *trades: Trade) -> BreakReport:
+    """Compare a journal with trades that the broker has, and no orders."""
+    journal = JournalSide()
+    for record in records:
+        journal.note(record.batch_id, record.number, record.at, record.event)
+    return compare(journal, None, BrokerSide("listing", (), trades))
+
+
+def bought(fill_id: str, key: str | None, symbol: str = "KO", **other: object) -> Trade:
+    trade = Trade(1, fill_id, key, symbol, Side.BUY, TEN, TEN, Decimal(0), NOW)
+    return replace(trade, **other)  # type: ignore[arg-type]
+
+
+@pytest.mark.requirement("S10", "O10")
+async def test_an_adjustment_without_a_trade_is_not_borne_out_by_a_foreign_or_younger_one(
+    records: list[JournalRecord], owner: str
+) -> None:
+    by_hand = Adjustment("KO", TEN, Decimal(-100))
+    closed = Resolved("ann", "by hand", "bought", "ticket 17", (by_hand,))
+    (submitted,) = [record for record in records if isinstance(record.event, Submitted)]
+    booked = [
+        submitted,
+        replace(submitted, number=2, at=NOW, event=LostTrack("why", ())),
+        replace(submitted, number=3, at=NOW, event=closed),
+    ]
+    unproven = (Kind.UNPROVEN_ADJUSTMENT, owner)
+
+    assert with_trades(booked, bought("f1", None)).breaks == ()
+    assert with_trades(booked, bought("f1", "typed by hand")).breaks == ()
+    assert with_trades(booked, bought("f1", attempt_key(owner, 0, FORWARD, 1))).breaks == ()
+    foreign = with_trades(booked, bought("f1", FOREIGN))
+    assert whose(foreign.breaks) == {unproven, (Kind.MISSING_IN_JOURNAL, batch_of_key(FOREIGN))}
+    young = with_trades(booked, bought("f1", None, at=NOW + timedelta(seconds=1)))
+    assert whose(young.breaks) == {unproven, (Kind.EXTERNAL, "external")}
+
+
+@pytest.mark.requirement("S10", "L6")
+def test_trades_that_share_an_id_are_each_told_of() -> None:
+    ko, pg, ours = bought("1", None), bought("1", None, "PG"), bought("1", FOREIGN)
+    back = bought("2", FOREIGN, side=Side.SELL, reverses="1")
+
+    assert {each.symbol for each in with_trades((), ko, pg, ko).breaks} == {"KO", "PG"}
+    left = with_trades((), ko, pg, ours, back).breaks
+    assert {(each.kind, each.symbol) for each in left} == {
+        (Kind.EXTERNAL, "KO"),
+        (Kind.EXTERNAL, "PG"),
+    }, "what is taken back is the fill of the reversal's own order"
+    keyless = replace(back, client_order_id=None)
+    assert len(with_trades((), bought("1", FOREIGN), keyless).breaks) == 0
+
+
+@pytest.mark.requirement("S10", "L6")
+async def test_a_trade_of_an_attempt_that_is_over_is_late_though_its_saga_is_under_way(
+    records: list[JournalRecord], owner: str
+) -> None:
+    key = attempt_key(owner, 0, FORWARD, 1)
+    waiting = sent(records)
+    number = len(waiting) + 1
+
+    def found(*events: object) -> set[tuple[Kind, str]]:
+        last = waiting[-1]
+        more = [
+            replace(last, number=number + n, event=event)  # type: ignore[arg-type]
+            for n, event in enumerate(events)
+        ]
+        return whose(with_trades([*waiting, *more], bought("new", key)).breaks)
+
+    late = (Kind.LATE, owner)
+    absent = ProvenAbsent(0, FORWARD, 1)
+    assert found() == set()
+    assert late in found(Reported(0, FORWARD, 1, final=True))
+    assert late in found(absent)
+    assert late in found(Withheld(0, FORWARD, 1, "max_order_notional", "too much"))
+    assert found(absent, SentAgain(0, FORWARD, 1)) == set(), "it is waited for again"
 
 
 # --- beside a living engine ----------------------------------------------------------------------
