@@ -113,7 +113,8 @@ def halt(home: Home, *, by: str, reason: str) -> None:
     """Let no forward order out; holds at once, whoever owns the store, and if nobody does.
 
     Raises:
-        StoreError: the file cannot be written.
+        HaltedAllTheSame: it holds, but the reason could not be kept.
+        StoreError: the file cannot be put there, and nothing is halted.
     """
     HaltFile(home.store).put(HaltOrder(by, reason))
 

@@ -21,6 +21,7 @@ from desk.session import Session
 from saga.errors import NotAllowed, StoreUnusable
 from saga.logbook import TradingState, TradingStateSet
 from saga.store.backup import back_up
+from saga.store.halt_file import HaltedAllTheSame
 from saga.store.mark import read_mark
 from saga.store.sqlite import SqliteStore
 
@@ -78,7 +79,10 @@ def accept_copy(
         operator = by or session.operator
         why = f"an older copy of the store was accepted ({reason}): {missing}"
         # First the file: a copy must not be accepted for one moment without being halted.
-        trading_state.halt(session.configured.home, by=operator, reason=why)
+        try:
+            trading_state.halt(session.configured.home, by=operator, reason=why)
+        except HaltedAllTheSame as error:
+            session.screen.say(f"Trading is halted all the same: {error}.", style="bold red")
         async with SqliteStore(place, accept_rollback=True) as store:
             await store.acquire()
             await store.note(TradingStateSet(TradingState.HALTED, operator, why))

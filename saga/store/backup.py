@@ -11,7 +11,8 @@ from contextlib import closing
 from pathlib import Path
 
 from saga.errors import StoreUnusable
-from saga.store.database import check_pages, connect_reader, located, sync_folder
+from saga.store.database import check_pages, connect_reader, located
+from saga.store.folder import sync_folder
 
 
 def back_up(path: str | os.PathLike[str], target: str | os.PathLike[str]) -> Path:

@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from saga.errors import StoreHeld, StoreUnusable
 from saga.store import schema
+from saga.store.folder import sync_folder
 from saga.store.migration import lay_foundation
 from saga.store.transaction import BUSY_TIMEOUT_SECONDS
 
@@ -141,15 +142,6 @@ def _name_for_good(draft: Path, place: Path) -> None:
         os.link(draft, place)
     except FileExistsError:
         return
-
-
-def sync_folder(folder: Path) -> None:
-    """Make durable which files a folder holds."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def file_id(place: Path) -> FileId | None:

@@ -7,16 +7,24 @@ notices it within a second, and notes it in the logbook.
 
 import json
 import os
+import stat
+import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from saga.errors import StoreError
+from saga.store.folder import sync_folder
 
 MAX_TEXT: Final = 4_000
 """No more of the file than this is read, in characters."""
 BY_HAND: Final = "halt file"
 """Who halted, where the file does not say."""
+
+
+class HaltedAllTheSame(StoreError):
+    """The halt file is there, and holds; who halted and why could not be kept in it for certain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +69,11 @@ class HaltFile:
     def read(self) -> HaltOrder:
         """Return what it says; any text will do, and so will none."""
         try:
-            with self.path.open(encoding="utf-8", errors="replace") as file:
-                text = file.read(MAX_TEXT)
+            # Whatever was put there must not hold the engine up, as a pipe would.
+            handle = os.open(self._name, os.O_RDONLY | os.O_NONBLOCK)
+            with os.fdopen(handle, encoding="utf-8", errors="replace") as file:
+                is_text = stat.S_ISREG(os.fstat(handle).st_mode)
+                text = file.read(MAX_TEXT) if is_text else ""
         except (OSError, ValueError):
             text = ""
         try:
@@ -73,18 +84,62 @@ class HaltFile:
             return HaltOrder(BY_HAND, _line(text) or f"the file {self.path} is there")
 
     def put(self, order: HaltOrder) -> None:
-        """Put it there.
+        """Put it there, whole and durable: nobody ever reads half of it.
 
         Raises:
-            StoreError: it cannot be written.
+            HaltedAllTheSame: it is there, but does not say why, or may not outlast a power failure.
+            StoreError: it is not there, and cannot be put there.
+        """
+        told = {"by": order.by, "reason": order.reason}
+        text = json.dumps({**told, "automatic": True} if order.automatic else told)
+        try:
+            self._replace(f"{text}\n".encode())
+        except OSError as error:
+            self._touch(error)
+            raise HaltedAllTheSame(
+                f"the halt file {self.path} is there and holds, but the reason could not be kept "
+                f"in it: {error}; write down elsewhere who halted, and why"
+            ) from error
+        try:
+            sync_folder(self.path.parent)
+        except OSError as error:
+            raise HaltedAllTheSame(
+                f"the halt file {self.path} is there and holds, but a power failure may take it "
+                f"away: {error}; look whether it is there after the next start"
+            ) from error
+
+    def _replace(self, content: bytes) -> None:
+        """Write a draft beside it, readable by its owner alone, and give it the file's name."""
+        handle, draft = tempfile.mkstemp(
+            prefix=f"{self.path.name}.", suffix=".draft", dir=self.path.parent
+        )
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(handle)
+            Path(draft).replace(self.path)
+        except BaseException:
+            with suppress(OSError):
+                Path(draft).unlink()
+            raise
+
+    def _touch(self, why: OSError) -> None:
+        """Put it there without a word in it, if it is not there yet.
+
+        Raises:
+            StoreError: not even that works.
         """
         try:
             self.path.touch(mode=0o600)
-            told = {"by": order.by, "reason": order.reason}
-            text = json.dumps({**told, "automatic": True} if order.automatic else told)
-            self.path.write_text(f"{text}\n", encoding="utf-8")
         except OSError as error:
-            raise StoreError(f"the halt file {self.path} cannot be written: {error}") from error
+            if self.mark() is None:
+                raise StoreError(
+                    f"the halt file {self.path} cannot be put there ({why}; then {error}); nothing "
+                    "is halted by it: free the disk or mend the folder's rights, or stop the engine"
+                ) from error
+        with suppress(OSError):  # it holds for now all the same, and we are about to say so
+            sync_folder(self.path.parent)
 
     def remove(self) -> None:
         """Take it away; harmless if it is not there.

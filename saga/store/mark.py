@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from saga.errors import StoreUnusable
-from saga.store.database import sync_folder
+from saga.store.folder import sync_folder
 from saga.store.rows import instant, microseconds
 from saga.store.transaction import writing
 

@@ -1,5 +1,6 @@
 """`saga halt`, `reduce`, `activate`, and the limits of the settings: in one terminal and in two."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -221,3 +222,20 @@ def test_the_help_of_halt_names_the_file_that_halts_when_nothing_else_works(
     invoke: Invoke,
 ) -> None:
     assert "touch saga.db.halt" in " ".join(invoke("halt", "--help").out.split())
+
+
+@pytest.mark.requirement("S13")
+def test_a_halt_whose_reason_cannot_be_kept_holds_and_says_so(
+    traded: Desk, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("saga.store.halt_file.tempfile.mkstemp", full)
+    halted = invoke("halt", "--reason", "prices are wrong", "--json")
+
+    assert (halted.code, halted.data["trading_state"]) == (0, "HALTED"), halted.err
+    said = " ".join(halted.err.split())
+    assert "Trading is halted all the same" in said
+    assert "the reason could not be kept" in said
+    assert (traded.home / "saga.db.halt").exists()
