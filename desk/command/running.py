@@ -33,6 +33,7 @@ from desk.intake import (
     read_file,
     unpriced_symbols,
 )
+from desk.older_store import migrate_older
 from desk.output import Format, Screen, money
 from desk.session import Session
 from desk.trading_state import refuse_while_halted, say_trading
@@ -136,6 +137,7 @@ def run(
         accepted: list[str] = []
         sure = yes or str(file) == "-"
         with _refusals(session, accepted):
+            await migrate_older(session)
             await refuse_while_halted(session.configured.home)
             ready = await _with_prices(session, batch)
             if session.asks(yes=sure, no_input=no_input):
@@ -167,6 +169,7 @@ async def _carry_on(session: Session) -> ExitCode:
             f"FILE is missing, and there is no store in {session.configured.home.folder} with "
             "anything unfinished; name a file, for example orders.csv (`saga run --csv-template`)"
         )
+    await migrate_older(session)
     await say_trading(session)
     carried = await carry_on(session)
     if session.screen.is_for_people:

@@ -120,5 +120,6 @@ def _check_version(connection: sqlite3.Connection, place: Path) -> None:
     if missing:
         raise StoreUnusable(
             f"the tables of the store {place} have version {_VERSION - len(missing)}, but this "
-            f"program reads version {_VERSION}; let the engine open it once, which migrates it"
+            f"program reads version {_VERSION}; let the engine open it once, which migrates it: "
+            "`saga run` without a file does, and carries on what is unfinished"
         )
