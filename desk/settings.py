@@ -9,18 +9,25 @@ import pwd
 import stat
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from brokers.paper import EXAMPLE_OPTIONS, PaperSettings
 from brokers.risk import RiskLimits
-from brokers.symbols import Symbol
 from desk.home import PORTFOLIO, Home
 from portfolio import Allowance
 from portfolio.drift import DriftBounds
@@ -40,7 +47,8 @@ MAX_SETTINGS_BYTES: Final = 1_000_000
 _Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 """Not strict, unlike the engine's: the environment knows nothing but texts."""
 _BasisPoints = Annotated[NonNegativeAmount, Field(lt=10_000)]
-_Count = Annotated[int, Field(ge=1, le=1_000_000)]
+_NO_NUMBER: Final = frozenset({"int_type", "float_type"})
+"""What pydantic says of a text where it wants a number."""
 
 
 class PaperPart(BaseModel):
@@ -113,8 +121,8 @@ class EnginePart(BaseModel):
         return Limits(**self.model_dump())
 
 
-class RiskPart(BaseModel):
-    """The limits of the account (`brokers.risk.RiskLimits`); none is on unless it is set.
+class RiskPart(RiskLimits):
+    """The limits of the account, and how far its books may drift; none is on unless it is set.
 
     Attributes:
         max_drift_quantity: how far books and broker may differ in a symbol before trading is
@@ -122,27 +130,25 @@ class RiskPart(BaseModel):
         max_drift_cash: the same for cash, in US dollars.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    symbols: frozenset[Symbol] | None = None
-    max_order_quantity: PositiveAmount | None = None
-    max_order_notional: PositiveAmount | None = None
-    max_batch_notional: PositiveAmount | None = None
-    price_collar: Annotated[PositiveAmount, Field(le=Decimal(1))] | None = None
-    max_reference_age_seconds: _Seconds = RiskLimits().max_reference_age_seconds
-    max_orders_per_second: _Count | None = None
-    max_wait_seconds: Annotated[_Seconds, Field(le=4)] = RiskLimits().max_wait_seconds
-    max_orders_per_day: _Count | None = None
-    duplicate_window_seconds: _Seconds = RiskLimits().duplicate_window_seconds
-    max_compensations_per_second: _Count | None = None
-    max_compensations_per_day: _Count | None = None
-
     max_drift_quantity: NonNegativeAmount | None = None
     max_drift_cash: NonNegativeAmount | None = None
 
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _number_in_a_text(cls, value: object, check: ValidatorFunctionWrapHandler) -> object:
+        """The gate's numbers are strict, and the environment knows nothing but texts."""
+        try:
+            return check(value)
+        except ValidationError as error:
+            if isinstance(value, str) and error.errors()[0]["type"] in _NO_NUMBER:
+                for number in (int, float):
+                    with suppress(ValueError):
+                        return check(number(value))
+            raise
+
     def limits(self) -> RiskLimits:
         """Return them as the gate takes them."""
-        return RiskLimits(**self.model_dump(exclude={"max_drift_quantity", "max_drift_cash"}))
+        return RiskLimits(**self.model_dump(include=set(RiskLimits.model_fields)))
 
     def drift(self) -> DriftBounds | None:
         """Return how far books and broker may differ; None if nobody watches that."""
