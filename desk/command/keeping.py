@@ -12,18 +12,24 @@ from desk.command.options import (
     HomeOption,
     JsonOption,
     NoInputOption,
-    ReasonOption,
+    LoggedReasonOption,
     YesOption,
 )
 from desk.exit_codes import ExitCode
 from desk.output import Format
 from desk.session import Session
-from saga.errors import NotAllowed, StoreUnusable
+from saga.clock import utc_now
+from saga.errors import NotAllowed, Quarantined, StoreUnusable
+from saga.events import Paused
+from saga.fold import apply, fold
 from saga.logbook import TradingState, TradingStateSet
+from saga.machine import SAGA_AT_REST
 from saga.store.backup import back_up
 from saga.store.halt_file import HaltedAllTheSame
 from saga.store.mark import read_mark
+from saga.store.protocol import Append, Change
 from saga.store.sqlite import SqliteStore
+from saga.views import batch_row
 
 FORMS = (Format.TABLE, Format.JSON)
 
@@ -54,7 +60,7 @@ def backup(
 
 def accept_copy(
     context: typer.Context,
-    reason: ReasonOption,
+    reason: LoggedReasonOption,
     by: ByOption = None,
     yes: YesOption = False,
     no_input: NoInputOption = False,
@@ -86,6 +92,7 @@ def accept_copy(
         async with SqliteStore(place, accept_rollback=True) as store:
             await store.acquire()
             await store.note(TradingStateSet(TradingState.HALTED, operator, why))
+            paused = await _pause_all(store, operator, why)
             last = await store.last_sequence()
             await store.release()
         if session.screen.is_for_people:
@@ -93,11 +100,41 @@ def accept_copy(
                 f"Accepted: the journal goes on behind record {last}. Trading is HALTED; compare "
                 "the broker's orders with `saga check`, and then `saga activate`."
             )
+            for batch_id in paused:
+                session.screen.text(
+                    f"{batch_id} was not over in this copy, and is paused: nothing is sent or "
+                    "undone for it until `saga unpause` or `saga cancel`."
+                )
         else:
-            session.screen.json({"accepted": found, "last_sequence": last, "trading": "HALTED"})
+            session.screen.json(
+                {"accepted": found, "last_sequence": last, "trading": "HALTED", "paused": paused}
+            )
         return ExitCode.DONE
 
     session.run(work)
+
+
+async def _pause_all(store: SqliteStore, by: str, reason: str) -> list[str]:
+    """Pause what was not over in the copy: what became of it since, the copy does not know.
+
+    A halt alone would cancel and undo it, and so undo orders of batches that may be over.
+    """
+    paused: list[str] = []
+    for batch_id in await store.unfinished():
+        try:
+            records = await store.journal(batch_id)
+        except Quarantined:
+            continue  # it is set aside at the next start
+        saga = fold((record.number, record.at, record.event) for record in records)
+        if saga.state in SAGA_AT_REST or saga.paused:
+            continue
+        event, now = Paused(by, reason), utc_now()
+        apply(saga, saga.number + 1, now, event)
+        await store.append(
+            Append(saga.batch, (Change(saga.number, now, event),), batch_row(saga), ())
+        )
+        paused.append(batch_id)
+    return paused
 
 
 async def _found(place: Path) -> tuple[str, str]:

@@ -71,3 +71,27 @@ def test_off_a_terminal_an_accepted_copy_is_told_of_once(
     assert accepted.code == 0, accepted.err
     assert accepted.err.count("was rolled back") == 1, accepted.err
     assert "accepted as it is" in (traded.home / "saga.log").read_text()
+
+
+@pytest.mark.requirement("S6", "S13")
+def test_what_was_under_way_in_a_copy_is_paused_and_neither_sent_nor_undone(
+    desk: Desk, invoke: Invoke, several: Path, tmp_path: Path
+) -> None:
+    first = desk.start("run", several, env={"SAGA_PAPER__LATENCY_SECONDS": "1.0"})
+    batch = first.until(lambda batches: batches[0]["processed_trades"] >= 1)
+    copy = tmp_path / "under way.db"
+    assert invoke("backup", copy).code == 0
+    assert first.finish().code == 0
+    shutil.copy(copy, desk.home / "saga.db")
+
+    accepted = invoke("accept-copy", "--reason", "disk died", "--yes", "--json")
+    before = invoke("check", "--json").data["orders"]
+    carried = invoke("run")
+    after = invoke("check", "--json").data["orders"]
+
+    assert accepted.code == 0, accepted.err
+    assert accepted.data["paused"] == [batch["batch_id"]]
+    assert carried.code == 4
+    assert f"{batch['batch_id']} is paused" in carried.err
+    assert after == before, "nothing was sent, and nothing undone"
+
