@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -98,10 +99,10 @@ async def test_a_reduction_that_fails_is_tried_again_in_the_next_round(
         await house.exchange.trade_by_hand(Side.SELL, Decimal(50), "KO")
         reduce, refusals = house.engine.reduce, [refusal]
 
-        async def refused_once(*, by: str, reason: str) -> None:
+        async def refused_once(**said: Any) -> None:
             if refusals:
                 raise refusals.pop()
-            await reduce(by=by, reason=reason)
+            await reduce(**said)
 
         monkeypatch.setattr(house.engine, "reduce", refused_once)
         async with anyio.create_task_group() as tasks:
