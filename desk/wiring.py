@@ -108,6 +108,16 @@ def _has_batches_beside_books(home: Home) -> bool:
         return False  # what is wrong with it, the store says itself
 
 
+def gate_of(configured: Configured, exchange: PaperExchange) -> RiskGate:
+    """Return the gate that every order of the desk has to pass."""
+    return RiskGate(
+        configured.settings.risk.limits(),
+        references=PaperReferences(exchange),
+        holdings=AccountHoldings(exchange),
+        changed_by=f"who may edit [risk] in {configured.home.settings}",
+    )
+
+
 @asynccontextmanager
 async def open_desk(configured: Configured, *, take_over: bool = False) -> AsyncIterator[Desk]:
     """Become the owner of the folder's store, and take up what is unfinished.
@@ -131,12 +141,7 @@ async def open_desk(configured: Configured, *, take_over: bool = False) -> Async
     settings = configured.settings
     projection = PortfolioProjection(settings.allowance(exchange.settings))
     store = SqliteStore(configured.home.store, projections=[projection])
-    gate = RiskGate(
-        settings.risk.limits(),
-        references=PaperReferences(exchange),
-        holdings=AccountHoldings(exchange),
-        changed_by=f"who may edit [risk] in {configured.home.settings}",
-    )
+    gate = gate_of(configured, exchange)
     engine = Orchestrator(
         store,
         [exchange, CashDesk()],

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from decimal import ROUND_UP, Context, Decimal
 from pathlib import Path
 
@@ -17,12 +18,16 @@ from desk.plan import BatchPlan, PlannedLeg, plan_batch, totals
 from desk.refusal import refusal_of
 from desk.session import Session
 from desk.settings import Configured
+from desk.trading_state import refuse_while_halted, standing_of
+from desk.wiring import gate_of
 from portfolio import CashDesk
-from saga.errors import SagaError
+from saga.errors import AdmissionRefused, NotAllowed, SagaError
 from saga.exact import plain
+from saga.ids import Purpose, attempt_key
 from saga.intake import check_submission
+from saga.logbook import TradingState
 from saga.model import Batch, ExecutionMode
-from saga.participant import Participant
+from saga.participant import Attempt, Participant
 from saga.policy import FailurePolicy, OnFailure
 
 PLAN_COLUMNS = (
@@ -53,9 +58,10 @@ async def dry_run_of(session: Session, batch: Batch, policy: FailurePolicy) -> E
         except SagaError as error:
             return _refused_at_the_door(session, error)
         account = await exchange.account()
+        held_back = await _held_back(session.configured, exchange, batch)
     on_failure = resolved.policy.on_failure or OnFailure.UNDO
     plan = plan_batch(batch, on_failure, settings.allowance(venue))
-    refusal = await refusal_of(
+    refusal = held_back or await refusal_of(
         session.configured, batch, lambda: plan.need, account.cash, account.currency
     )
     reserve = settings.reserve
@@ -72,6 +78,36 @@ async def dry_run_of(session: Session, batch: Batch, policy: FailurePolicy) -> E
             {**_as_json(batch, plan, on_failure, rule), "would_be_refused": _words(refusal)}
         )
     return _verdict(session, refusal)
+
+
+async def _held_back(
+    configured: Configured, exchange: PaperExchange, batch: Batch
+) -> SagaError | None:
+    """Return why the trading state or a limit would hold the batch back; None if none would.
+
+    What was sent lately is not known here: caps on the pace, and duplicates, are judged by a run.
+    """
+    home, gate = configured.home, gate_of(configured, exchange)
+    try:
+        await refuse_while_halted(home)
+    except NotAllowed as error:
+        return error
+    refusal = await gate.judge_batch(batch, datetime.now(UTC))
+    if refusal is not None:
+        return AdmissionRefused(refusal.sentence)
+    if not home.store.exists() or (await standing_of(home)).said.state is TradingState.ACTIVE:
+        return None
+    withheld = []
+    for step, directive in enumerate(batch.directives):
+        key = attempt_key(batch.batch_id, step, Purpose.FORWARD, 1)
+        attempt = Attempt(key, batch.batch_id, step, Purpose.FORWARD, 1, directive)
+        refusal = await gate.lowers_exposure(attempt, batch)
+        if refusal is not None:
+            withheld.append(refusal.sentence)
+    if not withheld:
+        return None
+    of_all = f"{len(withheld)} of {len(batch.directives)} legs would not pass"
+    return AdmissionRefused(f"{of_all}, for example: {withheld[0]}")
 
 
 def _refused_at_the_door(session: Session, error: SagaError) -> ExitCode:

@@ -132,6 +132,36 @@ def test_an_order_that_our_own_limit_withheld_is_not_told_as_sent_or_refused(
     assert "refused or cancelled" not in shown
 
 
+@pytest.mark.requirement("S13")
+def test_a_dry_run_says_what_the_limits_and_the_trading_state_would_refuse(
+    traded: Desk, invoke: Invoke, tmp_path: Path
+) -> None:
+    settings = traded.home / "saga.toml"
+    buy = orders_csv(tmp_path / "buy.csv", ("KO", "buy", 5))
+    sell = orders_csv(tmp_path / "sell.csv", ("KO", "sell", 5))
+
+    allowed = invoke("run", buy, "--dry-run")
+    settings.write_text('[risk]\nsymbols = ["PG"]\n')
+    limited = invoke("run", buy, "--dry-run", "--json")
+    settings.unlink()
+    invoke("reduce", "--reason", "careful", "-y")
+    more, less = (invoke("run", each, "--dry-run", "--json") for each in (buy, sell))
+    invoke("halt", "--reason", "stop")
+    halted = invoke("run", sell, "--dry-run", "--json")
+
+    assert allowed.code == less.code == 0, (allowed.err, less.err)
+    assert less.data["would_be_refused"] is None
+    for refused, words in (
+        (limited, "symbols: KO is not among them"),
+        (more, "1 of 1 legs would not pass, for example: trading is REDUCING"),
+        (halted, "trading is HALTED"),
+    ):
+        assert refused.code == 6
+        assert "It would be refused: " in refused.err
+        assert words in refused.data["would_be_refused"]
+        assert refused.data["legs"], "the plan is shown all the same"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
