@@ -249,6 +249,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", choices=BY_NAME, action="append", help="only this kind; repeat")
     parser.add_argument("--json", action="store_true", help="one JSON object, and nothing else")
     options = parser.parse_args(arguments)
+    for option, number in (("--kills", options.kills), ("--jobs", options.jobs)):
+        if number < 1:
+            sys.stderr.write(f"{option} must be 1 or more, not {number}; nothing was struck\n")
+            return 2
     seed = secrets.randbits(32) if options.seed is None else options.seed
     kinds = [BY_NAME[name] for name in options.only] if options.only else KINDS
     signal.signal(signal.SIGTERM, _leave)

@@ -68,3 +68,11 @@ def test_the_command_tells_what_came_of_it_as_json(capsys: pytest.CaptureFixture
 
 def test_no_kind_of_strike_stands_there_twice() -> None:
     assert len(BY_NAME) == len(KINDS)
+
+
+@pytest.mark.parametrize("kills", ["0", "-1"])
+def test_a_drill_without_a_strike_is_refused(
+    kills: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--kills", kills]) == 2
+    assert f"--kills must be 1 or more, not {kills}" in capsys.readouterr().err

@@ -254,6 +254,7 @@ def story(seen: Evidence, wrong: list[str]) -> str:
     """Return what happened in a cell, for people: what went wrong, the journal, the books."""
     cell: Cell = seen.cell
     lines = [f"{cell}: {cell.story}; leg {cell.target} is struck"]
+    lines += [f"  {sentence}" for sentence in _verdict(seen, wrong)]
     lines += [f"  WRONG {sentence}" for sentence in wrong]
     lines.append("  the journal:")
     for record in seen.journal:
@@ -268,3 +269,28 @@ def story(seen: Evidence, wrong: list[str]) -> str:
                     f"{order.quantity} {order.symbol}: {order.status}, {order.filled} filled"
                 )
     return "\n".join(lines)
+
+
+def _verdict(seen: Evidence, wrong: list[str]) -> Iterator[str]:
+    """Say what had to come of the cell, and whether it came so."""
+    wanted = expected(seen.cell)
+    if isinstance(wanted, Unreached):
+        yield f"EXPECTED that the crash point is not reached: {wanted.why}"
+    else:
+        yield f"EXPECTED that the batch ends {wanted.state}"
+        for position, leg in enumerate(wanted.legs):
+            between = ""
+            if leg.interval is not None:
+                between = f", and it says it may hold {leg.interval[0]} to {leg.interval[1]}"
+            bust = f", of which a bust takes {leg.busted}" if leg.busted else ""
+            yield (
+                f"EXPECTED of leg {position}: {_many(leg.bought, 'order')} and "
+                f"{_many(leg.sold, 'undo')} accepted, {leg.net} held{bust}{between}"
+            )
+    state = "nothing of the batch" if seen.row is None else f"the batch {seen.row.state}"
+    met = f"NOT as expected: {len(wrong)} wrong" if wrong else "as expected, and every rule kept"
+    yield f"CAME {state}: {met}"
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

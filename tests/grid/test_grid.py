@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.grid.__main__ import main
 from tests.grid.cells import CRASH_POINTS, Cell, Mode, all_cells, every_pair, one_of_each
 from tests.grid.expected import Expected, Leg, Unreached, expected
 from tests.grid.players import FAST, result_of
@@ -83,3 +84,13 @@ def test_a_cell_that_does_not_exist_is_refused(name: str) -> None:
 
 def test_each_mode_is_one_of_the_program() -> None:
     assert [mode.value for mode in Mode] == ["SEQUENTIAL", "PARALLEL", "ATOMIC"]
+
+
+def test_one_cell_is_told_with_what_was_expected_and_whether_it_came_so(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["--cell", "K5-B6-L2-2-ATOMIC"]) == 0
+    told = capsys.readouterr().out
+    assert "EXPECTED that the batch ends COMPLETED\n" in told
+    assert "EXPECTED of leg 1: 1 order and 0 undos accepted, " in told
+    assert "CAME the batch COMPLETED: as expected, and every rule kept\n" in told

@@ -76,6 +76,9 @@ def main() -> int:
     asked = _arguments()
     known = recorded()
     bugs = [bug for bug in BUGS if asked.only in bug.name]
+    if not bugs:
+        _say(f"--only: there is no planted bug with {asked.only!r} in its name; nothing was run")
+        return 2
     bugs = [bug for bug in bugs if not (asked.new and bug.name in known)]
     began = time.monotonic()
     verdicts: list[Verdict] = []

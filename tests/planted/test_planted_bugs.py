@@ -1,5 +1,7 @@
 """Bugs that are planted on purpose are found: a handful here, all of them by `make planted`."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -65,3 +67,16 @@ def test_the_simulation_finds_it(name: str) -> None:
     assert verdict.finding is not None, verdict.note
     assert verdict.finding.seed is not None
     assert not unsound(CHECKOUT, [verdict.finding.seed])
+
+
+def test_a_bug_that_nobody_planted_is_not_looked_for() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.planted", "--only=nosuch"],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "there is no planted bug with 'nosuch' in its name" in done.stderr

@@ -140,6 +140,9 @@ def main(arguments: Sequence[str]) -> int:
         "--without", default="", metavar="NAMES", help="leave these elements of the seed out"
     )
     asked = parser.parse_args(arguments)
+    if fault := _fault_of(asked):
+        sys.stderr.write(f"python -m tests.simulation: {fault}\n")
+        return 2
     if asked.trace is not None:
         names = frozenset(name for name in asked.without.split(",") if name)
         return _show_trace(asked.trace, names)
@@ -149,7 +152,19 @@ def main(arguments: Sequence[str]) -> int:
     else:
         _say(found)
         _tell_first(found)
+        sys.stdout.write(f"{verdict(found)}\n")
     return 1 if found.violations or found.missing else 0
+
+
+def _fault_of(asked: argparse.Namespace) -> str | None:
+    for option, number, least in (
+        ("--seeds", asked.seeds, 1),
+        ("--jobs", asked.jobs, 1),
+        ("--from", asked.first, 0),
+    ):
+        if number < least:
+            return f"{option} must be {least} or more, not {number}; nothing was run"
+    return None
 
 
 def _say(found: Sum) -> None:
@@ -163,11 +178,20 @@ def _say(found: Sum) -> None:
         f"seed {each.seed} breaks {each.invariant}: {each.sentence}"
         for each in found.violations[:MAX_TOLD]
     )
-    if found.violations:
-        lines.append(f"{len(found.violations)} seeds break an invariant")
     if found.missing:
         lines.append(f"never struck, so this run shows too little: {', '.join(found.missing)}")
     sys.stdout.write("\n".join(lines) + "\n")
+
+
+def verdict(found: Sum) -> str:
+    """Return in one line whether the promises were kept."""
+    bad = len({each.seed for each in found.violations})
+    if bad:
+        return f"{bad} of {found.seeds} seeds break{'' if bad > 1 else 's'} a promise"
+    in_seeds = f"in {found.seeds} seeds" if found.seeds > 1 else "in 1 seed"
+    if found.missing:
+        return f"every promise was kept {in_seeds}, but not every fault struck: no success"
+    return f"every promise was kept {in_seeds}"
 
 
 def _tell_first(found: Sum) -> None:

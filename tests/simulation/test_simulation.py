@@ -13,7 +13,7 @@ from typing import Final
 
 import pytest
 
-from tests.simulation.command import FAULTS, run_seeds
+from tests.simulation.command import ENOUGH_SEEDS, FAULTS, Sum, main, run_seeds, verdict
 from tests.simulation.disk import scratch
 from tests.simulation.evidence import Violation
 from tests.simulation.story import shrink, told
@@ -87,3 +87,21 @@ def test_every_fault_is_known_by_name_to_the_run_that_has_to_have_seen_it() -> N
     found = run_seeds(range(40))
 
     assert set(found.faults) <= {*FAULTS, "crash at an instant"}
+
+
+@pytest.mark.parametrize("words", [("--seeds", "0"), ("--seeds", "-3"), ("--jobs", "0")])
+def test_a_run_of_nothing_is_refused(
+    words: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    assert f"{words[0]} must be 1 or more, not {words[1]}" in capsys.readouterr().err
+
+
+def test_a_run_ends_with_its_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(("--seeds", "3")) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "every promise was kept in 3 seeds"
+
+    broken = [Violation(seed, "S3", "sent twice", 0.0) for seed in (4, 4, 7)]
+    assert verdict(Sum(seeds=9, violations=broken)) == "2 of 9 seeds break a promise"
+    assert verdict(Sum(seeds=9, violations=broken[:1])) == "1 of 9 seeds breaks a promise"
+    assert verdict(Sum(seeds=ENOUGH_SEEDS)).endswith("but not every fault struck: no success")
