@@ -19,6 +19,22 @@ from saga.testing import Harness, KeyScope, ParticipantContract, VenueOrder
 # --- the venue ------------------------------------------------------------------------------------
 
 
+PRICE = Decimal(10)
+"""What everything costs here."""
+ON_OFFER = Decimal(4)
+"""So much is to be had at once; the rest of an order fills after it, or waits."""
+FEE = Decimal("0.05")
+"""What every execution costs."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One piece of an order that was filled: it never changes."""
+
+    number: int
+    quantity: Decimal
+
+
 @dataclass
 class Ticket:
     """One order at the venue."""
@@ -26,16 +42,22 @@ class Ticket:
     number: int
     key: str
     order: Order
-    filled: Decimal = Decimal(0)
+    executions: list[Execution] = field(default_factory=list)
     is_open: bool = True
+
+    @property
+    def filled(self) -> Decimal:
+        """How much has been filled."""
+        return sum((each.quantity for each in self.executions), Decimal(0))
 
 
 @dataclass
 class Corner:
-    """A venue that fills market orders at once, lets limit orders rest, and lends no shares."""
+    """A venue that fills market orders whole, limit orders in part or not, and lends no shares."""
 
     tickets: list[Ticket] = field(default_factory=list)
     numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
+    executions: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     async def place(self, key: str, order: Order) -> Ticket | str:
         """Return the ticket, or the sentence with which the order is refused."""
@@ -45,8 +67,7 @@ class Corner:
             if isinstance(order, Sell) and self._held(order.symbol) < order.quantity:
                 return f"not enough {order.symbol}"
             same_key = Ticket(next(self.numbers), key, order)
-            if order.limit_price is None:
-                same_key.filled, same_key.is_open = order.quantity, False
+            self._match(same_key)
             self.tickets.append(same_key)
         await anyio.sleep(0.01)  # the answer travels
         return same_key
@@ -62,6 +83,15 @@ class Corner:
         ticket = await self._of(key)
         if ticket is not None:
             ticket.is_open = False
+
+    def _match(self, ticket: Ticket) -> None:
+        wanted, limit = ticket.order.quantity, ticket.order.limit_price
+        if limit is None or limit >= PRICE:
+            pieces = [min(wanted, ON_OFFER)]
+            if limit is None and wanted > ON_OFFER:
+                pieces.append(wanted - ON_OFFER)
+            ticket.executions = [Execution(next(self.executions), piece) for piece in pieces]
+            ticket.is_open = ticket.filled < wanted
 
     async def _of(self, key: str) -> Ticket | None:
         return next((ticket for ticket in self.tickets if ticket.key == key), None)
@@ -118,9 +148,12 @@ class CornerBroker:
         return attempt.directive
 
     def _report(self, ticket: Ticket) -> Report:
-        fill = Fill(fill_id=f"X{ticket.number}", quantity=ticket.filled, price=Decimal(10))
-        reason = None if ticket.is_open or ticket.filled else "cancelled"
-        return Report(not ticket.is_open, (fill,) if ticket.filled else (), reason)
+        fills = tuple(
+            Fill(fill_id=f"X{each.number}", quantity=each.quantity, price=PRICE, fee=FEE)
+            for each in ticket.executions  # one fill for each, under the venue's own id
+        )
+        is_short = not ticket.is_open and ticket.filled < ticket.order.quantity
+        return Report(not ticket.is_open, fills, "cancelled" if is_short else None)
 
 
 # --- its test -------------------------------------------------------------------------------------
@@ -130,6 +163,8 @@ class CornerHarness(Harness):
     """A new venue, and a look into its books."""
 
     key_scope = KeyScope.FOREVER
+    odd_amounts = (Decimal("1.5"), Decimal("1234567.123456789012"))
+    orders_on_a_page = 25
 
     def __init__(self) -> None:
         self.venue = Corner()
@@ -149,6 +184,9 @@ class CornerHarness(Harness):
                 quantity=ticket.order.quantity,
                 filled=ticket.filled,
                 is_open=ticket.is_open,
+                limit_price=ticket.order.limit_price,
+                value=ticket.filled * PRICE,
+                fees=len(ticket.executions) * FEE,
             )
             for ticket in self.venue.tickets
         ]
@@ -164,6 +202,10 @@ class CornerHarness(Harness):
     def will_rest(self) -> Directive:
         """A limit order waits."""
         return Buy(directive_id="EXE_1", symbol="KO", quantity=Decimal(10), limit_price=Decimal(1))
+
+    def will_part_fill(self) -> Directive:
+        """A limit order at the price gets what is on offer, and waits for the rest."""
+        return Buy(directive_id="EXE_1", symbol="KO", quantity=Decimal(10), limit_price=PRICE)
 
 
 class TestCornerBroker(ParticipantContract):

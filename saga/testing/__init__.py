@@ -29,11 +29,20 @@ from saga.testing.harness import (
     Trouble,
     VenueOrder,
 )
-from saga.testing.plots import ONE_LEG, PLOTS, ROLLED_BACK, TWO_LEGS, WITHDRAWN, Plot
+from saga.testing.plots import (
+    ONE_LEG,
+    PART_FILLED,
+    PLOTS,
+    ROLLED_BACK,
+    TWO_LEGS,
+    WITHDRAWN,
+    Plot,
+)
 from saga.testing.wire import Disturbance, How
 
 __all__ = [
     "ONE_LEG",
+    "PART_FILLED",
     "PLOTS",
     "ROLLED_BACK",
     "TWO_LEGS",

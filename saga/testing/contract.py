@@ -13,7 +13,7 @@ from saga.clock import Clock
 from saga.testing.bench import Bench
 from saga.testing.crash_matrix import CrashMatrix
 from saga.testing.harness import BrokenPromise, Harness, HarnessIncomplete
-from saga.testing.plots import ONE_LEG, PLOTS, ROLLED_BACK, WITHDRAWN, Plot
+from saga.testing.plots import ONE_LEG, PART_FILLED, PLOTS, ROLLED_BACK, WITHDRAWN, Plot
 from saga.testing.promises import PROMISES, Promise
 from saga.testing.virtual_time import run
 from saga.testing.wire import SEND, Disturbance, How
@@ -95,8 +95,8 @@ class ParticipantContract:
         self, folder: Path, plot: Plot, play: Callable[[CrashMatrix], Awaitable[None]]
     ) -> None:
         async def main(clock: Clock) -> None:
-            if plot is WITHDRAWN:
-                await self._require_a_resting_order(folder, clock)
+            if plot in (WITHDRAWN, PART_FILLED):
+                await self._require_an_order_to_withdraw(plot, folder, clock)
             matrix = CrashMatrix(
                 self._harness, folder, clock, patience_seconds=self.patience_seconds
             )
@@ -104,16 +104,17 @@ class ParticipantContract:
 
         self._play(main)
 
-    async def _require_a_resting_order(self, folder: Path, clock: Clock) -> None:
+    async def _require_an_order_to_withdraw(self, plot: Plot, folder: Path, clock: Clock) -> None:
         place = folder / "asked"
         place.mkdir()
         harness = self._harness(place, clock)
         try:
-            rests = harness.will_rest()
+            given = harness.will_rest() if plot is WITHDRAWN else harness.will_part_fill()
         finally:
             await harness.close()
-        if rests is None:
-            pytest.skip("Harness.will_rest gives no directive, so that nothing can be withdrawn")
+        if given is None:
+            method = "will_rest" if plot is WITHDRAWN else "will_part_fill"
+            pytest.skip(f"Harness.{method} gives no directive, so that nothing can be withdrawn")
 
     def _harness(self, folder: Path, clock: Clock) -> Harness:
         try:

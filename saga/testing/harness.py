@@ -51,6 +51,9 @@ class VenueOrder:
         quantity: how much was ordered, positive.
         filled: how much has been filled.
         is_open: more of it may still fill.
+        limit_price: with which the venue has it, per unit; None is not told, or without one.
+        value: what its fills came to, quantity times price, without fees; None is not told.
+        fees: what its fills cost beside that, negative is a rebate; None is not told.
     """
 
     order_id: str
@@ -60,6 +63,9 @@ class VenueOrder:
     quantity: Decimal
     filled: Decimal
     is_open: bool
+    limit_price: Decimal | None = None
+    value: Decimal | None = None
+    fees: Decimal | None = None
 
     @property
     def effect(self) -> Decimal:
@@ -86,6 +92,13 @@ class Harness(ABC):
 
     key_scope: KeyScope = KeyScope.NONE
     """For how long the venue takes one client order id for one order only."""
+
+    odd_amounts: Sequence[Decimal] = (Decimal("1.5"),)
+    """Amounts that `will_fill` is tried with too. What the venue takes it has to get exactly; what
+    it does not take is refused, by `check` or by the venue. Empty: the venue is not to see any."""
+
+    orders_on_a_page: int = 0
+    """How many orders the venue lists at once, where `look_up` reads a list; 0: it reads none."""
 
     # What must be written.
 
@@ -119,6 +132,10 @@ class Harness(ABC):
 
     def will_rest(self) -> Directive | None:
         """Return a directive that stays open, unfilled, until it is withdrawn; None: impossible."""
+        return None
+
+    def will_part_fill(self) -> Directive | None:
+        """Return one of which a part fills soon, and whose rest stays open; None: impossible."""
         return None
 
     def lost_connection(self) -> Exception:

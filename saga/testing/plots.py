@@ -71,6 +71,18 @@ def resting(harness: Harness) -> Directive:
     return rests
 
 
+def part_filling(harness: Harness) -> Directive:
+    """Return the directive of which a part fills, where the harness has one.
+
+    Raises:
+        HarnessIncomplete: it has none.
+    """
+    fills = harness.will_part_fill()
+    if fills is None:
+        raise HarnessIncomplete("will_part_fill gives no directive")
+    return fills
+
+
 ONE_LEG: Final = Plot("one leg", lambda h: (h.will_fill(0),), SagaState.COMPLETED)
 TWO_LEGS: Final = Plot("two legs", lambda h: (h.will_fill(0), h.will_fill(1)), SagaState.COMPLETED)
 ROLLED_BACK: Final = Plot(
@@ -84,4 +96,10 @@ WITHDRAWN: Final = Plot(
     SagaState.ROLLED_BACK,
     deadline_seconds=_DEADLINE_SECONDS,
 )
-PLOTS: Final = (ONE_LEG, TWO_LEGS, ROLLED_BACK, WITHDRAWN)
+PART_FILLED: Final = Plot(
+    "withdrawn with a part filled",
+    lambda h: (part_filling(h),),
+    SagaState.ROLLED_BACK,
+    deadline_seconds=_DEADLINE_SECONDS,
+)
+PLOTS: Final = (ONE_LEG, TWO_LEGS, ROLLED_BACK, WITHDRAWN, PART_FILLED)

@@ -7,12 +7,14 @@ import asyncio
 import itertools
 import socket
 from collections.abc import Sequence
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import anyio
 
 from brokers import Order, Sell
-from examples.own_broker import Corner, CornerBroker, CornerHarness, Ticket
+from examples.own_broker import PRICE, Corner, CornerBroker, CornerHarness, Ticket
 from saga import Attempt, Capabilities, Directive, Fill, KeyTaken, Report
 from saga.clock import Clock
 from saga.testing import Harness, KeyScope, ParticipantContract, VenueOrder
@@ -94,6 +96,66 @@ class TakesSilenceForNo(CornerBroker):
             return await super().look_up(attempt)
         except TimeoutError:
             return None
+
+
+class ReadsTheFirstPage(CornerBroker):
+    async def look_up(self, attempt: Attempt) -> Report | None:
+        told = await super().look_up(attempt)
+        newest = [ticket.key for ticket in self._venue.tickets[-20:]]
+        return told if attempt.key in newest else None
+
+
+class ForgetsParts(CornerBroker):
+    """An order has filled whole or not at all, it believes."""
+
+    def _report(self, ticket: Ticket) -> Report:
+        told = super()._report(ticket)
+        is_whole = ticket.filled == ticket.order.quantity
+        return Report(told.final, told.fills if is_whole else (), told.reason)
+
+
+class TellsASum(CornerBroker):
+    """One fill for each order, whose quantity grows; an open one is told short."""
+
+    def _report(self, ticket: Ticket) -> Report:
+        told = super()._report(ticket)
+        if not told.fills:
+            return told
+        so_far = ticket.filled - 1 if ticket.is_open else ticket.filled
+        return Report(told.final, (Fill(f"X{ticket.number}", so_far, PRICE),), told.reason)
+
+
+class PricesInCents(CornerBroker):
+    def _report(self, ticket: Ticket) -> Report:
+        told = super()._report(ticket)
+        return replace(told, fills=tuple(replace(f, price=f.price * 100) for f in told.fills))
+
+
+class TakesFeesForRebates(CornerBroker):
+    def _report(self, ticket: Ticket) -> Report:
+        told = super()._report(ticket)
+        return replace(told, fills=tuple(replace(f, fee=-f.fee) for f in told.fills))
+
+
+class SendsAnotherLimit(CornerBroker):
+    async def send(self, attempt: Attempt) -> Report:
+        order = self._order(attempt)
+        if order.limit_price is not None:
+            order = order.model_copy(update={"limit_price": order.limit_price / 10})
+        ticket = await self._venue.place(attempt.key, order)
+        return Report(True, reason=ticket) if isinstance(ticket, str) else self._report(ticket)
+
+
+class WholeNumbers(CornerBroker):
+    def _order(self, attempt: Attempt) -> Order:
+        order = super()._order(attempt)
+        return order.model_copy(update={"quantity": Decimal(int(order.quantity))})
+
+
+class Floats(CornerBroker):
+    def _order(self, attempt: Attempt) -> Order:
+        order = super()._order(attempt)
+        return order.model_copy(update={"quantity": Decimal(str(float(order.quantity)))})
 
 
 class CallsAnOpenOrderFinal(CornerBroker):

@@ -8,6 +8,7 @@ import pytest
 from examples.own_broker import CornerBroker
 from saga.testing import (
     ONE_LEG,
+    PART_FILLED,
     ROLLED_BACK,
     TWO_LEGS,
     WITHDRAWN,
@@ -48,6 +49,14 @@ BREAKS: list[tuple[type[CornerBroker], str, str]] = [
     (broken.PretendsTombstones, "a_tombstone_holds", "accepted it all the same"),
     (broken.SeesLaterThanItSays, "an_order_is_found_after_a_restart", "visibility_seconds"),
     (broken.TakesSilenceForNo, "a_look_up_without_an_answer_raises", "says that it is not there"),
+    (broken.ReadsTheFirstPage, "an_order_is_found_behind_many", "25 orders came after it"),
+    (broken.ForgetsParts, "a_part_that_filled_is_told", "final report's fills add up to 0"),
+    (broken.TellsASum, "a_part_that_filled_is_told", "no sum that grows"),
+    (broken.PricesInCents, "prices_and_fees_are_told_as_they_are", "value of the fills is 10000"),
+    (broken.TakesFeesForRebates, "prices_and_fees_are_told_as_they_are", "fees of the fills is -"),
+    (broken.SendsAnotherLimit, "a_limit_stays_what_it_is", "in the books it is 0.1"),
+    (broken.WholeNumbers, "an_odd_amount_arrives_whole_or_not_at_all", "the order is for 1"),
+    (broken.Floats, "an_odd_amount_arrives_whole_or_not_at_all", "1234567.123456789012 were"),
     (broken.CannotBeCancelled, "every_call_can_be_cancelled", "goes on 5.0 s after"),
     (broken.PretendsToCancel, "a_resting_order_ends_by_its_withdrawal", "1 order is open"),
     (broken.RefusesToWithdrawTwice, "withdrawing_is_harmless", "raised LookupError"),
@@ -133,6 +142,18 @@ def test_an_adapter_that_takes_an_outage_for_not_found_buys_twice_where_the_venu
 
     assert "the adapter gets no answer to its next look-ups either" in told
     assert "the venue accepted 2 orders with the one key" in told
+
+
+@pytest.mark.requirement("S6")
+def test_an_adapter_that_forgets_what_filled_of_a_cancelled_order_makes_a_batch_lie(
+    tmp_path: Path,
+) -> None:
+    contract = contract_of(broken.ForgetsParts)
+
+    told = story_of(lambda: contract.test_killed_at_every_moment(PART_FILLED, tmp_path))
+
+    assert "the saga is ROLLED_BACK, which says that step 0" in told
+    assert "holds 0; in the venue's books it holds 4" in told
 
 
 @pytest.mark.requirement("S6")

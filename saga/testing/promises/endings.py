@@ -1,6 +1,8 @@
 """How orders end by a withdrawal, and that an end is an end."""
 
+from saga.exact import total
 from saga.testing.bench import Bench
+from saga.testing.harness import HarnessIncomplete
 from saga.testing.promises.promise import Promises
 
 PROMISES = Promises()
@@ -37,6 +39,44 @@ async def a_resting_order_ends_by_its_withdrawal(bench: Bench) -> None:
             f"{sum(order.is_open for order in orders)} order is open in the books",
             "`withdraw` cancels by the key, on any connection, and `look_up` says `final` only "
             "once the venue does.",
+            orders,
+        )
+
+
+@PROMISES.promise
+async def a_part_that_filled_is_told(bench: Bench) -> None:
+    """What filled of an order before its withdrawal is told, while it is open and in the end."""
+    part = bench.harness.will_part_fill()
+    wire = await bench.connect()
+    if part is None or not wire.capabilities.look_up or not wire.capabilities.cancel:
+        return
+    attempt = bench.attempt(part)
+    await bench.send(wire, attempt)
+    await bench.become_visible()
+    open_ = await bench.look_up(wire, attempt)
+    await bench.withdraw(wire, attempt)
+    ended = await bench.until_final(wire, attempt)
+    orders = await bench.orders(attempt)
+    filled = total(order.filled for order in orders)
+    if not 0 < filled < part.amount:
+        raise HarnessIncomplete(
+            f"of {part.amount} that will_part_fill gives, {filled} filled; give a directive of "
+            "which a part fills at once, while the rest stays open until it is withdrawn"
+        )
+    told = total(fill.quantity for fill in ended.fills)
+    if told != filled:
+        await bench.broken(
+            f"{filled} of {part.amount} are filled in the books, and the order was withdrawn: its "
+            f"final report's fills add up to {told}",
+            "A cancelled or expired order may have filled in part: read its executions, whatever "
+            "its state is, and tell every one of them.",
+            orders,
+        )
+    if open_ is not None and not set(open_.fills) <= set(ended.fills):
+        await bench.broken(
+            "a fill that was told while the order was open is another one in its final report",
+            "An execution never changes: tell one fill for each, under the venue's own id of it, "
+            "and no sum that grows.",
             orders,
         )
 

@@ -82,6 +82,26 @@ async def an_order_is_found_after_a_restart(bench: Bench) -> None:
 
 
 @PROMISES.promise
+async def an_order_is_found_behind_many(bench: Bench) -> None:
+    """An order is found when more orders came after it than the venue lists at once."""
+    wire = await bench.connect()
+    if not wire.capabilities.look_up or not bench.harness.orders_on_a_page:
+        return
+    first = bench.will_fill()
+    await bench.send(wire, first)
+    for _ in range(bench.harness.orders_on_a_page):
+        await bench.send(wire, bench.will_fill())
+    await bench.become_visible()
+    if await bench.look_up(wire, first) is None:
+        await bench.broken(
+            f"{first.key} is not found once {bench.harness.orders_on_a_page} orders came after it",
+            "`look_up` reads one page of a list. Ask for the one order by its client order id, or "
+            "read on until the list ends.",
+            await bench.orders(first),
+        )
+
+
+@PROMISES.promise
 async def execution_ids_are_unique_and_stable(bench: Bench) -> None:
     """Executions keep their ids, whoever asks, and never share one."""
     if not (await bench.capabilities()).look_up:
