@@ -233,6 +233,18 @@ def test_a_wall_that_is_put_right_by_seconds_is_followed() -> None:
         assert clock.in_doubt_until is None
 
 
+@pytest.mark.parametrize("jump", [timedelta(hours=1), timedelta(hours=-1), timedelta(seconds=-6)])
+def test_a_wall_that_is_put_forward_or_back_is_doubted(jump: timedelta) -> None:
+    inner = _Jumpy()
+    clock = SteadyClock(inner)
+    inner.pass_by(100)
+    before = clock.now()
+    inner.wall += jump
+    inner.pass_by(1)
+    assert clock.now() == before + timedelta(seconds=1)
+    assert clock.in_doubt_until is not None
+
+
 def test_a_second_jump_while_in_doubt_begins_the_doubt_anew() -> None:
     inner = _Jumpy()
     clock = SteadyClock(inner, doubt_seconds=60)
