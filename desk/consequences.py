@@ -20,6 +20,7 @@ from saga.ids import Purpose
 from saga.ledger import AttemptRecord, AttemptState, Saga, Step
 from saga.machine import SAGA_AT_REST, SAGA_ENDS, SagaState
 from saga.model import Batch
+from saga.wording import counted
 
 _SHOWN = 5
 """Most orders that a sentence names."""
@@ -56,8 +57,8 @@ def of_look_again(saga: Saga) -> list[str]:
         raise NotAllowed(f"{saga.batch_id} is {saga.state}, and asks its broker by itself")
     asked = sum(len(step.forward) + len(step.undo) for step in saga.steps)
     sentences = [
-        f"The broker is asked again about {asked} orders of {saga.batch_id}. What is new is "
-        "booked, and is an incident; the batch's state and outcome stay."
+        f"The broker is asked again about {counted(asked, 'order')} of {saga.batch_id}. What is "
+        "new is booked, and is an incident; the batch's state and outcome stay."
     ]
     if saga.undoes:
         sentences.append("An order of it that is found open is cancelled.")
@@ -72,7 +73,9 @@ def of_close_incidents(saga: Saga) -> list[str]:
     sentences = [f"{in_sentence(saga, each)}." for each in incidents[:_SHOWN]]
     if len(incidents) > _SHOWN:
         sentences.append(f"And {len(incidents) - _SHOWN} more.")
-    return [*sentences, f"{len(incidents)} open incidents of {saga.batch_id} are closed by this."]
+    verb = "is" if len(incidents) == 1 else "are"
+    many = counted(len(incidents), "open incident")
+    return [*sentences, f"{many} of {saga.batch_id} {verb} closed by this."]
 
 
 def of_pause(saga: Saga) -> list[str]:
@@ -121,7 +124,9 @@ def of_retry(saga: Saga, wish: Retry) -> list[str]:
         f"At the market: {sent}. Each is tried at least three times.",
     ]
     if saga.lost:
-        sentences.append(f"{len(saga.lost)} order(s) of unknown fate are looked up first.")
+        verb = "is" if len(saga.lost) == 1 else "are"
+        orders = counted(len(saga.lost), "order")
+        sentences.append(f"{orders} of unknown fate {verb} looked up first.")
     if budget is not None or saga.undo_budget is not None:
         sentences.append(
             f"Undo budget: {_budget(saga.undo_budget)} until now, {_budget(budget)} from now on; "
@@ -200,14 +205,27 @@ def of_resolve(saga: Saga, changes: Sequence[Change]) -> list[str]:
     return sentences
 
 
+def doubts_about(changes: Sequence[Change]) -> list[str]:
+    """Return what is so likely a slip that nobody books it without having been asked."""
+    return [
+        f"--adjust {change.subject}: {doubt}" for change in changes if (doubt := _doubt(change))
+    ]
+
+
+def _doubt(change: Change) -> str | None:
+    if not change.quantity or not change.cash or (change.quantity > 0) is not (change.cash > 0):
+        return None
+    expected = "a sale brings cash in" if change.quantity < 0 else "a purchase pays cash out"
+    return f"the sign of the cash does not fit, as {expected}"
+
+
 def _booked(change: Change) -> str:
     cash = f"{'+' if change.cash > 0 else ''}{money(change.cash)} USD"
     told = f"The books change: {change.subject} {signed(change.quantity)}, cash {cash}."
     if change.quantity and not change.cash:
         told += " A trade without cash? Give the money, fees included."
-    elif (change.quantity > 0) is (change.cash > 0) and change.quantity:
-        expected = "a sale brings cash in" if change.quantity < 0 else "a purchase pays cash out"
-        told += f" WARNING: the sign of the cash does not fit, as {expected}."
+    elif doubt := _doubt(change):
+        told += f" WARNING: {doubt}."
     return told
 
 

@@ -15,6 +15,7 @@ from saga.exact import ZERO, minus, plain, plus, times, total
 from saga.ledger import UNPROVEN, AttemptRecord, AttemptState, Saga
 from saga.outcome import Exposure, Fill
 from saga.views import TradeResult
+from saga.wording import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class InPlace:
             if len(self.open) == len(self.unproven) and self.sure is not None:
                 parts.append(f"{plain(self.sure)} known, {plain(width)} still open{at}")
             else:
-                parts.append(f"{len(self.open)} order(s) still open{at}")
+                parts.append(f"{counted(len(self.open), 'order')} still open{at}")
         if len(self.open) < len(self.unproven):
             since = f" since {self.silent_since:%H:%M:%S}Z" if self.silent_since else ""
             parts.append(f"not known: no answer{since}")

@@ -4,6 +4,7 @@ What came from outside is shown short and escaped, whatever it is: a megabyte of
 million digits, lists in lists in lists. Showing a value never fails and never costs much.
 """
 
+import json
 import re
 import reprlib
 from decimal import Decimal
@@ -45,6 +46,11 @@ def shown(value: object) -> str:
     return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."
 
 
+def counted(count: int, what: str) -> str:
+    """Return how many there are of something, whose plural takes an s."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 def broken_rule(text: str) -> PydanticCustomError:
     """Return the error that a validator raises with a whole sentence of ours."""
     # The text goes in as a value: braces in it would be read as placeholders.
@@ -55,6 +61,8 @@ _SPEAKS_FOR_ITSELF = frozenset({"amount", "directive", "batch", "id", "json_inva
 """Types of complaint whose sentence names value, rule and remedy already."""
 
 _UNKNOWN_FIELD = frozenset({"extra_forbidden", "unexpected_keyword_argument"})
+
+_LISTS = frozenset({"list_type", "tuple_type", "set_type", "frozen_set_type"})
 
 _REMEDY = {
     "enum": "choose one of them",
@@ -88,6 +96,13 @@ def explain(error: ValidationError) -> str:
     return f"{field}{rule}{more}"
 
 
+def _quoted(value: object) -> str:
+    """Return the first item of the list that somebody meant, as JSON and TOML write it."""
+    if not isinstance(value, str) or len(value) > MAX_SHOWN - 20:
+        return "..."
+    return json.dumps(value)
+
+
 def _rule_of(complaint: Any) -> str:
     kind, message = complaint["type"], str(complaint["msg"])
     if kind in _SPEAKS_FOR_ITSELF:
@@ -98,5 +113,9 @@ def _rule_of(complaint: Any) -> str:
         return "is missing; add it"
     if kind in ("value_error", "assertion_error"):
         return f"{message.partition(', ')[2]}, not {shown(complaint['input'])}; correct it"
+    if kind in _LISTS:
+        example = f"; write a list: [{_quoted(complaint['input'])}]"
+        return f"must be a list, not {shown(complaint['input'])}{example}"
     rule = re.sub(r"^\w+ should ", "must ", message)
+    rule = re.sub(r"Decimal\('([^']*)'\)", r"\1", rule)
     return f"{rule}, not {shown(complaint['input'])}; {_REMEDY.get(kind, 'correct it')}"

@@ -3,14 +3,26 @@
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from brokers.symbols import Symbol
 from saga.amounts import PositiveAmount
 from saga.policy import Seconds
+from saga.wording import broken_rule, shown
 
 _Count = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
-_Fraction = Annotated[PositiveAmount, Field(le=Decimal(1))]
+
+
+def _at_most_all(fraction: Decimal) -> Decimal:
+    if fraction > 1:
+        raise broken_rule(
+            f"must be a fraction of the price and at most 1, not {shown(fraction)}; 0.05 is 5 %"
+        )
+    return fraction
+
+
+Fraction = Annotated[PositiveAmount, AfterValidator(_at_most_all)]
+"""A share of a price: 0.05 is 5 %."""
 
 
 class RiskLimits(BaseModel):
@@ -38,7 +50,7 @@ class RiskLimits(BaseModel):
     max_order_quantity: PositiveAmount | None = None
     max_order_notional: PositiveAmount | None = None
     max_batch_notional: PositiveAmount | None = None
-    price_collar: _Fraction | None = None
+    price_collar: Fraction | None = None
     max_reference_age_seconds: Seconds = 60.0
     max_orders_per_second: _Count | None = None
     max_wait_seconds: Annotated[Seconds, Field(le=4)] = 2.0

@@ -4,7 +4,7 @@ Each says first what it will do to live orders, and only then does it. It is don
 the store, which may be another process.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -24,6 +24,7 @@ from desk.command.options import (
     YesOption,
 )
 from desk.consequences import (
+    doubts_about,
     of_cancel,
     of_close_incidents,
     of_look_again,
@@ -232,7 +233,16 @@ def resolve(
     def consequence(saga: Saga) -> list[str]:
         return of_resolve(saga, wish.changes)
 
-    _act(session, batch_id, wish, consequence, wait=False, yes=yes, no_input=no_input)
+    _act(
+        session,
+        batch_id,
+        wish,
+        consequence,
+        wait=False,
+        yes=yes,
+        no_input=no_input,
+        doubts=doubts_about(wish.changes),
+    )
 
 
 incident_app = typer.Typer(
@@ -310,6 +320,7 @@ def close_incidents(
         wait=False,
         yes=yes,
         no_input=no_input,
+        doubts=doubts_about(changes),
     )
 
 
@@ -352,8 +363,12 @@ def _act(
     yes: bool,
     no_input: bool,
     ends_well: str | None = None,
+    doubts: Sequence[str] = (),
 ) -> None:
-    """Say what a wish will do, get it done, and show what became of the batch."""
+    """Say what a wish will do, get it done, and show what became of the batch.
+
+    What is in doubt is done only if somebody was asked, or said --yes.
+    """
 
     async def work() -> ExitCode:
         async with session.history() as history:
@@ -362,6 +377,10 @@ def _act(
         wanted = wish(saga) if callable(wish) else wish
         for sentence in consequence(saga):
             session.screen.say(sentence)
+        if doubts and not yes and not session.asks(yes=yes, no_input=no_input):
+            raise InvalidInput(
+                f"{'; '.join(doubts)}; nothing was done: correct it, or insist with --yes (-y)"
+            )
         await tell_others(session, batch_id)
         await session.confirm("Do it?", yes=yes, no_input=no_input)
         driven = await drive(session, wanted, wait=wait)

@@ -81,7 +81,10 @@ def _demo(context: typer.Context) -> object:
     from desk.demo.command import demo  # loaded only for this
 
     demo_app = typer.Typer(
-        add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
     demo_app.command()(demo)
     return typer.main.get_command(demo_app).main(

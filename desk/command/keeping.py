@@ -11,8 +11,8 @@ from desk.command.options import (
     ByOption,
     HomeOption,
     JsonOption,
-    NoInputOption,
     LoggedReasonOption,
+    NoInputOption,
     YesOption,
 )
 from desk.exit_codes import ExitCode

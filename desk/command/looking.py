@@ -127,8 +127,8 @@ def list_batches(
         late = [row.batch_id for row in page.rows if row.incidents]
         if late:
             screen.say(
-                f"{len(late)} with open incidents (the broker told of them after their end): see "
-                f"`saga show {late[0]}`.",
+                f"{len(late)} {'has' if len(late) == 1 else 'have'} open incidents (the broker "
+                f"told of them after their end): see `saga show {late[0]}`.",
                 style="bold red",
             )
         for batch_id, words in list(waiting.items())[:_WAITING_SHOWN]:

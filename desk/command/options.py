@@ -26,6 +26,9 @@ OutputOption = Annotated[
 ReasonOption = Annotated[
     str, typer.Option("--reason", help="Why; it is kept in the journal.", metavar="TEXT")
 ]
+LoggedReasonOption = Annotated[
+    str, typer.Option("--reason", help="Why; it is kept in the logbook.", metavar="TEXT")
+]
 ByOption = Annotated[
     str | None,
     typer.Option("--by", help="Who wants it. [default: your login]", show_default=False),

@@ -37,7 +37,7 @@ def test_what_the_broker_took_back_is_looked_up_shown_and_closed(
 
     listed = invoke("list")
     assert "success, 1 incident" in listed.out
-    assert "1 with open incidents" in listed.err
+    assert "1 has open incidents" in listed.err
     shown = invoke("show", busted)
     assert "INCIDENT" in shown.out
     assert f"saga incident close {busted}" in " ".join(shown.out.split())

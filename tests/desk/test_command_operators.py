@@ -250,9 +250,15 @@ def test_a_resolution_repeats_what_the_books_will_change_and_doubts_a_wrong_sign
     action = " ".join(f"word{number}" for number in range(100))
     said = ("--reason", "x", "--action", action, "--evidence", "ticket 4711")
 
-    done = invoke("resolve", stale, *said, "--adjust", "AAPL,-40,-6280.00")
+    wrong = ("resolve", stale, *said, "--adjust", "AAPL,-40,-6280.00")
+    refused = invoke(*wrong)
+    before = invoke("show", stale, "--json").data["batch"]["state"]
+    done = invoke(*wrong, "-y")
     drawn = invoke("diagram", stale, "-o", "-").out
 
+    assert (refused.code, before) == (2, "STALE"), refused.err
+    assert "nothing was done: correct it, or insist with --yes (-y)" in refused.err
+    assert done.code == 0
     assert all(word in drawn for word in (*action.split(), ">ticket 4711<")), "nothing is cut off"
     assert "The books change: AAPL -40, cash -6,280.00 USD." in done.err
     assert "the sign of the cash does not fit, as a sale brings cash in" in done.err

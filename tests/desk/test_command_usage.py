@@ -26,6 +26,17 @@ def test_every_command_has_help_with_an_example(invoke: Invoke, command: str) ->
     assert done.err == ""
 
 
+def test_the_demo_knows_the_short_word_for_help_as_all_others_do(invoke: Invoke) -> None:
+    done = invoke("demo", "-h")
+
+    assert (done.code, done.err) == (0, "")
+    assert "--keep" in done.out
+
+
+def test_what_is_kept_in_the_logbook_is_not_said_to_be_in_the_journal(invoke: Invoke) -> None:
+    assert "kept in the logbook" in " ".join(invoke("accept-copy", "--help").out.split())
+
+
 def test_the_main_help_says_what_each_exit_status_means(invoke: Invoke) -> None:
     done = invoke("--help")
 
@@ -101,6 +112,13 @@ def test_the_settings_of_a_folder_are_shown_wherever_it_is_named(
         ("[paper]\ncash = -1\n", {}, "paper.cash: -1 is not positive"),
         ("", {"SAGA_PAPR__CASH": "1"}, "environment variable SAGA_PAPR__CASH is not a known"),
         ("", {"SAGA_PAPER__CASH": "much"}, "settings (SAGA_PAPER__CASH): paper.cash: 'much'"),
+        ('[risk]\nsymbols = "AAPL"\n', {}, "must be a list, not 'AAPL'; write a list: [\"AAPL\"]"),
+        ("[risk]\nprice_collar = 5\n", {}, "at most 1, not 5; 0.05 is 5 %"),
+        (
+            "[engine]\nmax_running = 0\n",
+            {},
+            "engine.max_running: must be greater than or equal to 1",
+        ),
         ('portfolio = "a b"\n', {}, "portfolio name 'a b'"),
     ],
 )
