@@ -323,7 +323,17 @@ class Trading:
             return answer
         why = in_words(answer) if isinstance(answer, BaseException) else f"it said {answer!r}"
         _LOG.error("the gate gives no answer, so nothing passes: %s", why)
-        return Refusal("gate", f"the gate gave no answer, so nothing passes: {why}")
+        if isinstance(answer, TimeoutError):
+            return Refusal(
+                "gate",
+                f"the gate gave no answer within {JUDGEMENT_SECONDS:g} s, so the order was not "
+                "sent; look whether the broker answers, and send it again",
+            )
+        return Refusal(
+            "gate",
+            f"the gate gave no answer, so the order was not sent: {why}; mend the gate, and send "
+            "it again",
+        )
 
 
 def _digest_of(limits: str) -> str:
