@@ -404,7 +404,13 @@ def _origins(
             source = _login(environment)[1]
         else:
             source = "default"
-        yield Origin(name, "" if value is None else str(value), source)
+        yield Origin(name, _as_text(value), source)
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, frozenset):
+        return ", ".join(sorted(map(str, value)))
+    return "" if value is None else str(value)
 
 
 def _login(environment: Mapping[str, str]) -> tuple[str, str]:

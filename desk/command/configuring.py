@@ -8,7 +8,7 @@ from desk.session import Given, Session
 from saga.errors import InvalidInput
 
 config_app = typer.Typer(
-    help="What is set, and where.",
+    help="What is set, and where. docs/settings.md has all limits of [risk], with their units.",
     invoke_without_command=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -24,7 +24,10 @@ def _config(
     as_json: JsonOption = False,
     output: OutputOption = None,
 ) -> None:
-    """What is set, and where; the same as `saga config show`."""
+    """What is set, and where; the same as `saga config show`.
+
+    docs/settings.md has an example with every limit of [risk], and its unit.
+    """
     if context.invoked_subcommand is None:
         show(context, home, as_json, output)
         return
