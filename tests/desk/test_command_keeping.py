@@ -94,4 +94,3 @@ def test_what_was_under_way_in_a_copy_is_paused_and_neither_sent_nor_undone(
     assert carried.code == 4
     assert f"{batch['batch_id']} is paused" in carried.err
     assert after == before, "nothing was sent, and nothing undone"
-
