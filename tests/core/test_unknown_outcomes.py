@@ -702,7 +702,7 @@ def test_an_order_called_absent_whose_key_turns_out_to_be_taken_is_lost_and_neve
     assert telling.step().state is StepState.UNKNOWN
     assert len(telling.step().forward) == 1
     (left,) = telling.saga.residual
-    assert (left.low, left.high) == (0, 5)
+    assert (left.low, left.high) == (Decimal(0), Decimal(5))
 
 
 @pytest.mark.requirement("S4", "S6")
