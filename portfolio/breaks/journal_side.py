@@ -36,6 +36,7 @@ from saga.exact import ZERO, minus, times
 from saga.ids import Purpose, attempt_key
 from saga.model import Batch
 from saga.outcome import Fill
+from saga.wording import counted
 
 _OfAttempt = (Intended, SentAgain, Withheld, Reported, LateTruth, ProvenAbsent, GaveUp)
 ENDS = (Completed, RolledBack, Withdrawn, Resolved)
@@ -216,9 +217,9 @@ class JournalSide:
 
 
 def _late_words(event: LateTruth) -> str:
-    parts = [f"{len(event.fills)} fill(s) of step {event.step + 1}"] if event.fills else []
+    parts = [f"{counted(len(event.fills), 'fill')} of step {event.step + 1}"] if event.fills else []
     if event.reversed:
-        parts.append(f"{len(event.reversed)} fill(s) of step {event.step + 1} taken back")
+        parts.append(f"{counted(len(event.reversed), 'fill')} of step {event.step + 1} taken back")
     return ", ".join(parts) or f"what became of step {event.step + 1}"
 
 

@@ -57,8 +57,9 @@ class SqliteReader:
         """
         if self._opened is not None:
             raise StoreError(f"the store {self._path} is open already; use one `async with`")
-        place = database.located(self._path)
-        if not place.exists():
+        # A folder that is not there either is no case of its own: nothing is made here.
+        place = Path(self._path)
+        if not place.parent.exists() or not (place := database.located(place)).exists():
             raise StoreUnusable(
                 f"there is no store {place}; name the file of one, or run a batch first"
             )

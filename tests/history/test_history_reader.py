@@ -96,6 +96,8 @@ async def test_no_thread_outlives_the_history(path: Path) -> None:
 async def test_a_missing_store_is_refused_and_not_made(tmp_path: Path) -> None:
     with pytest.raises(StoreUnusable, match=r"there is no store .*saga\.db; name the file"):
         await History(tmp_path / "saga.db").__aenter__()
+    with pytest.raises(StoreUnusable, match=r"there is no store .*saga\.db; .* run a batch first"):
+        await History(tmp_path / "no folder" / "saga.db").__aenter__()
     assert list(tmp_path.iterdir()) == []
 
 
