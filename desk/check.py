@@ -17,11 +17,12 @@ from desk.carrier import judged
 from desk.exit_codes import ExitCode
 from desk.home import Home
 from desk.saga_rules import broken_rules
-from desk.trading_state import read_standing
-from portfolio.breaks import Break, BreakReport, BrokerSide, Kind, find_breaks, of_books
+from desk.trading_state import Standing, read_standing
+from portfolio.breaks import BreakReport, BrokerSide, find_breaks, of_books
 from saga.errors import Quarantined, SagaError
 from saga.fold import fold
 from saga.ledger import Saga
+from saga.logbook import TradingState
 from saga.machine import SagaState
 from saga.query import MAX_PAGE_ROWS, BatchQuery
 from saga.store import journal, sqlite_history
@@ -94,14 +95,19 @@ class Checked:
     Attributes:
         findings: what is wrong within the store or one saga's record, by invariant.
         report: what journal, broker and portfolios say differently.
-        trading: the trading state, and what is explained by it; None while trading is active.
+        trading: which orders may go out; HALTED waits for a person.
         unattended: what does not go on by itself, though it is not over.
     """
 
     findings: tuple[Finding, ...]
     report: BreakReport
-    trading: Break | None
+    trading: Standing
     unattended: tuple[Unattended, ...] = ()
+
+    @property
+    def is_halted(self) -> bool:
+        """No order goes out until a person says so."""
+        return self.trading.said.state is TradingState.HALTED
 
     @property
     def code(self) -> ExitCode:
@@ -109,7 +115,8 @@ class Checked:
         if self.findings or self.report.breaks:
             return ExitCode.FAILED
         uncompared = self.report.orders is None and self.report.sagas
-        open_ends = uncompared or self.report.needs_a_person or self.unattended
+        waiting = self.report.needs_a_person or self.unattended or self.is_halted
+        open_ends = uncompared or waiting
         return ExitCode.UNCERTAIN if open_ends else ExitCode.DONE
 
     @property
@@ -126,12 +133,14 @@ class Checked:
         if self.report.orders is None and self.report.sagas:
             return "Not certain: there are no books of the broker to compare with."
         explained = len(self.report.explained)
-        if self.unattended:
+        if self.unattended or self.is_halted:
             why = Counter((each.why, each.what_to_do) for each in self.unattended)
             parts = [
                 f"{_count(number, 'batch')} {'is' if number == 1 else 'are'} {what}; {to_do}"
                 for (what, to_do), number in why.items()
             ]
+            if self.is_halted:
+                parts.append("trading is HALTED and waits for a person; `saga activate`")
             return f"Not certain: no break, but {'. '.join(parts)}."
         if self.code is ExitCode.UNCERTAIN:
             return (
@@ -175,7 +184,7 @@ async def check_home(home: Home, on_saga: Callable[[int, int], None]) -> Checked
             on_saga(number, len(ids))
         findings.extend(await _quarantined(reader))
         report = await find_breaks(reader, look if exchange is not None else None)
-        trading = await reader.read(_trading, home)
+        trading = await reader.read(read_standing, home)
         unattended = await reader.read(_unattended)
     unique = tuple(dict.fromkeys(findings))
     return Checked(unique[:MAX_FINDINGS], report, trading, unattended)
@@ -198,23 +207,6 @@ def _unattended(connection: sqlite3.Connection) -> tuple[Unattended, ...]:
         elif nobody:
             found.append(Unattended(row.batch_id, "carried on by nobody", WHAT_TO_DO["nobody"]))
     return tuple(found)
-
-
-def _trading(connection: sqlite3.Connection, home: Home) -> Break | None:
-    """Return that trading is halted or reduced; None while it is active."""
-    standing = read_standing(connection, home)
-    if standing.is_active:
-        return None
-    said = standing.said
-    why = f"by {said.by}: {said.reason}"
-    return Break(
-        Kind.TRADING_STATE,
-        None,
-        None,
-        f"trading is {said.state} {why}",
-        since=standing.since,
-        explained=why,
-    )
 
 
 def _batch_ids(connection: sqlite3.Connection) -> tuple[str, ...]:

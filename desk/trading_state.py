@@ -62,6 +62,15 @@ class Standing:
             '`saga activate --reason "..."` lets orders out again'
         )
 
+    def as_json(self) -> dict[str, str | datetime | None]:
+        """Return what a program is told of it."""
+        return {
+            "trading_state": self.said.state.value,
+            "by": self.said.by,
+            "reason": self.said.reason,
+            "since": self.since,
+        }
+
 
 def read_standing(connection: sqlite3.Connection, home: Home) -> Standing:
     """Return which orders may go out, from the logbook and the halt file."""

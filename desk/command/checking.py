@@ -53,8 +53,9 @@ def check(
     """Check the store, and compare journal, broker and books: the break report.
 
     Exit status 0 if nothing is wrong (work under way is no break), 1 if there is a break or a
-    finding, 4 if there is none but something waits for a person or could not be compared, 5 if the
-    store or the broker's books cannot be read. It may run beside the owner, and changes nothing.
+    finding, 4 if there is none but something waits for a person (a halt does) or could not be
+    compared, 5 if the store or the broker's books cannot be read. It may run beside the owner, and
+    changes nothing.
     Example: saga check --json
     """
     forms = (Format.TABLE, Format.JSON)
@@ -86,7 +87,7 @@ def _as_json(checked: Checked) -> dict[str, Any]:
         "findings": _findings(checked),
         "breaks": [_break_as_json(each) for each in report.breaks],
         "explained": [_break_as_json(each) for each in report.explained],
-        "trading": None if checked.trading is None else _break_as_json(checked.trading),
+        "trading": checked.trading.as_json(),
         "unattended": [
             {"batch_id": each.batch_id, "why": each.why, "what_to_do": each.what_to_do}
             for each in checked.unattended
@@ -157,9 +158,10 @@ def _show(checked: Checked, screen: Screen) -> None:
         screen.text()
         screen.text(Text("Totals that differ: broker less books", style="bold"))
         screen.table(TOTAL_COLUMNS, [_total_line(each) for each in differing])
-    if checked.trading is not None:
+    if not checked.trading.is_active:
+        sentence = checked.trading.sentence
         screen.text()
-        screen.text(f"{checked.trading.sentence}. {checked.trading.what_to_do}")
+        screen.text(f"{sentence[0].upper()}{sentence[1:]}.")
     if checked.unattended:
         screen.text()
         for row in checked.unattended[:MAX_BREAKS_SHOWN]:

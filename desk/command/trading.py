@@ -134,18 +134,10 @@ def _ease(
 
 
 def _show(session: Session, standing: Standing) -> ExitCode:
-    said = standing.said
     if session.screen.is_for_people:
         session.screen.text(f"{standing.sentence[0].upper()}{standing.sentence[1:]}.")
     else:
-        session.screen.json(
-            {
-                "trading_state": said.state.value,
-                "by": said.by,
-                "reason": said.reason,
-                "since": standing.since,
-            }
-        )
+        session.screen.json(standing.as_json())
     return ExitCode.DONE
 
 

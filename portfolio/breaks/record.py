@@ -54,8 +54,6 @@ class Kind(StrEnum):
     """Explained: an operator booked it by hand."""
     NO_PORTFOLIO = "no portfolio"
     """Explained: its batch trades for no portfolio, so that it is in no books."""
-    TRADING_STATE = "trading state"
-    """Explained: trading is halted or reduced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,5 +210,4 @@ _WHAT_TO_DO: Final = {
     Kind.RESIDUAL: "`saga show ID`, then `saga retry` or `saga resolve`",
     Kind.RESOLVED: "nothing",
     Kind.NO_PORTFOLIO: "nothing",
-    Kind.TRADING_STATE: "`saga activate --reason ...` once its reason is gone",
 }

@@ -12,7 +12,9 @@ from brokers import Side
 from brokers.paper import FaultRule, PaperExchange
 from desk.check import Checked, Finding
 from desk.exit_codes import ExitCode
+from desk.trading_state import Standing
 from portfolio.breaks import Break, BreakReport, Kind
+from saga.logbook import TradingState, TradingStateSet
 from tests.desk.conftest import SLOW, Invoke
 from tests.desk.terminal import Desk
 
@@ -104,19 +106,21 @@ def test_what_cannot_be_read_has_status_5(desk: Desk, traded: Desk, invoke: Invo
 
 @pytest.mark.requirement("S10")
 @pytest.mark.parametrize(
-    ("breaks", "explained", "findings", "code", "words"),
+    ("breaks", "explained", "findings", "trading", "code", "words"),
     [
-        ((), (), (), ExitCode.DONE, "All is well: journal, broker and books say the same."),
-        ((), (Kind.IN_FLIGHT,), (), ExitCode.DONE, "no break, and 1 explained difference."),
-        ((), (Kind.RESIDUAL,), (), ExitCode.UNCERTAIN, "some wait for a person"),
-        ((Kind.LATE,), (Kind.RESIDUAL,), (), ExitCode.FAILED, "1 break (1 saga, 0 external)"),
-        ((), (), ("S8",), ExitCode.FAILED, "0 breaks (0 sagas, 0 external), 1 finding."),
+        ((), (), (), "ACTIVE", ExitCode.DONE, "All is well: journal, broker and books say"),
+        ((), (Kind.IN_FLIGHT,), (), "REDUCING", ExitCode.DONE, "and 1 explained difference."),
+        ((), (Kind.RESIDUAL,), (), "ACTIVE", ExitCode.UNCERTAIN, "some wait for a person"),
+        ((), (), (), "HALTED", ExitCode.UNCERTAIN, "but trading is HALTED and waits for a person"),
+        ((Kind.LATE,), (Kind.RESIDUAL,), (), "HALTED", ExitCode.FAILED, "1 break (1 saga, 0 ext"),
+        ((), (), ("S8",), "ACTIVE", ExitCode.FAILED, "0 breaks (0 sagas, 0 external), 1 finding."),
     ],
 )
 def test_the_worst_of_what_was_found_makes_the_status(
     breaks: tuple[Kind, ...],
     explained: tuple[Kind, ...],
     findings: tuple[str, ...],
+    trading: str,
     code: ExitCode,
     words: str,
 ) -> None:
@@ -124,7 +128,8 @@ def test_the_worst_of_what_was_found_makes_the_status(
         return tuple(Break(kind, "BAT_1", "KO", "so", explained=why) for kind in kinds)
 
     report = BreakReport(made(breaks, None), made(explained, "why"), (), 1, 1, 1)
-    checked = Checked(tuple(Finding(None, rule, "so") for rule in findings), report, None)
+    standing = Standing(TradingStateSet(TradingState(trading), "ann", "so"), None)
+    checked = Checked(tuple(Finding(None, rule, "so") for rule in findings), report, standing)
 
     assert checked.code is code
     assert words in checked.verdict
@@ -146,14 +151,22 @@ def test_beside_a_living_owner_no_work_under_way_is_called_a_break(
 
 
 @pytest.mark.requirement("S13")
-def test_a_halt_is_told_beside_the_report_and_is_no_break(traded: Desk, invoke: Invoke) -> None:
+def test_a_halt_is_no_break_and_waits_for_a_person_with_status_4(
+    traded: Desk, invoke: Invoke
+) -> None:
     halt = traded.home / "saga.db.halt"
     halt.write_text("ann: the market is mad")
 
     told = invoke("check", "--json")
     shown = invoke("check")
 
-    assert told.code == 0
-    assert told.data["trading"]["kind"] == "trading state"
-    assert "ann: the market is mad" in told.data["trading"]["sentence"]
-    assert "trading is halted" in shown.out.lower()
+    assert told.code == told.data["status"] == shown.code == 4
+    assert (told.data["breaks"], told.data["explained"]) == ([], [])
+    assert told.data["trading"] == {
+        "trading_state": "HALTED",
+        "by": "halt file",
+        "reason": "ann: the market is mad",
+        "since": None,
+    }
+    assert "Trading is HALTED, by halt file: ann: the market is mad" in shown.out
+    assert shown.out.splitlines()[-1].startswith("Not certain: no break, but trading is HALTED")
