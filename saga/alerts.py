@@ -214,7 +214,7 @@ class Alerts:
                         self._told.add(record.entry.alert_id)
                 for alert in await self._halts():
                     self._put(alert)
-                for batch_id in await self._store.alarming():
+                for batch_id in await self._store.alerting():
                     await self._survey_one(batch_id)
             except (OwnershipLost, StorePoisoned):
                 raise

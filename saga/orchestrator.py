@@ -155,7 +155,7 @@ class Orchestrator:
             program=PROGRAM,
             taken_over=take_over,
             on_commit=self._pulse_now,
-            on_alarm=self._alerts.look_at,
+            on_alert=self._alerts.look_at,
             on_unheard=self._hear_late,
         )
         self._aftermath = Aftermath(self._sagas, self._participants, self._clock)
@@ -233,20 +233,23 @@ class Orchestrator:
     async def _watch_for_halt(self) -> None:
         """Notice a halt file that was put there from outside."""
         while True:
-            before = self._clock.elapsed()
-            pause = timedelta(seconds=HALT_WATCH_SECONDS)
-            await self._clock.sleep_until(self._clock.now() + pause)
-            late = self._clock.elapsed() - before - HALT_WATCH_SECONDS
-            if late > STALL_SECONDS:
-                _LOG.error(
-                    "the event loop stood still for %.1f s; nothing was sent, heard or timed out "
-                    "meanwhile: find what keeps it, and put it onto a thread",
-                    late,
-                )
+            await self._pause_and_tell_of_stalls(HALT_WATCH_SECONDS)
             try:
                 await self._trading.adopt()
             except StoreBusy as error:  # no order goes out all the same
                 _LOG.warning("the halt file is not noted in the logbook: %s", error)
+
+    async def _pause_and_tell_of_stalls(self, seconds: float) -> None:
+        """Pause; whoever is woken much later than he wished has met an event loop that stood."""
+        before = self._clock.elapsed()
+        await self._clock.sleep_until(self._clock.now() + timedelta(seconds=seconds))
+        late = self._clock.elapsed() - before - seconds
+        if late > STALL_SECONDS:
+            _LOG.error(
+                "the event loop stood still for %.1f s; nothing was sent, heard or timed out "
+                "meanwhile: find what keeps it, and put it onto a thread",
+                late,
+            )
 
     def _trading_changed(self) -> None:
         self._sagas.look_again_at_trading()

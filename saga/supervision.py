@@ -58,7 +58,7 @@ class Supervision:
         program: what is noted as the program that resumed a saga.
         taken_over: the last owner may still live.
         on_commit: called after each commit of any saga.
-        on_alarm: called with a saga that needs a person, after each of its commits.
+        on_alert: called with a saga that needs a person, after each of its commits.
         on_unheard: called with each key of a saga at rest of which there may be late news.
     """
 
@@ -73,7 +73,7 @@ class Supervision:
         program: str,
         taken_over: bool,
         on_commit: Callable[[], None],
-        on_alarm: Callable[[Saga], None],
+        on_alert: Callable[[Saga], None],
         on_unheard: Callable[[str], None],
     ) -> None:
         self._store = store
@@ -81,7 +81,7 @@ class Supervision:
         self._clock = clock
         self._trading = trading
         self._tell = on_commit
-        self._alarm = on_alarm
+        self._alert = on_alert
         self._hear_late = on_unheard
         self._alarms = Alarms(clock)
         self._hooks = Hooks(seconds=limits.hook_seconds, at_once=limits.max_hooks)
@@ -268,7 +268,7 @@ class Supervision:
     def _on_commit(self, runner: SagaRunner) -> None:
         self._tell()
         if runner.row.state == SagaState.STALE or runner.row.incidents:
-            self._alarm(runner.saga)
+            self._alert(runner.saga)
         if runner.row.state in SAGA_AT_REST:
             if runner.came_to_rest:  # late truth is an alert, and no outcome
                 self._hooks.call(runner.row, self._tasks)

@@ -1,6 +1,7 @@
 """What the broker says: orders, trades, positions and cash, as of one instant.
 
-Every broker can be asked for this; the paper exchange's books tell it all at once.
+Only the paper exchange is turned into this as yet (`of_books`). Another broker has no full break
+report until somebody writes a function like it.
 """
 
 from collections.abc import Mapping

@@ -277,7 +277,7 @@ def read_page(
     return [(uid, StoredRecord(*record)) for uid, *record in rows]
 
 
-def read_alarming(connection: sqlite3.Connection) -> tuple[str, ...]:
+def read_alerting(connection: sqlite3.Connection) -> tuple[str, ...]:
     """Return the batches that are STALE or have open incidents, oldest submission first."""
     rows = connection.execute(_ALARMING)
     return tuple(batch_uid for (batch_uid,) in rows)

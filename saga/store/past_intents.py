@@ -31,7 +31,8 @@ ORDER BY j.sequence DESC
 def read_since(connection: sqlite3.Connection, since: datetime) -> list[PastIntent]:
     """Return what was handed over since an instant, oldest first.
 
-    The journal is read from its end, and no further than that instant. What was withheld never
+    The journal is read from its end, and no further than the first record before that instant: a
+    wall clock that was slow for a while hides what was handed over before. What was withheld never
     went. Of what belongs to a saga that cannot be read it is only told that it went, not what.
     """
     found: list[PastIntent] = []

@@ -242,7 +242,7 @@ class CheckpointStore(Protocol):
         """
         ...
 
-    async def alarming(self) -> tuple[str, ...]:
+    async def alerting(self) -> tuple[str, ...]:
         """Return the batches that need a person: STALE, or with open incidents; oldest first."""
         ...
 

@@ -48,7 +48,7 @@ MAX_APPENDS_PER_COMMIT: Final = 256
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-_log = Complaints("saga.store")
+_LOG = Complaints("saga.store")
 
 
 @dataclass(slots=True, eq=False)
@@ -161,7 +161,7 @@ class SqliteStore:
             # Before anything else: what is read of the journal later cannot be behind it.
             noted = self._read_mark(place)
             if (kind := unfit(place.parent)) is not None:
-                _log.warning(
+                _LOG.warning(
                     "the store %s lies on %s, where SQLite's locks cannot be relied on; put it on "
                     "a local disk",
                     *(place, kind),
@@ -197,7 +197,7 @@ class SqliteStore:
         if not self._accept_rollback:
             raise StoreUnusable(sentence)
         self._rolled_back = sentence
-        _log.warning("accepted as it is: %s", sentence)
+        _LOG.warning("accepted as it is: %s", sentence)
 
     async def _connect(self, place: Path, file: database.FileId, noted: Mark | None) -> _Opened:
         writer, reader = self._bridge(), self._bridge()
@@ -288,7 +288,7 @@ class SqliteStore:
         """Say once when the write-ahead log outgrows its limit, which only a reader can make it."""
         size = database.log_bytes(opened.place)
         if size > database.WAL_LIMIT_BYTES and not opened.alarmed:
-            _log.warning(
+            _LOG.warning(
                 "the write-ahead log of the store %s has %d bytes, more than its limit of %d: "
                 "something has been reading the store for long, and keeps it from being written "
                 "back; end that reading, and the log is cut to its limit",
@@ -388,9 +388,9 @@ class SqliteStore:
         """
         await self._write(_replace_views, self._epoch, batch_row, trade_rows)
 
-    async def alarming(self) -> tuple[str, ...]:
-        """See `CheckpointStore.alarming`."""
-        return await self.read(journal.read_alarming)
+    async def alerting(self) -> tuple[str, ...]:
+        """See `CheckpointStore.alerting`."""
+        return await self.read(journal.read_alerting)
 
     async def unfinished(self) -> dict[str, str | None]:
         """Return the exclusion key of each saga not over, by id, oldest submission first."""

@@ -47,5 +47,5 @@ def test_every_scenario_that_a_test_bears_is_known() -> None:
     assert unknown == {}
 
 
-def test_there_are_as_many_as_the_specification_names() -> None:
+def test_there_are_as_many_scenarios_as_ever() -> None:
     assert len(TO_BE_SHOWN) == 111

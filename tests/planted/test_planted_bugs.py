@@ -12,7 +12,7 @@ from tests.planted.finding import recorded, search, unsound, verify
 from tests.planted.garden import CHECKOUT
 
 ENOUGH: int = 40
-"""The specification asks for so many at least."""
+"""There are so many at least; docs/reliability.md says what they are for."""
 FEW_SEEDS: int = 150
 """So many are looked at anew for one of the handful, should its recorded seed find it no longer."""
 HANDFUL = (

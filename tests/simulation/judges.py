@@ -1,4 +1,4 @@
-"""The invariants of the reliability specification, each a function with its name.
+"""The invariants of docs/reliability.md, each a function with its name.
 
 They are judged from the venue's own books, from the file, and from what clients were told: never
 through what the engine thinks of itself. The first half is asked while things happen, the second

@@ -31,7 +31,7 @@ async def test_stale_batches_and_those_with_open_incidents_need_a_person(path: P
         for number, row in enumerate(rows, start=1):
             await store.append(first(number))
             await store.replace_views(row, [trade_row(0), trade_row(1)])
-        assert await store.alarming() == tuple(row.batch_id for row in rows[1:4])
+        assert await store.alerting() == tuple(row.batch_id for row in rows[1:4])
         plan = await store.read(
             lambda connection: connection.execute(
                 f"EXPLAIN QUERY PLAN {journal._ALARMING}"
