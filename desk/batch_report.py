@@ -20,7 +20,7 @@ from desk.next_step import past_budget, what_now
 from desk.orders_told import ORDER_COLUMNS, ToldOrder, orders_of
 from desk.output import Column, Money, Screen, Value, instant, money
 from desk.telling import Teller, by_this_saga
-from saga.alerts import in_sentence
+from saga.alerts import in_sentence, late_in_words
 from saga.exact import plain, plus
 from saga.fold import fold
 from saga.history import History
@@ -275,6 +275,8 @@ def _facts(report: Report) -> list[tuple[str, Value]]:
     if because:
         facts.append(("because", because))
     facts += [("INCIDENT", in_sentence(saga, each)) for each in _shown_incidents(saga)]
+    if late := late_in_words(saga):
+        facts.append(("differs", f"holdings differ from what its end says by {late}"))
     waiting = waiting_words(row, report.blocker)
     if waiting:
         facts.append(("at present", waiting))

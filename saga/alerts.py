@@ -84,13 +84,15 @@ def alerts_of(saga: Saga) -> Iterator[Alert]:
             "retry or resolve it",
             saga.rested_at or saga.updated_at,
         )
+    late = late_in_words(saga)
+    otherwise = f"holdings differ from its end by {late} in all; " if late else ""
     for incident in saga.open_incidents:
         yield Alert(
             f"incident:{batch_id}:{incident.number}",
             batch_id,
             AlertKind.INCIDENT,
-            f"{in_sentence(saga, incident)}; the books have it; set right what has to be, then "
-            "close the incident",
+            f"{in_sentence(saga, incident)}; the books have it; {otherwise}set right what has to "
+            "be, then close the incident",
             incident.at,
         )
 
@@ -110,6 +112,11 @@ def in_sentence(saga: Saga, incident: Incident) -> str:
         f"{saga.batch_id} was {saga.state} when late truth was told of {step.directive.describe()} "
         f"({key}): {told}"
     )
+
+
+def late_in_words(saga: Saga) -> str:
+    """Return by what holdings differ from what a saga said at its end; empty if they do not."""
+    return _shown(saga.late_exposures())
 
 
 def _shown(exposures: Iterable[Exposure]) -> str:

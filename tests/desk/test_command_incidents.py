@@ -40,6 +40,7 @@ def test_what_the_broker_took_back_is_looked_up_shown_and_closed(
     assert "1 has open incidents" in listed.err
     shown = invoke("show", busted)
     assert "INCIDENT" in shown.out
+    assert "holdings differ from what its end says by -20 KO" in " ".join(shown.out.split())
     assert f"saga incident close {busted}" in " ".join(shown.out.split())
     assert "LATE, found by" in invoke("events", busted).out
     books = {each["symbol"]: each for each in invoke("portfolio", "--json").data["holdings"]}
