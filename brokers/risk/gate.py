@@ -18,6 +18,7 @@ from brokers.risk.limits import RiskLimits
 from brokers.risk.market import Holdings, Reference, References
 from brokers.risk.pace import DAY, Pace
 from saga.clock import Clock, SystemClock
+from saga.directive import Directive
 from saga.exact import ONE, ZERO, minus, plain, plus, times, total
 from saga.gate import PastIntent, Refusal
 from saga.ids import Purpose, batch_of_key
@@ -139,6 +140,9 @@ class RiskGate:
 
     async def judge_batch(self, batch: Batch, now: datetime) -> Refusal | None:
         """Judge every order of a batch, and all of them together."""
+        for directive in batch.directives:
+            if not isinstance(directive, Order) and (strange := self._unknown(directive)):
+                return strange
         orders = [each for each in batch.directives if isinstance(each, Order)]
         notionals: list[Decimal] = []
         for order in orders:
@@ -184,16 +188,27 @@ class RiskGate:
             )
             if refusal is not None:
                 return refusal
-        refusal = await self._take_turn(
+            if terms.duplicate_window_seconds:  # before it waits its turn, or two would pass
+                counted.compared = _sent(attempt.key, self._clock.elapsed(), batch.batch_id, order)
+                self._sent.append(counted.compared)
+        elif (refusal := self._unknown(order)) is not None:
+            return refusal
+        return await self._take_turn(
             self._orders,
             ("max_orders_per_second", terms.max_orders_per_second),
             ("max_orders_per_day", terms.max_orders_per_day),
             counted,
         )
-        if refusal is None and isinstance(order, Order) and terms.duplicate_window_seconds:
-            counted.compared = _sent(attempt.key, self._clock.elapsed(), batch.batch_id, order)
-            self._sent.append(counted.compared)
-        return refusal
+
+    def _unknown(self, directive: Directive) -> Refusal | None:
+        """Refuse what trades, and is no order whose quantity and price are known here."""
+        if directive.direction == 0 or self.terms == RiskLimits():
+            return None
+        return self._refuse(
+            "kind",
+            f"{directive.describe()} trades, and is of kind {directive.kind!r}",
+            "what the gate can judge: orders to buy and sell",
+        )
 
     async def lowers_exposure(self, attempt: Attempt, batch: Batch) -> Refusal | None:
         """Let a forward order pass that brings a holding nearer to zero, and not beyond it.
@@ -204,7 +219,13 @@ class RiskGate:
         """
         order = attempt.directive
         if not isinstance(order, Order):
-            return None  # a cancel, for example, opens nothing
+            if order.direction == 0:
+                return None  # a cancel, for example, opens nothing
+            return Refusal(
+                "trading_state",
+                f"trading is REDUCING, and whether {order.describe()} lowers an exposure cannot be "
+                "told; an operator may activate trading",
+            )
         if self._holdings is None:
             return Refusal(
                 "trading_state",
