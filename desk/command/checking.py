@@ -56,6 +56,7 @@ def check(
     finding, 4 if there is none but something waits for a person (a halt does) or could not be
     compared, 5 if the store or the broker's books cannot be read. It may run beside the owner, and
     changes nothing.
+
     Example: saga check --json
     """
     forms = (Format.TABLE, Format.JSON)

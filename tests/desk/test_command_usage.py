@@ -15,6 +15,7 @@ from tests.desk.terminal import Desk
     [
         *("run", "list", "show", "events", "portfolio", "cancel", "pause", "unpause", "retry"),
         *("resolve", "diagram", "check", "doctor", "backup", "accept-copy", "config show"),
+        *("halt", "reduce", "activate", "incident look", "incident close"),
     ],
 )
 def test_every_command_has_help_with_an_example(invoke: Invoke, command: str) -> None:
