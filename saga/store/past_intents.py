@@ -19,6 +19,8 @@ from saga.store.rows import instant, microseconds
 
 MAX_INTENTS: Final = 1_000_000
 """No more than this are remembered; a desk that sends more in a day has a limit that says so."""
+MAX_OLDER: Final = 1_000
+"""So many records from before the instant are looked behind: a wall clock may have been slow."""
 
 _LATEST: Final = """
 SELECT j.at, j.kind, j.data, b.batch_uid
@@ -31,34 +33,36 @@ ORDER BY j.sequence DESC
 def read_since(connection: sqlite3.Connection, since: datetime) -> list[PastIntent]:
     """Return what was handed over since an instant, oldest first.
 
-    The journal is read from its end, and no further than the first record before that instant: a
-    wall clock that was slow for a while hides what was handed over before. What was withheld never
+    The journal is read from its end, and until `MAX_OLDER` records are from before that instant: a
+    wall clock that was slow for longer than that hides what lies behind. What was withheld never
     went. Of what belongs to a saga that cannot be read it is only told that it went, not what.
     """
     found: list[PastIntent] = []
     known: dict[str, dict[str, Directive]] = {}
     withheld: set[str] = set()
-    bound = microseconds(since)
+    bound, older = microseconds(since), 0
     for at, kind, data, uid in connection.execute(_LATEST):
-        if at < bound or len(found) >= MAX_INTENTS:
+        older += at < bound
+        if older > MAX_OLDER or len(found) >= MAX_INTENTS:
             break
-        if uid not in known:
-            known[uid] = _directives(connection, uid)
         event: Event | None = None
         with suppress(InvalidInput):
             event = decode(kind, data)
         if not isinstance(event, Intended | SentAgain | Withheld):
             # S18: one record that cannot be read stops no engine. It may have been an order.
-            found.append(PastIntent(instant(at), uid, Purpose.FORWARD, None))
+            if at >= bound:
+                found.append(PastIntent(instant(at), uid, Purpose.FORWARD, None))
             continue
         key = attempt_key(uid, event.step, event.purpose, event.number)
         if isinstance(event, Withheld):
             withheld.add(key)
             continue
-        directive = known[uid].get(key)
         if key in withheld:
             withheld.discard(key)  # it is this handing over that was withheld, and no earlier one
-        else:
+        elif at >= bound:
+            if uid not in known:
+                known[uid] = _directives(connection, uid)
+            directive = known[uid].get(key)
             found.append(PastIntent(instant(at), key, event.purpose, directive))
     found.reverse()
     return found

@@ -60,7 +60,7 @@ class ParticipantContract:
 
     @pytest.mark.parametrize("plot", PLOTS, ids=[plot.name for plot in PLOTS])
     def test_killed_at_every_moment(self, plot: Plot, tmp_path: Path) -> None:
-        """The engine dies before and after every record, and before, in and after every call."""
+        """The engine dies before and after every commit and call, and at each wait in a call."""
         self._matrix(tmp_path, plot, lambda matrix: matrix.kill_everywhere(plot))
 
     @pytest.mark.parametrize("plot", _LONGEST, ids=[plot.name for plot in _LONGEST])
