@@ -1,6 +1,6 @@
 """Exchanges, clocks and attempts for the tests of brokers."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -10,30 +10,12 @@ from brokers.paper.running import Inline
 from saga.directive import Directive
 from saga.ids import Purpose, attempt_key
 from saga.participant import Attempt
+from tests.manual_clock import ManualClock
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 DAY = date(2022, 12, 1)
 BATCH_ID = "BAT_20261120_120000_00001"
 CASH = Decimal(1_000_000)
-
-
-class ManualClock:
-    """A clock that a test turns; waiting turns it."""
-
-    def __init__(self) -> None:
-        self.instant = NOON
-
-    def now(self) -> datetime:
-        return self.instant
-
-    def elapsed(self) -> float:
-        return (self.instant - NOON).total_seconds()
-
-    async def sleep_until(self, instant: datetime) -> None:
-        self.instant = max(self.instant, instant)
-
-    def turn(self, seconds: float) -> None:
-        self.instant += timedelta(seconds=seconds)
 
 
 def new_exchange(

@@ -30,7 +30,8 @@ from saga.errors import InvalidInput
 from saga.ids import Purpose
 from saga.outcome import Fill, Report
 from saga.participant import Attempt, KeyTaken
-from tests.brokers.samples import ManualClock, attempt, buy, limited, new_exchange, request, sell
+from tests.brokers.samples import attempt, buy, limited, new_exchange, request, sell
+from tests.manual_clock import ManualClock
 
 LAG_SECONDS = 30.0
 

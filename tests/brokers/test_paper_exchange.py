@@ -24,7 +24,6 @@ from saga.participant import KeyTaken
 from tests.brokers.samples import (
     CASH,
     DAY,
-    ManualClock,
     attempt,
     buy,
     limited,
@@ -32,6 +31,7 @@ from tests.brokers.samples import (
     request,
     sell,
 )
+from tests.manual_clock import ManualClock
 
 CLOSE = Decimal("147.879")
 """AAPL's close on DAY."""

@@ -8,7 +8,8 @@ import pytest
 
 from brokers.paper import Fault, FaultRule, PaperExchange
 from brokers.venue import OrderState
-from tests.brokers.samples import ManualClock, attempt, buy, new_exchange
+from tests.brokers.samples import attempt, buy, new_exchange
+from tests.manual_clock import ManualClock
 
 
 async def busted(exchange: PaperExchange, clock: ManualClock, *more: FaultRule) -> str:

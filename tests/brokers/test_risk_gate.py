@@ -19,8 +19,8 @@ from saga.model import Batch
 from saga.participant import Attempt
 from saga.store.sqlite import SqliteStore
 from saga.trading import Trading
-from tests.brokers.samples import ManualClock
 from tests.engine.trading_desk import batch, buy, sell
+from tests.manual_clock import ManualClock
 
 
 class Account:

@@ -16,9 +16,9 @@ from saga.orchestrator import Orchestrator
 from saga.outcome import Report
 from saga.participant import Attempt
 from saga.store.sqlite import SqliteStore
-from tests.brokers.samples import ManualClock
 from tests.core.test_told_after_the_end import stale
 from tests.engine.lying_venue import LyingVenue, batch, buy
+from tests.manual_clock import ManualClock
 
 TRIES = 12
 

@@ -27,9 +27,10 @@ from saga.outcome import Fill, Report
 from saga.participant import Attempt, KeyTaken
 from saga.store.sqlite import SqliteStore
 from saga.views import BatchRow
-from tests.brokers.samples import ManualClock, new_exchange
+from tests.brokers.samples import new_exchange
 from tests.engine.lying_venue import LyingVenue
 from tests.engine.trading_desk import batch, buy
+from tests.manual_clock import ManualClock
 
 LAG = 30.0
 FORWARD = Purpose.FORWARD

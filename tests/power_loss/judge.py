@@ -16,9 +16,9 @@ from saga.store.bridge import Connect, InlineBridge
 from saga.store.process import Process
 from saga.store.sqlite import SqliteStore
 from saga.store.verification import verify
+from tests.manual_clock import ManualClock
 from tests.power_loss.disk import Files
 from tests.power_loss.workload import STORE, Acknowledged, Recorded
-from tests.store.sample_appends import ManualClock
 
 RESTARTED: Final = Process(pid=300, host="here", token="boot/3")
 

@@ -34,9 +34,9 @@ from saga.store.protocol import (
     Migration,
     Projection,
 )
+from tests.manual_clock import ManualClock
 from tests.store.sample_appends import (
     NOON,
-    ManualClock,
     batch_id,
     batch_row,
     first,

@@ -24,25 +24,6 @@ class Sample(Directive):
     kind: Literal["store_sample"] = "store_sample"
 
 
-class ManualClock:
-    """A clock that a test turns."""
-
-    def __init__(self, instant: datetime = NOON) -> None:
-        self.instant = instant
-
-    def now(self) -> datetime:
-        return self.instant
-
-    def elapsed(self) -> float:
-        return (self.instant - NOON).total_seconds()
-
-    async def sleep_until(self, instant: datetime) -> None:
-        self.instant = max(self.instant, instant)
-
-    def turn(self, seconds: float) -> None:
-        self.instant += timedelta(seconds=seconds)
-
-
 def batch_id(number: int) -> str:
     return f"BAT_20261120_120000_{number:05d}"
 

@@ -10,15 +10,16 @@ from saga.store.bridge import Bridge, InlineBridge, ThreadBridge
 from saga.store.process import Process
 from saga.store.protocol import Projection
 from saga.store.sqlite import SqliteStore
+from tests.manual_clock import ManualClock
 from tests.store.contract import ME, FakeProcesses, StoreContract
-from tests.store.sample_appends import ManualClock
+from tests.store.sample_appends import NOON
 
 
 class SqlitePlace:
     """One file, on which stores are opened."""
 
     def __init__(self, path: Path, bridge: Callable[[], Bridge]) -> None:
-        self.clock = ManualClock()
+        self.clock = ManualClock(NOON)
         self._path = path
         self._bridge = bridge
 
