@@ -49,13 +49,12 @@ def run_seed(seed: int, folder: Path, without: Set[str] = frozenset()) -> Result
         folder: an empty one, in memory if possible; empty again afterwards.
         without: names of elements of the plan that are left out.
     """
-    silence()
     if seed % COLLECT_ONE_IN == 0:
         gc.collect()
     collects = gc.isenabled()
     gc.disable()  # within a seed it would take a fifth of the time
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), silence():
             # A process that is killed right after it has begun a call never takes its first step.
             warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
             result = _run(seed, folder, without)

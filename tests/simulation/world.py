@@ -7,8 +7,8 @@ come to rest (the liveness phase). What breaks is told to the evidence; nothing 
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -777,10 +777,15 @@ class _ObservedStore(SqliteStore):
         return sequence
 
 
-def silence() -> None:
-    """Keep the engine's log quiet: what it says of drawn faults is known."""
-    for name in ("saga", "saga.runner", "saga.orchestrator", "saga.calls", "saga.supervision"):
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+@contextmanager
+def silence() -> Iterator[None]:
+    """Keep the log quiet meanwhile: what the engine says of drawn faults is known."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _wait_after(attempt: int) -> float:

@@ -27,7 +27,7 @@ BUGS: Final = (
                 "        self.row = row\n        self._around.on_commit(self)\n        await self._append(append)\n",
             ),
         ),
-        harness="-m pytest -q -x tests/engine/test_attacks_engine.py tests/engine/test_running_batches.py",
+        harness="-m pytest -q -x tests/engine/test_shown_when_durable.py",
         why="Its clients look at what is durable only, and not at the list of what runs.",
     ),
     Bug(
