@@ -69,7 +69,10 @@ def _grid(told: Figures) -> list[tuple[str, str]]:
     return [
         ("cells (crash point x behaviour x loss)", _number(told["cells"])),
         ("runs (with 1, 2 and 4 legs, in every mode)", _number(told["runs"])),
-        ("runs whose crash point cannot come, by the rules", _count(told["unreached"])),
+        (
+            "runs whose crash point cannot come, by the rules",
+            _number(sum(told["unreached"].values())),
+        ),
         (
             "**runs that came out otherwise than the rules say**",
             f"**{_count(told['violations'])}**",

@@ -23,8 +23,9 @@ def _section(harness: Harness) -> str:
     lines = [
         f"### {harness.title}",
         "",
-        f"`{harness.command}` at commit `{kept['commit']}`, {kept['at']}, {kept['seconds']} s on "
-        f"{kept['machine']}.",
+        f"`{kept['command']}` at commit `{kept['commit']}`"
+        f"{' and what was not committed yet' if kept['changed_since'] else ''}, {kept['at']}, "
+        f"{kept['seconds']} s on {kept['machine']}.",
         "",
         "| | |",
         "| --- | ---: |",
