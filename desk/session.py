@@ -79,6 +79,7 @@ class Session:
             )
         self.when_interrupted: str | None = None
         self._log: logging.Handler | None = None
+        self._level_before = logging.WARNING
 
     @property
     def operator(self) -> str:
@@ -126,13 +127,16 @@ class Session:
         )
         self.configured.home.log.chmod(0o600)
         root = logging.getLogger()
+        self._level_before = root.level
         root.setLevel(logging.INFO)
         root.addHandler(handler)
         self._log = handler
 
     def _close_log(self) -> None:
         if self._log is not None:
-            logging.getLogger().removeHandler(self._log)
+            root = logging.getLogger()
+            root.removeHandler(self._log)
+            root.setLevel(self._level_before)
             self._log.close()
 
     @staticmethod
