@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Final
 
 from saga.errors import BatchConflict, NoSuchBatch, NotAllowed
-from saga.fold import fold
+from saga.fold import saga_of
 from saga.ledger import Saga
 from saga.machine import SagaState
 from saga.model import Batch, ExecutionMode
@@ -112,7 +112,7 @@ class EngineRegister:
         records = await self._engine.store.journal(batch_id)
         if not records:
             raise NoSuchBatch(f"batch_id: there is no batch {batch_id!r}; list the batches to see")
-        return fold((record.number, record.at, record.event) for record in records)
+        return saga_of(records)
 
 
 def undo_batch(saga: Saga, undo_id: str) -> Batch | None:

@@ -22,7 +22,7 @@ from desk.output import Column, Money, Screen, Value, instant, money
 from desk.telling import Teller, by_this_saga
 from saga.alerts import in_sentence, late_in_words
 from saga.exact import plain, plus
-from saga.fold import fold
+from saga.fold import saga_of
 from saga.history import History
 from saga.ledger import Incident, Saga
 from saga.machine import SAGA_AT_REST, SAGA_ENDS, SagaState
@@ -99,7 +99,7 @@ async def read_report(history: History, batch_id: str, carrier: Carrier | None =
     row = await history.batch(batch_id)
     trades = await history.trades(batch_id)
     records = await history.journal(batch_id)
-    saga = fold((record.number, record.at, record.event) for record in records)
+    saga = saga_of(records)
     results = [
         (trade.direction, _RESULT.validate_json(trade.result))
         for trade in trades

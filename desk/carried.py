@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from saga.exact import ZERO, plain
-from saga.fold import fold
+from saga.fold import saga_of
 from saga.history import History
 from saga.ledger import Saga
 from saga.machine import SAGA_AT_REST, SagaState
@@ -47,7 +47,7 @@ async def unfinished(history: History, besides: str | None = None) -> tuple[Unfi
     for row in (*await history.active(), *stale.rows):
         if row.batch_id != besides:
             records = await history.journal(row.batch_id)
-            saga = fold((record.number, record.at, record.event) for record in records)
+            saga = saga_of(records)
             found.append(Unfinished(row, saga))
     return tuple(sorted(found, key=lambda each: each.row.created_at))
 

@@ -20,7 +20,7 @@ from desk.saga_rules import broken_rules
 from desk.trading_state import Standing, read_standing
 from portfolio.breaks import BreakReport, BrokerSide, find_breaks, of_books
 from saga.errors import Quarantined, SagaError
-from saga.fold import fold
+from saga.fold import saga_of
 from saga.ledger import Saga
 from saga.logbook import TradingState
 from saga.machine import SagaState
@@ -217,7 +217,7 @@ async def _of_saga(reader: SqliteReader, batch_id: str) -> AsyncIterator[Finding
     try:
         # One reading: the views have to fit the journal as of one instant.
         records, row, trades = await reader.read(_whole, batch_id)
-        saga = fold((record.number, record.at, record.event) for record in records)
+        saga = saga_of(records)
     except Quarantined as error:
         yield Finding(batch_id, "S8", str(error))
         return

@@ -23,7 +23,7 @@ from desk.wiring import Desk, open_desk
 from desk.wishes import Cancel, Look, Submit, Wish, grant
 from saga.alerts import Alert
 from saga.errors import NotAllowed, Quarantined, SagaError, StoreHeld
-from saga.fold import fold
+from saga.fold import saga_of
 from saga.history import History
 from saga.logbook import TradingState
 from saga.machine import SAGA_AT_REST, SagaState
@@ -294,7 +294,7 @@ async def _tell_cancelled(session: Session, row: BatchRow, wish: Wish | None) ->
         return
     async with session.history() as history:
         records = await history.journal(row.batch_id)
-    cancel = fold((record.number, record.at, record.event) for record in records).cancel
+    cancel = saga_of(records).cancel
     if cancel is not None:
         undone = "nothing was to be undone"
         if row.undo_cost is not None:

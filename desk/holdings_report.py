@@ -13,7 +13,7 @@ from desk.exposure import in_place
 from desk.output import Column, Money, Screen, Value, money
 from portfolio.books import Books, read_books
 from saga.exact import ZERO, minus, plus, times, total
-from saga.fold import fold
+from saga.fold import saga_of
 from saga.history import History
 from saga.store.rows import instant as instant_of
 from saga.store.sqlite_reader import SqliteReader
@@ -102,7 +102,7 @@ async def read_holdings(reader: SqliteReader, history: History, name: str) -> Ho
 
 async def _add(found: dict[str, tuple[Decimal, Decimal]], history: History, batch_id: str) -> None:
     records = await history.journal(batch_id)
-    saga = fold((record.number, record.at, record.event) for record in records)
+    saga = saga_of(records)
     for each in in_place(saga):
         if each.unproven and each.sure is not None:
             low, high = found.get(each.symbol, (ZERO, ZERO))

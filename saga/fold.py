@@ -8,7 +8,7 @@ Like `core`, this file is pure: no waiting, no clock, no randomness, no logging.
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from saga.errors import NotAllowed
 from saga.events import (
@@ -111,6 +111,30 @@ def fold(records: Iterable[tuple[int, datetime, Event]]) -> Saga:
     if saga is None:
         raise NotAllowed("a journal without records tells of no saga")
     return saga
+
+
+class Recorded(Protocol):
+    """A record of a journal, wherever it was read."""
+
+    @property
+    def number(self) -> int:
+        """Its place in its saga's journal, from 1."""
+        ...
+
+    @property
+    def at(self) -> datetime:
+        """When it was decided, UTC."""
+        ...
+
+    @property
+    def event(self) -> Event:
+        """What happened."""
+        ...
+
+
+def saga_of(records: Iterable[Recorded]) -> Saga:
+    """Return the saga that the records of a whole journal tell; see `fold`."""
+    return fold((record.number, record.at, record.event) for record in records)
 
 
 def apply(saga: Saga, number: int, at: datetime, event: Event) -> None:

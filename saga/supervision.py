@@ -25,7 +25,7 @@ from saga.errors import (
     StoreError,
     StorePoisoned,
 )
-from saga.fold import fold
+from saga.fold import saga_of
 from saga.hooks import Hook, Hooks
 from saga.ledger import Saga
 from saga.limits import Limits
@@ -215,7 +215,7 @@ class Supervision:
         records = await self._store.journal(batch_id)
         if not records:
             raise NoSuchBatch(f"batch_id: there is no batch {batch_id!r}; list the batches to see")
-        return fold((record.number, record.at, record.event) for record in records)
+        return saga_of(records)
 
     def _driving(self, batch_id: str) -> SagaRunner | None:
         runner = self._runners.get(batch_id)

@@ -51,7 +51,7 @@ from desk.wishes import (
     Wish,
 )
 from saga.errors import InvalidInput
-from saga.fold import fold
+from saga.fold import saga_of
 from saga.ledger import Saga
 from saga.machine import SAGA_ENDS
 from saga.remedy import failed_trades_again
@@ -373,7 +373,7 @@ def _act(
     async def work() -> ExitCode:
         async with session.history() as history:
             records = await history.journal(batch_id)
-        saga = fold((record.number, record.at, record.event) for record in records)
+        saga = saga_of(records)
         wanted = wish(saga) if callable(wish) else wish
         for sentence in consequence(saga):
             session.screen.say(sentence)

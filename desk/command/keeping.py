@@ -21,7 +21,7 @@ from desk.session import Session
 from saga.clock import utc_now
 from saga.errors import NotAllowed, Quarantined, StoreUnusable
 from saga.events import Paused
-from saga.fold import apply, fold
+from saga.fold import apply, saga_of
 from saga.logbook import TradingState, TradingStateSet
 from saga.machine import SAGA_AT_REST
 from saga.store.backup import back_up
@@ -125,7 +125,7 @@ async def _pause_all(store: SqliteStore, by: str, reason: str) -> list[str]:
             records = await store.journal(batch_id)
         except Quarantined:
             continue  # it is set aside at the next start
-        saga = fold((record.number, record.at, record.event) for record in records)
+        saga = saga_of(records)
         if saga.state in SAGA_AT_REST or saga.paused:
             continue
         event, now = Paused(by, reason), utc_now()

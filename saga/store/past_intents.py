@@ -11,7 +11,7 @@ from typing import Final
 from saga.directive import Directive
 from saga.errors import InvalidInput, SagaError
 from saga.events import Event, Intended, SentAgain, Withheld, decode
-from saga.fold import fold
+from saga.fold import saga_of
 from saga.gate import PastIntent
 from saga.ids import Purpose, attempt_key
 from saga.store.journal import read_journal
@@ -72,7 +72,7 @@ def _directives(connection: sqlite3.Connection, uid: str) -> dict[str, Directive
     """Return what each attempt of a saga carries out, by key."""
     try:
         records = read_journal(connection, uid)
-        saga = fold((record.number, record.at, record.event) for record in records)
+        saga = saga_of(records)
     except (SagaError, ValueError, ArithmeticError):
         return {}
     return {

@@ -13,7 +13,7 @@ from anyio.abc import TaskGroup
 
 from saga.clock import Clock
 from saga.errors import Quarantined
-from saga.fold import fold
+from saga.fold import saga_of
 from saga.ids import generate_batch_id
 from saga.ledger import Saga
 from saga.limits import Limits
@@ -179,7 +179,7 @@ class Drill:
         except Quarantined as error:
             course.unrest = f"it was set aside: {error}"
         records = await engine.store.journal(batch_id)
-        course.saga = fold((record.number, record.at, record.event) for record in records)
+        course.saga = saga_of(records)
         row = course.unrest or f"the saga rests as {course.saga.state}"
         course.chronicle.tell(row)
         if not course.unrest:

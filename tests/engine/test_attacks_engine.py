@@ -320,7 +320,7 @@ async def test_a_journal_that_cannot_be_folded_stops_its_saga_and_not_the_start(
         raise ArithmeticError("a directive of a plug-in")
 
     with monkeypatch.context() as patch:
-        patch.setattr("saga.supervision.fold", bug)
+        patch.setattr("saga.supervision.saga_of", bug)
         async with engine_on(tmp_path, venue) as engine:
             await anyio.sleep(0.1)
             assert "plug-in" in (await engine.store.quarantined())[order.batch_id]

@@ -18,7 +18,7 @@ from saga import aftermath
 from saga.alerts import Alert, AlertKind
 from saga.errors import NoSuchBatch, NotAllowed
 from saga.events import Adjustment, IncidentClosed
-from saga.fold import fold
+from saga.fold import saga_of
 from saga.history import History
 from saga.ids import Purpose, attempt_key
 from saga.machine import SagaState
@@ -133,7 +133,7 @@ async def test_a_bust_after_the_compensation_is_an_incident_and_the_exposure_is_
         )
         assert held == Decimal(-10)
         async with History(floor.folder / "saga.db") as history:
-            saga = fold((r.number, r.at, r.event) for r in await history.journal(row.batch_id))
+            saga = saga_of(await history.journal(row.batch_id))
         (exposure,) = saga.late_exposures()
         assert exposure.low == exposure.high == held
 

@@ -13,7 +13,7 @@ from brokers.paper import conservation_errors
 from brokers.paper.rows import BookedOrder
 from brokers.venue import OrderStatus
 from saga.events import Abandoned, Intended, LateTruth, LostTrack, Reported, Resumed, Submitted
-from saga.fold import fold
+from saga.fold import saga_of
 from saga.ids import Purpose, attempt_key
 from saga.machine import SAGA_AT_REST
 from saga.outcome import Exposure
@@ -211,7 +211,7 @@ def _history(seen: Evidence) -> Iterator[str]:
     sequences = [record.sequence for record in seen.journal]
     if sequences != sorted(set(sequences)):
         yield "S8: the journal is not in order"
-    saga = fold((record.number, record.at, record.event) for record in seen.journal)
+    saga = saga_of(seen.journal)
     if seen.row != batch_row(saga):
         yield "S11: the batch's view is not what the journal tells"
     if seen.trades != tuple(trade_row(saga, step) for step in saga.steps):

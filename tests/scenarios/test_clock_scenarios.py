@@ -8,7 +8,7 @@ import pytest
 from brokers.paper import Fault, FaultRule
 from saga.clock import SystemClock
 from saga.events import DeadlinePassed, Intended
-from saga.fold import fold
+from saga.fold import saga_of
 from saga.machine import SagaState
 from saga.steady_clock import DOUBT_SECONDS, SteadyClock
 from tests.scenarios.stage import ExecutionMode, Stage, batch, buy, events_of, kinds
@@ -102,7 +102,7 @@ def test_e2_a_jump_while_nobody_ran_is_the_time_at_recovery_and_the_order_is_the
         assert [record.number for record in records] == list(range(1, len(records) + 1))
         instants = [record.at for record in records]
         assert (instants == sorted(instants)) is (hours > 0)
-        assert fold((r.number, r.at, r.event) for r in records).state == SagaState(state)
+        assert saga_of(records).state == SagaState(state)
 
     stage.play(scenario)
 

@@ -33,7 +33,7 @@ from saga.errors import (
     StoreUnusable,
 )
 from saga.events import Intended
-from saga.fold import fold
+from saga.fold import saga_of
 from saga.orchestrator import Orchestrator
 from saga.outcome import Report
 from saga.participant import Attempt
@@ -742,7 +742,7 @@ async def told_by(path: Path) -> list[dict[str, object]]:
         )
         for uid in uids:
             records = await store.journal(uid)
-            saga = fold([(each.number, each.at, each.event) for each in records])
+            saga = saga_of(records)
             row, trades = batch_row(saga), [trade_row(saga, step) for step in saga.steps]
             told.append(
                 {

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from brokers.venue import OrderRequest
-from saga.fold import fold
+from saga.fold import saga_of
 from saga.policy import FENCE_CHECK_SECONDS
 from saga.store.journal import read_journal
 from saga.views import batch_row
@@ -415,7 +415,7 @@ def s11_replay(evidence: Evidence) -> None:
         records = journals[uid]
         if len(records) < number:
             continue  # it was shown to nobody: its commit was lost with its process
-        again = batch_row(fold((each.number, each.at, each.event) for each in records[:number]))
+        again = batch_row(saga_of(records[:number]))
         if again != row:
             evidence.blame("S11", f"record {number} of {uid} does not fold into what was live")
 
