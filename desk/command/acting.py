@@ -6,7 +6,6 @@ the store, which may be another process.
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +13,7 @@ from pydantic import ValidationError
 
 from desk import batch_report
 from desk.carrier import carrier_of
+from desk.command.operating import operators_session, said
 from desk.command.options import (
     BatchArgument,
     ByOption,
@@ -36,7 +36,6 @@ from desk.consequences import (
 )
 from desk.driving import drive, tell_others
 from desk.exit_codes import ExitCode, of_row
-from desk.output import Format
 from desk.session import Session
 from desk.wishes import (
     Cancel,
@@ -60,6 +59,13 @@ from saga.wording import explain, shown
 WaitOption = Annotated[
     bool, typer.Option("--wait/--no-wait", help="Wait until the batch is at rest.")
 ]
+AdjustOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="SYMBOL,QUANTITY,CASH[,TRADE_ID]",
+        help="How it changed holdings and cash, both signed; may be repeated.",
+    ),
+]
 
 
 def cancel(
@@ -77,8 +83,8 @@ def cancel(
 
     Exit status 0 if that is how it ended. Example: saga cancel ID --reason "wrong file"
     """
-    session = _session(context, home, as_json=as_json)
-    wish = Cancel(batch_id=batch_id, by=by or session.operator, reason=_said(reason))
+    session = operators_session(context, home, as_json=as_json)
+    wish = Cancel(batch_id=batch_id, by=by or session.operator, reason=said(reason))
     _act(
         session,
         batch_id,
@@ -105,8 +111,8 @@ def pause(
 
     Example: saga pause ID --reason "asking the broker"
     """
-    session = _session(context, home, as_json=as_json)
-    wish = Pause(batch_id=batch_id, by=by or session.operator, reason=_said(reason))
+    session = operators_session(context, home, as_json=as_json)
+    wish = Pause(batch_id=batch_id, by=by or session.operator, reason=said(reason))
     _act(session, batch_id, wish, of_pause, wait=False, yes=yes, no_input=no_input)
 
 
@@ -125,8 +131,8 @@ def unpause(
 
     Example: saga unpause ID --reason "the broker is back"
     """
-    session = _session(context, home, as_json=as_json)
-    wish = Unpause(batch_id=batch_id, by=by or session.operator, reason=_said(reason))
+    session = operators_session(context, home, as_json=as_json)
+    wish = Unpause(batch_id=batch_id, by=by or session.operator, reason=said(reason))
     _act(session, batch_id, wish, of_unpause, wait=wait, yes=yes, no_input=no_input)
 
 
@@ -158,8 +164,8 @@ def retry(
     What is over is never changed: its failed trades become a new batch, which names it as its
     parent; asking twice gives one batch. Example: saga retry ID --reason "the halt is lifted"
     """
-    session = _session(context, home, as_json=as_json)
-    who, why = by or session.operator, _said(reason)
+    session = operators_session(context, home, as_json=as_json)
+    who, why = by or session.operator, said(reason)
     if undo_budget is not None and no_undo_budget:
         raise InvalidInput("--undo-budget and --no-undo-budget contradict each other; give one")
 
@@ -202,13 +208,7 @@ def resolve(
     evidence: Annotated[
         str, typer.Option(metavar="TEXT", help="Where that can be seen: a ticket, a trade id.")
     ],
-    adjust: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="SYMBOL,QUANTITY,CASH[,TRADE_ID]",
-            help="How it changed holdings and cash, both signed; may be repeated.",
-        ),
-    ] = None,
+    adjust: AdjustOption = None,
     by: ByOption = None,
     yes: YesOption = False,
     no_input: NoInputOption = False,
@@ -220,13 +220,13 @@ def resolve(
     Example: saga resolve ID --reason "sold by phone" --action "sold 40 KO at 63.10" --evidence
     "ticket 4711" --adjust KO,-40,2524.00,T-4711
     """
-    session = _session(context, home, as_json=as_json)
+    session = operators_session(context, home, as_json=as_json)
     wish = Resolve(
         batch_id=batch_id,
         by=by or session.operator,
-        reason=_said(reason),
-        action=_said(action, "--action"),
-        evidence=_said(evidence, "--evidence"),
+        reason=said(reason),
+        action=said(action, "--action"),
+        evidence=said(evidence, "--evidence"),
         changes=tuple(_change(text) for text in adjust or ()),
     )
 
@@ -267,7 +267,7 @@ def look_again(
 
     Example: saga incident look ID
     """
-    session = _session(context, home, as_json=as_json)
+    session = operators_session(context, home, as_json=as_json)
     wish = LookAgain(batch_id=batch_id, by=by or session.operator)
     _act(session, batch_id, wish, of_look_again, wait=False, yes=yes, no_input=no_input)
 
@@ -280,13 +280,7 @@ def close_incidents(
     action: Annotated[
         str, typer.Option(metavar="TEXT", help="What was done by hand, if anything was.")
     ] = "",
-    adjust: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="SYMBOL,QUANTITY,CASH[,TRADE_ID]",
-            help="How it changed holdings and cash, both signed; may be repeated.",
-        ),
-    ] = None,
+    adjust: AdjustOption = None,
     by: ByOption = None,
     yes: YesOption = False,
     no_input: NoInputOption = False,
@@ -298,8 +292,8 @@ def close_incidents(
     What comes to light after they were shown stays open. Example: saga incident close ID --reason
     "sold by phone" --action "sold 40 KO at 63.10" --adjust KO,-40,2524.00,T-4711
     """
-    session = _session(context, home, as_json=as_json)
-    why, done = _said(reason), _said(action, "--action") if action else ""
+    session = operators_session(context, home, as_json=as_json)
+    why, done = said(reason), said(action, "--action") if action else ""
     changes = tuple(_change(text) for text in adjust or ())
 
     def wish_for(saga: Saga) -> Wish:
@@ -337,20 +331,6 @@ def _change(text: str) -> Change:
         return Change.model_validate({**fields, "reference": reference[0] if reference else None})
     except ValidationError as error:
         raise InvalidInput(f"--adjust {shown(text)}: {explain(error)}") from None
-
-
-def _session(context: typer.Context, home: Path | None, *, as_json: bool) -> Session:
-    forms = (Format.TABLE, Format.JSON)
-    return Session(context, home, as_json=as_json, forms=forms, settings_matter=False)
-
-
-def _said(text: str, option: str = "--reason") -> str:
-    if not text.strip() or len(text) > 2_000:
-        raise InvalidInput(
-            f"{option}: must say something, in at most 2000 characters, not {shown(text)}; it is "
-            "kept in the journal"
-        )
-    return text.strip()
 
 
 def _act(

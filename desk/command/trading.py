@@ -1,7 +1,6 @@
 """`saga halt`, `reduce`, `activate`: which orders may go out at all."""
 
 from pathlib import Path
-from typing import Annotated
 
 import anyio
 import typer
@@ -9,24 +8,25 @@ import typer
 from desk import trading_state
 from desk.carried import Unfinished, unfinished
 from desk.carrier import carrier_of
-from desk.command.options import ByOption, HomeOption, JsonOption, NoInputOption, YesOption
+from desk.command.operating import operators_session, said
+from desk.command.options import (
+    ByOption,
+    HomeOption,
+    JsonOption,
+    LoggedReasonOption,
+    NoInputOption,
+    YesOption,
+)
 from desk.exit_codes import ExitCode
 from desk.exposure import in_place
 from desk.home import Home
-from desk.output import Format
 from desk.session import Session
 from desk.trading_state import Standing, standing_of
 from desk.wishes import SetTrading
-from saga.errors import InvalidInput
 from saga.exact import plain
 from saga.logbook import TradingState
 from saga.machine import SAGA_AT_REST, SagaState
 from saga.store.halt_file import HaltedAllTheSame
-from saga.wording import shown
-
-ReasonOption = Annotated[
-    str, typer.Option("--reason", help="Why; it is kept in the logbook.", metavar="TEXT")
-]
 
 _SHOWN = 5
 """Most symbols that a sentence names."""
@@ -36,7 +36,7 @@ NOTED_SECONDS = 2.0
 
 def halt(
     context: typer.Context,
-    reason: ReasonOption,
+    reason: LoggedReasonOption,
     by: ByOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -48,9 +48,9 @@ def halt(
     When nothing else works, make the file beside the store, in the desk's folder: `touch
     saga.db.halt` does the same. Example: saga halt --reason "prices are wrong"
     """
-    session = _session(context, home, as_json=as_json)
+    session = operators_session(context, home, as_json=as_json)
     desk = session.configured.home
-    operator, why = by or session.operator, _said(reason)
+    operator, why = by or session.operator, said(reason, kept_in="logbook")
 
     async def work() -> ExitCode:
         lost = None
@@ -74,7 +74,7 @@ def halt(
 
 def reduce(
     context: typer.Context,
-    reason: ReasonOption,
+    reason: LoggedReasonOption,
     by: ByOption = None,
     yes: YesOption = False,
     no_input: NoInputOption = False,
@@ -90,7 +90,7 @@ def reduce(
 
 def activate(
     context: typer.Context,
-    reason: ReasonOption,
+    reason: LoggedReasonOption,
     by: ByOption = None,
     yes: YesOption = False,
     no_input: NoInputOption = False,
@@ -115,9 +115,11 @@ def _ease(
     *,
     as_json: bool,
 ) -> None:
-    session = _session(context, home, as_json=as_json)
+    session = operators_session(context, home, as_json=as_json)
     desk = session.configured.home
-    wish = SetTrading(state=state, by=by or session.operator, reason=_said(reason))
+    wish = SetTrading(
+        state=state, by=by or session.operator, reason=said(reason, kept_in="logbook")
+    )
 
     async def work() -> ExitCode:
         before = await standing_of(desk)
@@ -192,17 +194,3 @@ _UNDER_WAY = frozenset(SagaState) - SAGA_AT_REST - {SagaState.PENDING}
 async def _is_not_noted(home: Home) -> bool:
     standing = await standing_of(home)
     return standing.since is None and (await carrier_of(home)).pid is not None
-
-
-def _session(context: typer.Context, home: Path | None, *, as_json: bool) -> Session:
-    forms = (Format.TABLE, Format.JSON)
-    return Session(context, home, as_json=as_json, forms=forms, settings_matter=False)
-
-
-def _said(text: str) -> str:
-    if not text.strip() or len(text) > 2_000:
-        raise InvalidInput(
-            f"--reason: must say something, in at most 2000 characters, not {shown(text)}; it is "
-            "kept in the logbook"
-        )
-    return text.strip()
