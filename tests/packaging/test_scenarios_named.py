@@ -5,45 +5,21 @@ F concurrency, G bad input, H risk controls; I and J come with what they are abo
 Red here means that a scenario is not shown, not that it is broken.
 """
 
-import ast
-from functools import cache
-from pathlib import Path
+from tests.packaging.marks import borne
 
-TESTS = Path(__file__).resolve().parents[1]
 HOW_MANY = {"A": 17, "B-": 14, "C": 22, "D": 19, "E": 6, "F": 12, "G": 11, "H": 10}
 TO_BE_SHOWN = [
     f"{letter}{number}" for letter, last in HOW_MANY.items() for number in range(1, last + 1)
 ]
 
 
-def _ids_in(source: str) -> set[str]:
-    """The ids in every `pytest.mark.scenario(...)` of one file."""
-    return {
-        argument.value
-        for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.scenario"
-        for argument in node.args
-        if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
-    }
-
-
-@cache
-def _borne() -> dict[str, list[str]]:
-    """Each id and the test files that bear it."""
-    bearers: dict[str, list[str]] = {}
-    for file in sorted(TESTS.rglob("test_*.py")):
-        for identifier in _ids_in(file.read_text(encoding="utf-8")):
-            bearers.setdefault(identifier, []).append(str(file.relative_to(TESTS)))
-    return bearers
-
-
 def test_every_scenario_is_borne_by_a_test() -> None:
-    missing = [identifier for identifier in TO_BE_SHOWN if identifier not in _borne()]
+    missing = [identifier for identifier in TO_BE_SHOWN if identifier not in borne("scenario")]
     assert not missing, f"no test bears {', '.join(missing)}"
 
 
 def test_every_scenario_that_a_test_bears_is_known() -> None:
-    unknown = {name: files for name, files in _borne().items() if name not in TO_BE_SHOWN}
+    unknown = {name: files for name, files in borne("scenario").items() if name not in TO_BE_SHOWN}
     assert unknown == {}
 
 

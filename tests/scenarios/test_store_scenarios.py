@@ -15,8 +15,8 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -46,6 +46,7 @@ from saga.store.verification import verify
 from saga.views import batch_row, trade_row
 from tests.engine.lying_venue import LyingVenue, batch, buy, engine_on, sell
 from tests.engine.test_fences_and_timeouts import TurnedClock
+from tests.store.other_process import running_beside
 from tests.store.sample_appends import NOON, first
 
 GOLDEN: Final = Path(__file__).parent / "golden"
@@ -441,22 +442,9 @@ file.execute("ROLLBACK")
 """
 
 
-@contextmanager
-def lock_held(path: Path) -> Iterator[subprocess.Popen[str]]:
+def lock_held(path: Path) -> AbstractContextManager[subprocess.Popen[str]]:
     """Hold the write lock in another process until it is given a line."""
-    child = subprocess.Popen(
-        [sys.executable, "-c", _HOLDS_THE_LOCK, str(path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "held\n"
-        yield child
-    finally:
-        child.kill()
-        child.communicate()
+    return running_beside(_HOLDS_THE_LOCK, path, until="held")
 
 
 @pytest.mark.scenario("D8")
@@ -511,22 +499,9 @@ asyncio.run(main())
 """
 
 
-@contextmanager
-def owning_process(path: Path) -> Iterator[subprocess.Popen[str]]:
+def owning_process(path: Path) -> AbstractContextManager[subprocess.Popen[str]]:
     """Start a process that owns the store, and writes late once it is given a line."""
-    child = subprocess.Popen(
-        [sys.executable, "-c", _OWNS, str(path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "owner\n"
-        yield child
-    finally:
-        child.kill()
-        child.communicate()
+    return running_beside(_OWNS, path, until="owner")
 
 
 @pytest.mark.scenario("D9")

@@ -5,8 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import pytest
@@ -14,11 +13,13 @@ import pytest
 from saga.errors import OwnershipLost, StoreHeld
 from saga.store.process import Process, SystemProcesses
 from saga.store.sqlite import SqliteStore
+from tests.store.other_process import running_beside
 from tests.store.sample_appends import batch_id, first, following, intended
 
 _OWNS = """
 import asyncio, sys
 from saga.store.sqlite import SqliteStore
+from tests.store.other_process import running_beside
 from tests.store.sample_appends import first, following, intended
 from saga.errors import OwnershipLost
 
@@ -37,22 +38,9 @@ asyncio.run(main())
 """
 
 
-@contextmanager
-def owning_process(path: Path) -> Iterator[subprocess.Popen[str]]:
+def owning_process(path: Path) -> AbstractContextManager[subprocess.Popen[str]]:
     """Start a process that owns the store, has appended once, and waits for a line."""
-    child = subprocess.Popen(
-        [sys.executable, "-c", _OWNS, str(path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "owner\n"
-        yield child
-    finally:
-        child.kill()
-        child.communicate()
+    return running_beside(_OWNS, path, until="owner")
 
 
 def wait_for_death(pid: int, *, reap: bool) -> None:
