@@ -1,7 +1,7 @@
 # The developer's interface. Arguments are passed on: make demo ARGS=--json, make test ARGS="-k fill".
 # From elsewhere: make -sC /path/to/checkout demo (without -s, make adds a line of its own on stdout).
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format simulate grid power-loss kill planted mutate reliability diagrams clean
+.PHONY: help setup demo test lint format simulate grid power-loss kill planted mutate reliability benchmark diagrams clean
 ARGS ?=
 SEEDS ?= 1000
 BIN := .venv/bin
@@ -64,6 +64,10 @@ planted: .venv-ready
 # reliability: all of these at full size, hours; writes docs/reliability.md (ARGS="--quick grid")
 reliability: .venv-ready
 	@$(BIN)/python -m tests.reliability $(ARGS)
+
+# benchmark: every goal of speed beside its peer, an hour; --quick is a minute (ARGS="--quick --json 1")
+benchmark: .venv-ready
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 # diagrams: draw both state machines anew from the transition tables
 diagrams: .venv-ready

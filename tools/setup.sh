@@ -1,6 +1,6 @@
 #!/bin/sh
 # Sets up .venv in this checkout: the package itself (editable), the `saga` command, and what
-# `make test` needs. It may write to .venv only, and to stderr only: stdout belongs to the program.
+# `make test` and `make benchmark` need. It may write to .venv only, and to stderr only: stdout belongs to the program.
 #
 #   tools/setup.sh [--force]     --force makes .venv anew even where nothing changed
 #   PYTHON=/path/to/python3      names the Python to use
@@ -11,7 +11,7 @@
 set -u
 exec 1>&2
 
-EXTRAS='desk,dev'
+EXTRAS='desk,dev,benchmark'
 OLDEST='3.11'
 NAMES='python3.13 python3.12 python3.11 python3.14 python3 python' # the tested ones first
 LOG_LINES=6 # of a failed installer, shown to the user

@@ -1,0 +1,127 @@
+"""What the command does: measures the goals that are asked for, and says how they stand."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.goals import GOALS, Finding, Goal
+from benchmarks.machine import described
+from benchmarks.measuring import RunFailed
+
+
+class Progress:
+    """How many of the runs are over, on one line of a terminal."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._over = 0
+        self._name = ""
+        self._shows = sys.stderr.isatty()
+
+    def begin(self, name: str) -> None:
+        """Say what is measured now."""
+        self._name = name
+        self._show()
+
+    def step(self) -> None:
+        """One more run is over."""
+        self._over += 1
+        self._show()
+
+    def end(self) -> None:
+        """Leave the line."""
+        if self._shows:
+            sys.stderr.write("\r\x1b[K")
+
+    def _show(self) -> None:
+        if self._shows:
+            width = 24
+            full = width * self._over // max(1, self._total)
+            bar = "#" * full + "." * (width - full)
+            sys.stderr.write(f"\r\x1b[K[{bar}] {self._over}/{self._total} {self._name}")
+            sys.stderr.flush()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command, and return the exit status: 0, or 3 where a run failed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="a goal's number, or words of its name"
+    )
+    parser.add_argument("--json", action="store_true", help="say it as JSON")
+    parser.add_argument("--quick", action="store_true", help="coarser, in under a minute")
+    asked = parser.parse_args(arguments)
+    chosen = [goal for goal in GOALS if _is_asked_for(goal, asked.names, quick=asked.quick)]
+    if not chosen:
+        parser.error(f"no goal is named {' '.join(asked.names)!r}; the goals are:\n" + _listed())
+    machine = described()
+    progress = Progress(sum(goal.runs(quick=asked.quick) for goal in chosen))
+    told = []
+    failed = False
+    for goal in chosen:
+        progress.begin(goal.name)
+        try:
+            finding = goal.measure(quick=asked.quick, on_run=progress.step)
+        except RunFailed as error:
+            failed = True
+            told.append({**_head(goal), "ratio": None, "met": False, "error": str(error)})
+            continue
+        told.append(_as_json(goal, finding))
+    progress.end()
+    if asked.json:
+        sys.stdout.write(json.dumps({"goals": told, "machine": machine}, indent=1) + "\n")
+    else:
+        _show(told, machine)
+    return 3 if failed else 0
+
+
+def _is_asked_for(goal: Goal, names: Sequence[str], *, quick: bool) -> bool:
+    if names:
+        return any(name == str(goal.number) or name.lower() in goal.name.lower() for name in names)
+    return goal.is_quick or not quick
+
+
+def _listed() -> str:
+    return "\n".join(f"  {goal.number}  {goal.name}" for goal in GOALS)
+
+
+def _head(goal: Goal) -> dict[str, Any]:
+    return {
+        "id": goal.number,
+        "name": goal.name,
+        "goal": goal.wanted,
+        "at_least": goal.at_least,
+    }
+
+
+def _as_json(goal: Goal, finding: Finding) -> dict[str, Any]:
+    return {
+        **_head(goal),
+        "ratio": finding.ratio.median,
+        "lowest": finding.ratio.low,
+        "highest": finding.ratio.high,
+        "met": goal.is_met_by(finding.ratio.median),
+        "figures": dict(finding.figures),
+    }
+
+
+def _show(told: Sequence[dict[str, Any]], machine: dict[str, Any]) -> None:
+    for each in told:
+        if each["ratio"] is None:
+            sys.stdout.write(f"{each['id']:>2}  {each['name']}: {each['error']}\n")
+            continue
+        sign = "at least" if each["at_least"] else "at most"
+        verdict = "met" if each["met"] else "NOT met"
+        sys.stdout.write(
+            f"{each['id']:>2}  {each['name']}: {each['ratio']:.3g} "
+            f"({each['lowest']:.3g} to {each['highest']:.3g}), "
+            f"wanted {sign} {each['goal']:.3g}: {verdict}\n"
+        )
+        for name, figure in each["figures"].items():
+            sys.stdout.write(f"      {figure:,.4g} {name}\n")
+    sys.stdout.write(
+        f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}, "
+        f"SQLite {machine['sqlite']}, load {machine['load_before']}\n"
+    )

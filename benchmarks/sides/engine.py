@@ -1,0 +1,231 @@
+"""Our engine, with the settings that are shipped, and a participant that answers at once."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+
+from brokers import Buy
+from saga import Batch, ExecutionMode, Limits, Orchestrator, SqliteStore
+from saga.outcome import Fill, Report
+from saga.participant import Attempt
+from saga.policy import Capabilities
+
+PRICE: Final = Decimal("10.5")
+SYMBOLS: Final = ("KO", "PEP", "MSFT", "AAPL", "XOM", "JNJ", "PG", "WMT", "CVX", "MRK")
+UNTIL_STOPPING_SECONDS: Final = 0.3
+"""So long after it has begun to be left, an engine surely begins nothing new."""
+
+
+class Instant:
+    """A participant that fills every order at once, and waits for nothing."""
+
+    name = "instant"
+    kinds = frozenset({"buy", "sell"})
+    capabilities = Capabilities()
+
+    def check(self, directive: object) -> None:
+        """Take everything."""
+
+    async def send(self, attempt: Attempt) -> Report:
+        """Fill it."""
+        fill = Fill(attempt.key, attempt.directive.amount, PRICE)
+        return Report(final=True, fills=(fill,), reference=attempt.key)
+
+    async def look_up(self, attempt: Attempt) -> Report | None:
+        """Never asked."""
+        raise NotImplementedError(attempt.key)
+
+    async def withdraw(self, attempt: Attempt) -> None:
+        """Never asked."""
+        raise NotImplementedError(attempt.key)
+
+
+class Refusing(Instant):
+    """Refuses one leg, and notes when, and when the first order to undo arrives."""
+
+    def __init__(self, leg: int) -> None:
+        self._leg = leg
+        self.refused_at = 0.0
+        self.undone_at: float | None = None
+
+    async def send(self, attempt: Attempt) -> Report:
+        """Fill it, unless it is the leg that is refused."""
+        if attempt.directive.kind == "sell" and self.undone_at is None:
+            self.undone_at = time.perf_counter()
+        if attempt.directive.kind == "buy" and attempt.step == self._leg:
+            self.refused_at = time.perf_counter()
+            return Report(final=True, reason="not today")
+        return await super().send(attempt)
+
+
+class HalfWay(Instant):
+    """Answers for the middle leg only once it is let go."""
+
+    def __init__(self, leg: int, count: int) -> None:
+        self._leg = leg
+        self._count = count
+        self._let_go = asyncio.Event()
+        self._waiting = 0
+        self.all_wait = asyncio.Event()
+
+    async def send(self, attempt: Attempt) -> Report:
+        """Fill it, but wait before the answer if it is the middle leg."""
+        if attempt.step == self._leg:
+            self._waiting += 1
+            if self._waiting == self._count:
+                self.all_wait.set()
+            await self._let_go.wait()
+        return await super().send(attempt)
+
+    async def let_go_later(self) -> None:
+        """Answer for all that wait, once the engine begins nothing new."""
+        await asyncio.sleep(UNTIL_STOPPING_SECONDS)
+        self._let_go.set()
+
+
+def order_of(leg: int) -> Buy:
+    """Return one leg."""
+    return Buy(directive_id=f"EXE_{leg}", symbol=SYMBOLS[leg % len(SYMBOLS)], quantity=20)
+
+
+def batch_of(legs: int) -> Batch:
+    """Return an atomic batch of so many orders."""
+    return Batch(
+        directives=tuple(order_of(leg) for leg in range(legs)), execution_mode=ExecutionMode.ATOMIC
+    )
+
+
+async def _at_once(count: int, concurrent: int, one: Callable[[], Awaitable[None]]) -> None:
+    left = iter(range(count))
+
+    async def work() -> None:
+        for _ in left:
+            await one()
+
+    async with anyio.create_task_group() as group:
+        for _ in range(concurrent):
+            group.start_soon(work)
+
+
+def steps(folder: Path, *, concurrent: int, sagas: int, legs: int) -> dict[str, Any]:
+    """Run sagas to their end, so many at once, while somebody reads all events."""
+    return asyncio.run(_steps(folder, concurrent, sagas, legs))
+
+
+async def _steps(folder: Path, concurrent: int, sagas: int, legs: int) -> dict[str, Any]:
+    records = 0
+    latencies: list[float] = []
+    store = SqliteStore(folder / "saga.db")
+    async with Orchestrator(store, [Instant()]) as engine:
+
+        async def read() -> None:
+            nonlocal records
+            async for _ in engine.events():
+                records += 1
+
+        async def one() -> None:
+            begun = time.perf_counter()
+            row = await engine.run(batch_of(legs))
+            assert row.state == "COMPLETED", row
+            latencies.append(time.perf_counter() - begun)
+
+        engine.beside(read)
+        begun = time.perf_counter()
+        await _at_once(sagas, concurrent, one)
+        seconds = time.perf_counter() - begun
+    return {
+        "rate": sagas * legs / seconds,
+        "seconds_a_step": seconds / (sagas * legs),
+        "latencies": sorted(latencies),
+        "records_read": records,
+    }
+
+
+def undo(folder: Path, *, times: int) -> dict[str, Any]:
+    """Tell how long it takes from a refused leg to the first order that undoes."""
+    return asyncio.run(_undo(folder, times))
+
+
+async def _undo(folder: Path, times: int) -> dict[str, Any]:
+    waits = []
+    for number in range(times):
+        venue = Refusing(leg=2)
+        async with Orchestrator(SqliteStore(folder / f"{number}.db"), [venue]) as engine:
+            row = await engine.run(batch_of(3))
+        assert row.state == "ROLLED_BACK", row
+        assert venue.undone_at is not None
+        waits.append(venue.undone_at - venue.refused_at)
+    waits.sort()
+    return {"seconds": waits[len(waits) // 2]}
+
+
+def resume(folder: Path, *, sagas: int, legs: int) -> dict[str, Any]:
+    """Take sagas up that were left half-way, and run them to their end."""
+    return asyncio.run(_resume(folder, sagas, legs))
+
+
+async def _resume(folder: Path, sagas: int, legs: int) -> dict[str, Any]:
+    path = folder / "saga.db"
+    limits = Limits(max_running=sagas, max_queued=sagas, grace_seconds=600.0)
+    venue = HalfWay(legs // 2 - 1, sagas)
+    async with Orchestrator(SqliteStore(path), [venue], limits=limits) as engine:
+
+        async def submit() -> None:
+            await engine.submit(batch_of(legs))
+
+        await _at_once(sagas, 64, submit)
+        await venue.all_wait.wait()
+        later = asyncio.create_task(venue.let_go_later())
+    await later
+    loop = asyncio.get_running_loop()
+    ended = 0
+    all_ended = asyncio.Event()
+
+    async def count(_: object) -> None:
+        nonlocal ended
+        ended += 1
+        if ended == sagas:
+            all_ended.set()
+
+    begun = loop.time()
+    async with Orchestrator(SqliteStore(path), [Instant()], limits=limits) as engine:
+        engine.on_outcome(count)
+        open_seconds = loop.time() - begun
+        await all_ended.wait()
+        seconds = loop.time() - begun
+    return {"rate": sagas / seconds, "seconds_a_saga": seconds / sagas, "open": open_seconds}
+
+
+def size(folder: Path, *, sagas: int, legs: int) -> dict[str, Any]:
+    """Tell how many bytes on disk a step takes."""
+    path = folder / "saga.db"
+
+    async def run() -> None:
+        async with Orchestrator(SqliteStore(path), [Instant()]) as engine:
+
+            async def one() -> None:
+                await engine.run(batch_of(legs))
+
+            await _at_once(1, 1, one)
+            before.append(await _pages(engine.store))
+            await _at_once(sagas, 16, one)
+            before.append(await _pages(engine.store))
+
+    before: list[int] = []
+    asyncio.run(run())
+    first, last = before
+    return {"bytes": (last - first) / (sagas * legs)}
+
+
+async def _pages(store: Any) -> int:
+    def ask(connection: Any) -> int:
+        (count,) = connection.execute("PRAGMA page_count").fetchone()
+        (each,) = connection.execute("PRAGMA page_size").fetchone()
+        return int(count) * int(each)
+
+    return int(await store.read(ask))
