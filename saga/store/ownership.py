@@ -114,14 +114,17 @@ def check_epoch(connection: sqlite3.Connection, epoch: int | None) -> None:
     """
     if epoch is None:
         raise OwnershipLost("this process does not own the store; acquire it before writing")
-    owner = read_owner(connection)
-    if owner is None or owner.epoch != epoch or owner.released:
-        by = "nobody" if owner is None else f"process {owner.pid} on {owner.host}"
-        since = "" if owner is None else f" at {owner.acquired_at:%Y-%m-%d %H:%M:%S} UTC"
-        raise OwnershipLost(
-            f"the store was taken over by {by}{since}; this process (epoch {epoch}) can write and "
-            "send nothing more: end it"
-        )
+    if connection.execute("SELECT epoch, released FROM owner").fetchone() != (epoch, 0):
+        raise _lost(read_owner(connection), epoch)
+
+
+def _lost(owner: Owner | None, epoch: int) -> OwnershipLost:
+    by = "nobody" if owner is None else f"process {owner.pid} on {owner.host}"
+    since = "" if owner is None else f" at {owner.acquired_at:%Y-%m-%d %H:%M:%S} UTC"
+    return OwnershipLost(
+        f"the store was taken over by {by}{since}; this process (epoch {epoch}) can write and "
+        "send nothing more: end it"
+    )
 
 
 def heartbeat(connection: sqlite3.Connection, epoch: int | None, now: datetime) -> None:
