@@ -5,23 +5,19 @@ a writing function here is inside a transaction already, but for `commit_appends
 """
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 from saga.errors import BatchConflict, Quarantined, StoreError
 from saga.events import encode
 from saga.store.chain import Head, StoredRecord, beginning, digest_of, verified
+from saga.store.mark import End, journal_end
 from saga.store.ownership import check_epoch
 from saga.store.protocol import Append, JournalRecord, Projection
-from saga.store.rows import (
-    BATCH_COLUMNS,
-    TRADE_COLUMNS,
-    Stored,
-    batch_values,
-    microseconds,
-    trade_values,
-)
-from saga.store.transaction import is_failure, writing
+from saga.store.rows import BATCH_COLUMNS, TRADE_COLUMNS, microseconds, values_of
+from saga.store.transaction import is_failure, poisoned, writing
 from saga.views import BatchRow, TradeRow
 
 RECORDS_PER_PAGE: Final = 500
@@ -42,34 +38,48 @@ _FIXED_OF_TRADE: Final = frozenset(
 )
 
 
+def _but(columns: Iterable[str], left_out: Iterable[str]) -> tuple[str, ...]:
+    return tuple(column for column in columns if column not in left_out)
+
+
 def _assignments(columns: Iterable[str]) -> str:
-    return ", ".join(f"{column} = :{column}" for column in columns)
+    return ", ".join(f"{column} = ?" for column in columns)
 
 
 def _insertion(table: str, columns: Sequence[str]) -> str:
-    values = ", ".join(f":{column}" for column in columns)
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({values})"
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' for _ in columns)})"
 
 
 _HEAD: Final = ("head_number", "head_digest")
+
 _INSERT_BATCH: Final = _insertion("batches", (*BATCH_COLUMNS, *_HEAD))
+_ALL_OF_BATCH: Final = values_of(BATCH_COLUMNS)
+
+_MOVING_OF_BATCH: Final = _but(BATCH_COLUMNS, _FIXED_OF_BATCH)
 _UPDATE_BATCH: Final = (
-    f"UPDATE batches SET {_assignments(c for c in BATCH_COLUMNS if c not in _FIXED_OF_BATCH)}, "
-    f"{_assignments(_HEAD)} WHERE id = :id"
+    f"UPDATE batches SET {_assignments((*_MOVING_OF_BATCH, *_HEAD))} WHERE id = ?"
 )
+_MOVED_OF_BATCH: Final = values_of(_MOVING_OF_BATCH)
+
 _REPLACE_BATCH: Final = (
-    f"UPDATE batches SET {_assignments(BATCH_COLUMNS)} WHERE batch_uid = :batch_uid RETURNING id"
+    f"UPDATE batches SET {_assignments(BATCH_COLUMNS)} WHERE batch_uid = ? RETURNING id"
 )
-_INSERT_TRADE: Final = _insertion("trades", ("batch_id", *TRADE_COLUMNS))
-_WRITE_TRADE: Final = (
-    f"{_INSERT_TRADE} ON CONFLICT (batch_id, position) DO UPDATE SET "
-    f"{_assignments(c for c in TRADE_COLUMNS if c not in _FIXED_OF_TRADE)}"
+
+_INSERT_TRADE: Final = _insertion("trades", (*TRADE_COLUMNS, "batch_id"))
+_ALL_OF_TRADE: Final = values_of(TRADE_COLUMNS)
+
+_MOVING_OF_TRADE: Final = _but(TRADE_COLUMNS, _FIXED_OF_TRADE)
+_UPDATE_TRADE: Final = (
+    f"UPDATE trades SET {_assignments(_MOVING_OF_TRADE)} WHERE position = ? AND batch_id = ?"
 )
+_MOVED_OF_TRADE: Final = values_of((*_MOVING_OF_TRADE, "position"))
+
 _REPLACE_TRADE: Final = (
-    f"{_INSERT_TRADE} ON CONFLICT (batch_id, position) DO UPDATE SET {_assignments(TRADE_COLUMNS)}"
+    f"{_INSERT_TRADE} ON CONFLICT (batch_id, position) DO UPDATE SET "
+    + ", ".join(f"{column} = excluded.{column}" for column in TRADE_COLUMNS)
 )
 _INSERT_RECORD: Final = (
-    "INSERT INTO journal (sequence, batch_id, number, at, kind, data, digest)"
+    "INSERT INTO journal (sequence, number, at, kind, data, digest, batch_id)"
     " VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
 # Named, because SQLite would rather walk the whole table in its order than sort a few rows.
@@ -93,43 +103,101 @@ def last_sequence(connection: sqlite3.Connection) -> int:
     return int(sequence)
 
 
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What one transaction has written.
+
+    Attributes:
+        outcomes: of each append: its last sequence number, or the error that refused it.
+        end: where the journal ends now.
+    """
+
+    outcomes: list[int | Exception]
+    end: End
+
+
+class _Refused(Exception):
+    """An append is refused; what it has written so far is still to be undone."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+_Write = Callable[[sqlite3.Connection, Append, Sequence[Projection], End], End | Exception]
+
+
 def commit_appends(
     connection: sqlite3.Connection,
     epoch: int | None,
     appends: Sequence[Append],
     projections: Sequence[Projection],
-) -> list[int | Exception]:
+) -> Committed:
     """Write several appends in one transaction, and return what became of each.
 
-    A refused append is undone alone; its place holds the error, and not a sequence number.
+    A refused append is undone alone; its place holds the error, and not a sequence number. Within
+    a savepoint SQLite copies every page before it changes, so there is none until one is refused:
+    then nothing is kept, and all of it is written again with a savepoint for each.
 
     Raises:
         OwnershipLost: another owner has the store; nothing was written.
         StorePoisoned: the disk or the file failed.
     """
+    with suppress(_Refused):
+        return _commit(connection, epoch, appends, projections, _append)
+    return _commit(connection, epoch, appends, projections, _append_alone)
+
+
+def _commit(
+    connection: sqlite3.Connection,
+    epoch: int | None,
+    appends: Sequence[Append],
+    projections: Sequence[Projection],
+    write: _Write,
+) -> Committed:
     with writing(connection):
         check_epoch(connection, epoch)
-        return [_append_alone(connection, append, projections) for append in appends]
+        end = journal_end(connection)
+        outcomes: list[int | Exception] = []
+        for append in appends:
+            written = write(connection, append, projections, end)
+            if isinstance(written, End):
+                end = written
+                outcomes.append(end.number)
+            else:
+                outcomes.append(written)
+    return Committed(outcomes, end)
 
 
 def _append_alone(
-    connection: sqlite3.Connection, append: Append, projections: Sequence[Projection]
-) -> int | Exception:
+    connection: sqlite3.Connection, append: Append, projections: Sequence[Projection], end: End
+) -> End | Exception:
+    written: End | Exception
     connection.execute("SAVEPOINT append")
     try:
-        sequence = _append(connection, append)
+        written = _append(connection, append, projections, end)
+    except _Refused as refused:
+        connection.execute("ROLLBACK TO append")
+        written = refused.error
+    connection.execute("RELEASE append")
+    return written
+
+
+def _append(
+    connection: sqlite3.Connection, append: Append, projections: Sequence[Projection], end: End
+) -> End:
+    try:
+        end = _write(connection, append, end)
         for change in append.changes:
             for projection in projections:
                 projection.project(connection, append.batch, change)
     except Exception as error:
         if isinstance(error, sqlite3.Error) and is_failure(error):
             raise
-        # If this fails, a projection has ended the transaction, and everything is undone.
-        connection.execute("ROLLBACK TO append")
-        connection.execute("RELEASE append")
-        return _refusal(append, error)
-    connection.execute("RELEASE append")
-    return sequence
+        if not connection.in_transaction:  # a projection has ended it, and nothing can be undone
+            raise poisoned(error) from error
+        raise _Refused(_refusal(append, error)) from error
+    return end
 
 
 def _refusal(append: Append, error: Exception) -> Exception:
@@ -143,27 +211,26 @@ def _refusal(append: Append, error: Exception) -> Exception:
     return refusal
 
 
-def _append(connection: sqlite3.Connection, append: Append) -> int:
+def _write(connection: sqlite3.Connection, append: Append, end: End) -> End:
+    """Write the records behind the journal's end, and the views; return where it ends now."""
     uid = append.batch.batch_id
     row = connection.execute(
         "SELECT id, head_number, head_digest FROM batches WHERE batch_uid = ?", (uid,)
     ).fetchone()
     number, head = (None, beginning(uid)) if row is None else (row[0], Head(row[1], row[2]))
     _check_numbers(append, head)
-    first = last_sequence(connection) + 1
-    records: list[StoredRecord] = []
-    for sequence, change in enumerate(append.changes, start=first):
+    records: list[tuple[int, int, int, str, str, bytes]] = []
+    for sequence, change in enumerate(append.changes, start=end.number + 1):
         kind, data, at = change.event.kind, encode(change.event), microseconds(change.at)
         digest = digest_of(head.digest, change.number, at, kind, data)
-        records.append(StoredRecord(sequence, change.number, at, kind, data, digest))
+        records.append((sequence, change.number, at, kind, data, digest))
         head = Head(change.number, digest)
-    number = _write_batch(connection, number, append.batch_row, head)
-    connection.executemany(
-        _INSERT_RECORD,
-        ((r.sequence, number, r.number, r.at, r.kind, r.data, r.digest) for r in records),
-    )
-    _write_trades(connection, _WRITE_TRADE, number, append.trade_rows)
-    return records[-1].sequence
+    if number is None:
+        number = _insert_views(connection, append, head)
+    else:
+        _update_views(connection, number, append, head)
+    connection.executemany(_INSERT_RECORD, [(*record, number) for record in records])
+    return End(end.number + len(records), head.digest)
 
 
 def _check_numbers(append: Append, head: Head) -> None:
@@ -185,25 +252,27 @@ def _check_numbers(append: Append, head: Head) -> None:
         )
 
 
-def _write_batch(
-    connection: sqlite3.Connection, number: int | None, row: BatchRow, head: Head
-) -> int:
-    values: dict[str, Stored | bytes] = {
-        **batch_values(row),
-        "head_number": head.number,
-        "head_digest": head.digest,
-    }
-    if number is not None:
-        connection.execute(_UPDATE_BATCH, {**values, "id": number})
-        return number
-    ((inserted,),) = connection.execute(f"{_INSERT_BATCH} RETURNING id", values).fetchall()
-    return int(inserted)
+def _insert_views(connection: sqlite3.Connection, append: Append, head: Head) -> int:
+    values = (*_ALL_OF_BATCH(append.batch_row), head.number, head.digest)
+    number = connection.execute(_INSERT_BATCH, values).lastrowid
+    assert number is not None, "an INSERT has the row's number"
+    connection.executemany(
+        _INSERT_TRADE, [(*_ALL_OF_TRADE(row), number) for row in append.trade_rows]
+    )
+    return number
 
 
-def _write_trades(
-    connection: sqlite3.Connection, statement: str, number: int, rows: Iterable[TradeRow]
-) -> None:
-    connection.executemany(statement, ({**trade_values(row), "batch_id": number} for row in rows))
+def _update_views(connection: sqlite3.Connection, number: int, append: Append, head: Head) -> None:
+    values = _MOVED_OF_BATCH(append.batch_row)
+    connection.execute(_UPDATE_BATCH, (*values, head.number, head.digest, number))
+    rows = append.trade_rows
+    moved = connection.executemany(_UPDATE_TRADE, [(*_MOVED_OF_TRADE(row), number) for row in rows])
+    if moved.rowcount < len(rows):  # a view that is lost can be made anew
+        _replace_trades(connection, number, rows)
+
+
+def _replace_trades(connection: sqlite3.Connection, number: int, rows: Iterable[TradeRow]) -> None:
+    connection.executemany(_REPLACE_TRADE, [(*_ALL_OF_TRADE(row), number) for row in rows])
 
 
 def replace_views(
@@ -219,11 +288,12 @@ def replace_views(
     Raises:
         StoreError: there is no such batch.
     """
-    found = connection.execute(_REPLACE_BATCH, batch_values(batch_row)).fetchall()
+    values = (*_ALL_OF_BATCH(batch_row), batch_row.batch_id)
+    found = connection.execute(_REPLACE_BATCH, values).fetchall()
     if not found:
         raise StoreError(f"batch {batch_row.batch_id} is not in the store; nothing was written")
     ((number,),) = found
-    _write_trades(connection, _REPLACE_TRADE, number, trade_rows)
+    _replace_trades(connection, number, trade_rows)
     positions = [row.position for row in trade_rows]
     beyond = max(positions, default=-1)
     connection.execute("DELETE FROM trades WHERE batch_id = ? AND position > ?", (number, beyond))

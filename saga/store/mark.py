@@ -14,7 +14,7 @@ may tear both and a kill one.
 import os
 import sqlite3
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -190,6 +190,11 @@ _DIGEST: Final = {
 }
 
 
+def journal_end(connection: sqlite3.Connection) -> End:
+    """Return where the journal ends."""
+    return _last(connection, "journal")
+
+
 def _end(connection: sqlite3.Connection, table: str) -> End:
     # A table may be missing: the store may be of another version, or made a moment ago.
     return _last(connection, table) if _is_table(connection, table) else _NOTHING
@@ -244,6 +249,7 @@ class MarkFile:
         self._path = mark_path(place)
         self._synced, self._newest = 0, 0
         self._handle: int | None = None
+        self._noted: Mark | None = None
 
     def begin(self, connection: sqlite3.Connection, epoch: int, now: datetime) -> None:
         """Make the file, durable, and note in the store that it has one.
@@ -252,7 +258,8 @@ class MarkFile:
             OSError: the disk or the folder does not let it be made.
         """
         self.close()
-        self._handle = self._make(packed(_present(connection, epoch, now)))
+        self._noted = _present(connection, epoch, now)
+        self._handle = self._make(packed(self._noted))
         self._synced, self._newest = 0, 0
         if not _has_had_a_mark(connection):
             with writing(connection):
@@ -279,17 +286,30 @@ class MarkFile:
             raise
         return handle
 
-    def note(self, connection: sqlite3.Connection, epoch: int, now: datetime) -> None:
-        """Note how far the journal has come; to be called once that is durable.
+    def note_journal(self, end: End, now: datetime) -> None:
+        """Note where the journal ends; to be called once that is durable.
 
         Raises:
             OSError: the disk failed.
         """
+        if self._noted is not None:
+            self._note(replace(self._noted, journal=end, at=now))
+
+    def note_logbook(self, end: End, now: datetime) -> None:
+        """Note where the logbook ends; to be called once that is durable.
+
+        Raises:
+            OSError: the disk failed.
+        """
+        if self._noted is not None:
+            self._note(replace(self._noted, logbook=end, at=now))
+
+    def _note(self, mark: Mark) -> None:
         if self._handle is None:
             return
         free = next(n for n in range(len(SLOTS)) if n not in (self._synced, self._newest))
-        self._put(self._handle, packed(_present(connection, epoch, now)), SLOTS[free])
-        self._newest = free
+        self._put(self._handle, packed(mark), SLOTS[free])
+        self._noted, self._newest = mark, free
 
     def _put(self, handle: int, slot: bytes, offset: int) -> None:
         os.pwrite(handle, slot, offset)

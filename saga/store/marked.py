@@ -10,7 +10,7 @@ from datetime import datetime
 
 from saga.logbook import LogEntry, LogRecord
 from saga.store import journal, logbook, ownership
-from saga.store.mark import MarkFile
+from saga.store.mark import End, MarkFile
 from saga.store.process import Processes
 from saga.store.protocol import Append, Owner, Projection
 
@@ -52,10 +52,9 @@ def commit_appends(
     now: datetime,
 ) -> list[int | Exception]:
     """Write several appends in one transaction, and note it; see `journal.commit_appends`."""
-    outcomes = journal.commit_appends(connection, epoch, appends, projections)
-    if epoch is not None:
-        mark.note(connection, epoch, now)
-    return outcomes
+    committed = journal.commit_appends(connection, epoch, appends, projections)
+    mark.note_journal(committed.end, now)
+    return committed.outcomes
 
 
 def note_entry(
@@ -67,6 +66,5 @@ def note_entry(
 ) -> LogRecord:
     """Add an entry to the logbook, and note it; see `logbook.note`."""
     record = logbook.note(connection, epoch, entry, now)
-    if epoch is not None:
-        mark.note(connection, epoch, now)
+    mark.note_logbook(End(record.number, record.digest), now)
     return record

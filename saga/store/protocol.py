@@ -118,6 +118,8 @@ class Projection(Protocol):
     def project(self, connection: Any, batch: Batch, change: Change) -> None:
         """Apply one change, inside the transaction that writes its journal record.
 
+        It may be told the same change again, once all that it wrote for it has been undone.
+
         Args:
             connection: the store's own connection (`sqlite3.Connection` for SQLite).
             batch: the saga's batch.

@@ -5,6 +5,7 @@ the rows' fields, but for `BatchRow.batch_id`, which is `batch_uid`: in the tabl
 number by which a trade or a record points to its batch.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -17,16 +18,13 @@ from saga.views import BatchRow, TradeRow
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
-BATCH_COLUMNS: Final = tuple(
-    "batch_uid" if field.name == "batch_id" else field.name for field in fields(BatchRow)
-)
+_BATCH_FIELDS: Final = tuple(field.name for field in fields(BatchRow))
+
+BATCH_COLUMNS: Final = tuple("batch_uid" if n == "batch_id" else n for n in _BATCH_FIELDS)
 """The columns of `batches` that make up a `BatchRow`, in the order of its fields."""
 
 TRADE_COLUMNS: Final = tuple(field.name for field in fields(TradeRow))
 """The columns of `trades` that make up a `TradeRow`, in the order of its fields."""
-
-_OF_BATCH: Final = attrgetter(*(field.name for field in fields(BatchRow)))
-_OF_TRADE: Final = attrgetter(*TRADE_COLUMNS)
 
 Stored = str | int | None
 
@@ -41,19 +39,19 @@ def instant(stored: int) -> datetime:
     return _EPOCH + stored * _MICROSECOND
 
 
-def batch_values(row: BatchRow) -> dict[str, Stored]:
-    """Return what is stored of a batch's row, by column."""
-    return dict(zip(BATCH_COLUMNS, map(_stored, _OF_BATCH(row)), strict=True))
+def values_of(columns: Sequence[str]) -> Callable[[BatchRow | TradeRow], tuple[Stored, ...]]:
+    """Return a function that takes the values of these columns from a row, as they are stored."""
+    taken = attrgetter(*("batch_id" if column == "batch_uid" else column for column in columns))
 
+    def values(row: BatchRow | TradeRow) -> tuple[Stored, ...]:
+        return tuple(map(_stored, taken(row)))
 
-def trade_values(row: TradeRow) -> dict[str, Stored]:
-    """Return what is stored of a trade's row, by column."""
-    return dict(zip(TRADE_COLUMNS, map(_stored, _OF_TRADE(row)), strict=True))
+    return values
 
 
 def batch_row(stored: tuple[Any, ...]) -> BatchRow:
     """Return a batch's row from the values of `BATCH_COLUMNS`."""
-    values = dict(zip((field.name for field in fields(BatchRow)), stored, strict=True))
+    values = dict(zip(_BATCH_FIELDS, stored, strict=True))
     for name in ("created_at", "started_at", "updated_at", "completed_at", "deadline"):
         if values[name] is not None:
             values[name] = instant(values[name])

@@ -1,7 +1,7 @@
 """Stores full of batches, some of them hand-made one by one, the others by a seeded draw."""
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -14,8 +14,11 @@ from saga.model import ExecutionMode, Priority
 from saga.store import database, schema
 from saga.store.chain import beginning
 from saga.store.migration import migrate
-from saga.store.rows import batch_values, trade_values
+from saga.store.rows import BATCH_COLUMNS, TRADE_COLUMNS, values_of
 from saga.views import BatchRow, BatchStatus, TradeRow
+
+_BATCH_VALUES: Final = values_of(BATCH_COLUMNS)
+_TRADE_VALUES: Final = values_of(TRADE_COLUMNS)
 
 NOON: Final = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 SYMBOLS: Final = ("AAPL", "MSFT", "XOM", "KO")
@@ -142,16 +145,20 @@ def insert(connection: sqlite3.Connection, made: Iterable[Made]) -> None:
         number = _insert(
             connection,
             "batches",
-            {**batch_values(row), "head_number": 1, "head_digest": digest},
+            (*BATCH_COLUMNS, "head_number", "head_digest"),
+            (*_BATCH_VALUES(row), 1, digest),
         )
         for trade in trades:
-            _insert(connection, "trades", {"batch_id": number, **trade_values(trade)})
+            values = (*_TRADE_VALUES(trade), number)
+            _insert(connection, "trades", (*TRADE_COLUMNS, "batch_id"), values)
 
 
-def _insert(connection: sqlite3.Connection, table: str, values: dict[str, object]) -> int:
-    marks = ", ".join("?" for _ in values)
+def _insert(
+    connection: sqlite3.Connection, table: str, columns: Sequence[str], values: Sequence[object]
+) -> int:
+    marks = ", ".join("?" for _ in columns)
     cursor = connection.execute(
-        f"INSERT INTO {table} ({', '.join(values)}) VALUES ({marks})", tuple(values.values())
+        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", values
     )
     assert cursor.lastrowid is not None
     return cursor.lastrowid

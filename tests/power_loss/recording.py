@@ -71,17 +71,42 @@ class _Vfs(apsw.VFS):
         self._recorder.note(Removed(Path(filename).name, synced=bool(syncdir)))
 
 
+class Cursor:
+    """As much of `sqlite3.Cursor` as the store's functions need; made once its statement has run.
+
+    Attributes:
+        rowcount: rows that it changed.
+        lastrowid: the row that was inserted last.
+    """
+
+    def __init__(self, cursor: apsw.Cursor, changed_before: int) -> None:
+        self._cursor = cursor
+        self.rowcount = cursor.connection.total_changes() - changed_before
+        self.lastrowid = cursor.connection.last_insert_rowid()
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._cursor)
+
+    def fetchone(self) -> Any:
+        return self._cursor.fetchone()
+
+    def fetchall(self) -> list[Any]:
+        return self._cursor.fetchall()
+
+
 class Connection:
     """As much of `sqlite3.Connection` as the store's functions need, over apsw."""
 
     def __init__(self, path: Path) -> None:
         self._apsw = apsw.Connection(str(path), vfs=VFS)
 
-    def execute(self, sql: str, parameters: Any = ()) -> apsw.Cursor:
-        return self._apsw.execute(sql, parameters or None)
+    def execute(self, sql: str, parameters: Any = ()) -> Cursor:
+        changed_before = self._apsw.total_changes()
+        return Cursor(self._apsw.execute(sql, parameters or None), changed_before)
 
-    def executemany(self, sql: str, parameters: Any) -> apsw.Cursor:
-        return self._apsw.executemany(sql, parameters)
+    def executemany(self, sql: str, parameters: Any) -> Cursor:
+        changed_before = self._apsw.total_changes()
+        return Cursor(self._apsw.executemany(sql, parameters), changed_before)
 
     @property
     def in_transaction(self) -> bool:

@@ -11,7 +11,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from saga.errors import OwnershipLost
+from saga.errors import BatchConflict, OwnershipLost
 from saga.store import sqlite as sqlite_store
 from saga.store.bridge import ThreadBridge
 from saga.store.sqlite import SqliteStore
@@ -27,6 +27,7 @@ class Watched(ThreadBridge):
     def __init__(self) -> None:
         super().__init__()
         self.commits = 0
+        self.savepoints = 0
         self.gate = Event()
         self.gate.set()
         self.held_up = Event()
@@ -53,6 +54,8 @@ class Watched(ThreadBridge):
     def _count(self, statement: str) -> None:
         if statement == "COMMIT":
             self.commits += 1
+        elif statement == "SAVEPOINT append":
+            self.savepoints += 1
 
 
 class Bridges:
@@ -112,6 +115,19 @@ async def test_who_comes_during_a_commit_shares_the_next(path: Path, bridges: Br
             bridges.writer.gate.set()
         assert await store.last_sequence() == 51
         assert bridges.writer.commits - before == 2
+
+
+async def test_only_a_refusal_costs_a_savepoint_for_each(path: Path, bridges: Bridges) -> None:
+    async with SqliteStore(path, bridge=bridges) as store:
+        await store.acquire()
+        await append_all(store, range(1, 4))
+        assert bridges.writer.savepoints == 0
+        outcomes = await asyncio.gather(
+            *(store.append(first(number)) for number in (2, 4, 3, 5)), return_exceptions=True
+        )
+        assert [outcome for outcome in outcomes if isinstance(outcome, int)] == [4, 5]
+        assert [type(outcome) for outcome in outcomes[::2]] == [BatchConflict, BatchConflict]
+        assert bridges.writer.savepoints == 4
 
 
 async def test_a_commit_takes_no_more_than_its_bound(

@@ -15,7 +15,7 @@ import pytest
 from saga.errors import StorePoisoned, StoreUnusable
 from saga.logbook import TradingState, TradingStateSet
 from saga.store.bridge import InlineBridge
-from saga.store.mark import SLOTS, Mark, MarkFile, mark_path, packed, read_mark
+from saga.store.mark import SLOTS, End, Mark, MarkFile, mark_path, packed, read_mark
 from saga.store.sqlite import SqliteStore
 from saga.store.verification import verify
 from tests.store.sample_appends import NOON, first, following, intended
@@ -277,7 +277,7 @@ async def test_an_owner_that_was_fenced_cannot_move_the_mark_of_the_next(path: P
         fenced.begin(connection, 5, NOON)
         present.begin(connection, 6, NOON)
         for _ in range(3):
-            fenced.note(connection, 5, NOON)
+            fenced.note_journal(End(9, bytes(32)), NOON)
         mark = read_mark(path)
         fenced.close()
         present.close()

@@ -208,6 +208,20 @@ async def test_views_can_be_written_anew(path: Path) -> None:
     assert verify(path) == []
 
 
+async def test_a_trade_row_that_is_lost_is_made_anew_with_the_next_record(path: Path) -> None:
+    appends = whole_life()
+    async with SqliteStore(path) as store:
+        await store.acquire()
+        for append in appends[:-1]:
+            await store.append(append)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DELETE FROM trades WHERE position = 1")
+    async with SqliteStore(path) as store:
+        await store.acquire()
+        await store.append(appends[-1])
+    assert await stored_views(path, 1) == (appends[-1].batch_row, list(appends[-1].trade_rows))
+
+
 async def test_a_view_that_breaks_a_rule_of_the_tables_is_refused_alone(path: Path) -> None:
     append = sample_appends.first(1)
     wrong = replace(append, batch_row=replace(append.batch_row, failed_trades=3))

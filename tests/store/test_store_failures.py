@@ -11,7 +11,7 @@ from typing import TypeVar, TypeVarTuple
 import anyio
 import pytest
 
-from saga.errors import StoreError, StorePoisoned
+from saga.errors import InvalidInput, StoreError, StorePoisoned
 from saga.store import database, transaction
 from saga.store.bridge import InlineBridge
 from saga.store.sqlite import SqliteStore
@@ -208,3 +208,23 @@ async def test_what_was_not_foreseen_fails_closed(
         with pytest.raises(StorePoisoned):
             await store.append(following(1, 2, intended(0)))
         assert await store.last_sequence() == 1
+
+
+class _Committer:
+    """A projection that ends the store's transaction, which it must not, and then refuses."""
+
+    name = "committer"
+    migrations = ()
+
+    def project(self, connection: sqlite3.Connection, *_: object) -> None:
+        connection.execute("COMMIT")
+        raise InvalidInput("too late")
+
+
+async def test_a_refusal_that_cannot_be_undone_poisons(path: Path) -> None:
+    async with SqliteStore(path, projections=[_Committer()]) as store:
+        await store.acquire()
+        with pytest.raises(StorePoisoned, match="too late"):
+            await store.append(first(1))
+        with pytest.raises(StorePoisoned):
+            await store.append(first(2))

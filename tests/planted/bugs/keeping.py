@@ -12,8 +12,8 @@ BUGS: Final = (
         (
             Edit(
                 "saga/store/journal.py",
-                "    with writing(connection):\n        check_epoch(connection, epoch)\n        return [_append_alone",
-                "    with writing(connection):\n        return [_append_alone",
+                "    with writing(connection):\n        check_epoch(connection, epoch)\n        end = journal_end",
+                "    with writing(connection):\n        end = journal_end",
             ),
         ),
     ),
