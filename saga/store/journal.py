@@ -16,7 +16,7 @@ from saga.store.chain import Head, StoredRecord, beginning, digest_of, verified
 from saga.store.mark import End, journal_end
 from saga.store.ownership import check_epoch
 from saga.store.protocol import Append, JournalRecord, Projection
-from saga.store.rows import BATCH_COLUMNS, TRADE_COLUMNS, microseconds, values_of
+from saga.store.rows import BATCH_COLUMNS, TRADE_COLUMNS, Stored, microseconds, values_of
 from saga.store.transaction import is_failure, poisoned, writing
 from saga.views import BatchRow, TradeRow
 
@@ -55,11 +55,20 @@ _HEAD: Final = ("head_number", "head_digest")
 _INSERT_BATCH: Final = _insertion("batches", (*BATCH_COLUMNS, *_HEAD))
 _ALL_OF_BATCH: Final = values_of(BATCH_COLUMNS)
 
-_MOVING_OF_BATCH: Final = _but(BATCH_COLUMNS, _FIXED_OF_BATCH)
+# Nearly all indexes begin with where a batch stands: they are left alone while it stands there.
+_STANDING: Final = ("status", "state", "completed_at", "incidents")
+_STANDING_OF_BATCH: Final = values_of(_STANDING)
+_MOVING_OF_BATCH: Final = _but(BATCH_COLUMNS, {*_FIXED_OF_BATCH, *_STANDING})
+_MOVED_OF_BATCH: Final = values_of(_MOVING_OF_BATCH)
 _UPDATE_BATCH: Final = (
+    f"UPDATE batches SET {_assignments((*_MOVING_OF_BATCH, *_HEAD, *_STANDING))} WHERE id = ?"
+)
+_UPDATE_WHERE_IT_STANDS: Final = (
     f"UPDATE batches SET {_assignments((*_MOVING_OF_BATCH, *_HEAD))} WHERE id = ?"
 )
-_MOVED_OF_BATCH: Final = values_of(_MOVING_OF_BATCH)
+_FIND_BATCH: Final = (
+    f"SELECT id, {', '.join((*_HEAD, *_STANDING))} FROM batches WHERE batch_uid = ?"
+)
 
 _REPLACE_BATCH: Final = (
     f"UPDATE batches SET {_assignments(BATCH_COLUMNS)} WHERE batch_uid = ? RETURNING id"
@@ -214,10 +223,8 @@ def _refusal(append: Append, error: Exception) -> Exception:
 def _write(connection: sqlite3.Connection, append: Append, end: End) -> End:
     """Write the records behind the journal's end, and the views; return where it ends now."""
     uid = append.batch.batch_id
-    row = connection.execute(
-        "SELECT id, head_number, head_digest FROM batches WHERE batch_uid = ?", (uid,)
-    ).fetchone()
-    number, head = (None, beginning(uid)) if row is None else (row[0], Head(row[1], row[2]))
+    found = connection.execute(_FIND_BATCH, (uid,)).fetchone()
+    head = beginning(uid) if found is None else Head(*found[1:3])
     _check_numbers(append, head)
     records: list[tuple[int, int, int, str, str, bytes]] = []
     for sequence, change in enumerate(append.changes, start=end.number + 1):
@@ -225,10 +232,12 @@ def _write(connection: sqlite3.Connection, append: Append, end: End) -> End:
         digest = digest_of(head.digest, change.number, at, kind, data)
         records.append((sequence, change.number, at, kind, data, digest))
         head = Head(change.number, digest)
-    if number is None:
+    if found is None:
         number = _insert_views(connection, append, head)
     else:
-        _update_views(connection, number, append, head)
+        number, stood = found[0], found[3:]
+        _update_batch(connection, number, append.batch_row, head, stood)
+        _update_trades(connection, number, append.trade_rows)
     connection.executemany(_INSERT_RECORD, [(*record, number) for record in records])
     return End(end.number + len(records), head.digest)
 
@@ -262,10 +271,21 @@ def _insert_views(connection: sqlite3.Connection, append: Append, head: Head) ->
     return number
 
 
-def _update_views(connection: sqlite3.Connection, number: int, append: Append, head: Head) -> None:
-    values = _MOVED_OF_BATCH(append.batch_row)
-    connection.execute(_UPDATE_BATCH, (*values, head.number, head.digest, number))
-    rows = append.trade_rows
+def _update_batch(
+    connection: sqlite3.Connection,
+    number: int,
+    row: BatchRow,
+    head: Head,
+    stood: tuple[Stored, ...],
+) -> None:
+    moved, stands = (*_MOVED_OF_BATCH(row), head.number, head.digest), _STANDING_OF_BATCH(row)
+    if stands == stood:
+        connection.execute(_UPDATE_WHERE_IT_STANDS, (*moved, number))
+    else:
+        connection.execute(_UPDATE_BATCH, (*moved, *stands, number))
+
+
+def _update_trades(connection: sqlite3.Connection, number: int, rows: Sequence[TradeRow]) -> None:
     moved = connection.executemany(_UPDATE_TRADE, [(*_MOVED_OF_TRADE(row), number) for row in rows])
     if moved.rowcount < len(rows):  # a view that is lost can be made anew
         _replace_trades(connection, number, rows)
