@@ -14,14 +14,11 @@ from datetime import datetime
 from decimal import Decimal
 from typing import ClassVar, Final
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
-
-from saga.errors import InvalidInput
+from saga.codec import Codec
 from saga.ids import Purpose
 from saga.model import Batch
 from saga.outcome import Exposure, Fill
 from saga.policy import Capabilities, FailurePolicy
-from saga.wording import explain
 
 
 @dataclass(frozen=True, slots=True)
@@ -431,36 +428,6 @@ EVENT_TYPES: Final[dict[str, type[Event]]] = {
     )
 }
 
-_ADAPTERS: Final[dict[str, TypeAdapter[Event]]] = {
-    # A field that this version does not know was written by a newer one, and means something.
-    kind: TypeAdapter(with_config(ConfigDict(extra="forbid"))(event_type))
-    for kind, event_type in EVENT_TYPES.items()
-}
-
-
-def encode(event: Event) -> str:
-    """Return the event's fields as JSON text; its kind is kept beside it."""
-    # Defaults are written too: what was agreed when a saga began must not change with a later
-    # version's defaults, and a directive without its kind could not be read back.
-    return _ADAPTERS[event.kind].dump_json(event).decode()
-
-
-def decode(kind: str, data: str) -> Event:
-    """Return the event that was encoded.
-
-    Raises:
-        InvalidInput: the kind is unknown, or the fields do not fit it.
-    """
-    try:
-        adapter = _ADAPTERS[kind]
-    except KeyError:
-        raise InvalidInput(
-            f"journal record of kind {kind!r} is unknown to this version; "
-            "it was written by a newer one, which must be used to read it"
-        ) from None
-    try:
-        return adapter.validate_json(data)
-    except ValidationError as error:
-        raise InvalidInput(
-            f"journal record of kind {kind!r} does not decode: {explain(error)}"
-        ) from None
+_CODEC: Final[Codec[Event]] = Codec("journal record", EVENT_TYPES.values())
+encode: Final = _CODEC.encode
+decode: Final = _CODEC.decode

@@ -12,10 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar, Final
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
-
-from saga.errors import InvalidInput
-from saga.wording import explain
+from saga.codec import Codec
 
 
 class TradingState(StrEnum):
@@ -96,10 +93,9 @@ ENTRY_TYPES: Final[dict[str, type[LogEntry]]] = {
     for entry_type in (EngineStarted, TradingStateSet, LimitsSet, AlertTold)
 }
 
-_ADAPTERS: Final[dict[str, TypeAdapter[LogEntry]]] = {
-    kind: TypeAdapter(with_config(ConfigDict(extra="forbid"))(entry_type))
-    for kind, entry_type in ENTRY_TYPES.items()
-}
+_CODEC: Final[Codec[LogEntry]] = Codec("logbook entry", ENTRY_TYPES.values())
+encode_entry: Final = _CODEC.encode
+decode_entry: Final = _CODEC.decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,27 +113,3 @@ class LogRecord:
     at: datetime
     entry: LogEntry
     digest: bytes
-
-
-def encode_entry(entry: LogEntry) -> str:
-    """Return the entry's fields as JSON text; its kind is kept beside it."""
-    return _ADAPTERS[entry.kind].dump_json(entry).decode()
-
-
-def decode_entry(kind: str, data: str) -> LogEntry:
-    """Return the entry that was encoded.
-
-    Raises:
-        InvalidInput: the kind is unknown, or the fields do not fit it.
-    """
-    try:
-        return _ADAPTERS[kind].validate_json(data)
-    except KeyError:
-        raise InvalidInput(
-            f"logbook entry of kind {kind!r} is unknown to this version; "
-            "it was written by a newer one, which must be used to read it"
-        ) from None
-    except ValidationError as error:
-        raise InvalidInput(
-            f"logbook entry of kind {kind!r} does not decode: {explain(error)}"
-        ) from None

@@ -1,0 +1,63 @@
+"""Keeps the records of a family of dataclasses as JSON text, each beside its kind.
+
+A kind, or a field, that this version does not know was written by a newer one, and means
+something: it is refused, never skipped.
+"""
+
+from collections.abc import Iterable
+from typing import ClassVar, Generic, Protocol, TypeVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+
+from saga.errors import InvalidInput
+from saga.wording import explain
+
+
+class Record(Protocol):
+    """A dataclass that bears its kind."""
+
+    kind: ClassVar[str]
+
+
+R = TypeVar("R", bound=Record)
+
+
+class Codec(Generic[R]):
+    """Encodes the records of a family, and decodes them.
+
+    Args:
+        noun: what one of them is called, for the sentences.
+        types: the family, each type with a kind of its own.
+    """
+
+    def __init__(self, noun: str, types: Iterable[type[R]]) -> None:
+        self._noun = noun
+        self._adapters: dict[str, TypeAdapter[R]] = {
+            each.kind: TypeAdapter(with_config(ConfigDict(extra="forbid"))(each)) for each in types
+        }
+
+    def encode(self, record: R) -> str:
+        """Return the record's fields as JSON text; its kind is kept beside it."""
+        # Defaults are written too: what was agreed when a saga began must not change with a later
+        # version's defaults, and a directive without its kind could not be read back.
+        return self._adapters[record.kind].serializer.to_json(record).decode()
+
+    def decode(self, kind: str, data: str) -> R:
+        """Return the record that was encoded.
+
+        Raises:
+            InvalidInput: the kind is unknown, or the fields do not fit it.
+        """
+        adapter = self._adapters.get(kind)
+        if adapter is None:
+            raise InvalidInput(
+                f"{self._noun} of kind {kind!r} is unknown to this version; "
+                "it was written by a newer one, which must be used to read it"
+            )
+        try:
+            record: R = adapter.validator.validate_json(data)
+        except ValidationError as error:
+            raise InvalidInput(
+                f"{self._noun} of kind {kind!r} does not decode: {explain(error)}"
+            ) from None
+        return record
