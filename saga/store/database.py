@@ -60,50 +60,73 @@ _open_files: set[FileId] = set()
 _open_files_lock = Lock()
 
 
+def resolved(path: str | os.PathLike[str]) -> Path:
+    """Return the absolute path of a store's file, symbolic links followed, whatever is there.
+
+    Raises:
+        StoreUnusable: it is no path.
+    """
+    try:
+        return Path(os.path.realpath(path))
+    except (OSError, ValueError) as error:
+        raise _no_place(path, error) from error
+
+
 def located(path: str | os.PathLike[str]) -> Path:
     """Return the absolute path of a store's file, symbolic links followed.
 
     Raises:
         StoreUnusable: no store can be there; the sentence says why.
     """
+    place = resolved(path)
     try:
-        place = Path(path).resolve()
         _check_place(place)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise StoreUnusable(
-            f"the store path {os.fspath(path)!r} cannot be used: {error}"
-        ) from error
+    except (OSError, ValueError) as error:
+        raise _no_place(path, error) from error
     return place
+
+
+def _no_place(path: str | os.PathLike[str], error: Exception) -> StoreUnusable:
+    return StoreUnusable(f"the store path {os.fspath(path)!r} cannot be used: {error}")
 
 
 def _check_place(place: Path) -> None:
     folder = place.parent
-    if place.is_dir():
+    file, around = _status(place), _status(folder)
+    if file is not None and stat.S_ISDIR(file.st_mode):
         raise StoreUnusable(f"the store {place} is a directory; name a file in it")
-    if not folder.is_dir():
+    if around is None or not stat.S_ISDIR(around.st_mode):
         raise StoreUnusable(f"the folder {folder} of the store does not exist; create it first")
     # The write-ahead log stands beside the file, so the folder has to be writable as well.
-    if not _is_writable(folder):
+    if not _is_writable(folder, around):
         raise StoreUnusable(
             f"the folder {folder} of the store is not writable; allow writing to it"
         )
-    if not place.exists():
+    if file is None:
         return
-    if not place.is_file():
+    if not stat.S_ISREG(file.st_mode):
         raise StoreUnusable(f"the store {place} is not a regular file; name another one")
-    if not _is_writable(place):
+    if not _is_writable(place, file):
         raise StoreUnusable(f"the store {place} is read-only; allow writing to it")
-    if place.stat().st_size == 0:
+    if file.st_size == 0:
         raise StoreUnusable(
             f"the store {place} is an empty file, so whatever it held is lost; restore it from a "
             "backup, or delete it if no store was ever there"
         )
 
 
-def _is_writable(path: Path) -> bool:
+def _status(path: Path) -> os.stat_result | None:
+    """Return what is at a path; None if nothing is."""
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _is_writable(path: Path, status: os.stat_result) -> bool:
     # Root may write anything, yet a file without any write bit is meant to be left alone.
     anybody = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
-    return os.access(path, os.W_OK) and bool(path.stat().st_mode & anybody)
+    return os.access(path, os.W_OK) and bool(status.st_mode & anybody)
 
 
 def create_if_missing(place: Path) -> None:
@@ -255,8 +278,10 @@ def _check_kind(connection: sqlite3.Connection, place: Path) -> None:
 def _set(
     connection: sqlite3.Connection, place: Path, name: str, value: str | int, expected: str | int
 ) -> None:
-    connection.execute(f"PRAGMA {name} = {value}").fetchall()
-    found = connection.execute(f"PRAGMA {name}").fetchall()
+    # Some answer with what they are from then on; the others have to be asked.
+    found = connection.execute(f"PRAGMA {name} = {value}").fetchall()
+    if not found:
+        found = connection.execute(f"PRAGMA {name}").fetchall()
     if found == [] and name in _MAY_BE_SILENT:
         return
     if found != [(expected,)]:

@@ -21,13 +21,13 @@ _MOUNTS: Final = Path("/proc/mounts")
 def mounted_as(path: Path) -> str | None:
     """Return the kind of file system that a path lies on; None where the system does not say."""
     try:
-        lines = _MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = _MOUNTS.read_bytes().decode("utf-8", "replace").splitlines()
     except OSError:
         return None
     beneath = f"{path}/"
     best: tuple[int, str | None] = (-1, None)
     for line in lines:
-        _, mount, kind, *_ = line.split()
+        _, mount, kind, _ = line.split(maxsplit=3)
         folder = mount.replace("\\040", " ").rstrip("/") + "/"
         if beneath.startswith(folder) and len(folder) >= best[0]:
             best = (len(folder), kind)

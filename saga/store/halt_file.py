@@ -44,7 +44,7 @@ class HaltFile:
     """
 
     def __init__(self, store: Path) -> None:
-        place = store.resolve()  # as the engine finds the store, by whatever link
+        place = Path(os.path.realpath(store))  # as the engine finds the store, by whatever link
         self.path = place.with_name(f"{place.name}.halt")
         self._name = str(self.path)  # looked for before each send
 

@@ -142,7 +142,7 @@ class SqliteStore:
     @property
     def halt_file(self) -> HaltFile:
         """The file that halts whoever owns the store."""
-        return HaltFile(database.located(self._path))
+        return HaltFile(database.resolved(self._path))
 
     async def __aenter__(self) -> Self:
         """Open the file, making or migrating it where that is needed.
