@@ -168,13 +168,18 @@ def rollback_found(connection: sqlite3.Connection, place: Path, mark: Mark | Non
 
 
 def _rolled_back(connection: sqlite3.Connection, mark: Mark) -> str | None:
+    tables = _tables(connection)
     for table, noted in (("journal", mark.journal), ("logbook", mark.logbook)):
-        last = _end(connection, table).number
-        if last < noted.number:
-            return f"its {table} ends at record {last}, but record {noted.number} was durable"
+        last = _last(connection, table) if table in tables else _NOTHING
+        if last == noted:
+            continue
+        if last.number < noted.number:
+            return (
+                f"its {table} ends at record {last.number}, but record {noted.number} was durable"
+            )
         if noted.number and _digest(connection, table, noted.number) != noted.digest:
             return f"record {noted.number} of its {table} is not the one that was durable"
-    epoch = _epoch(connection)
+    epoch = _epoch(connection) if "owner" in tables else 0
     if epoch < mark.epoch:
         return f"its last owner had the epoch {epoch}, but epoch {mark.epoch} was durable"
     return None
@@ -195,9 +200,10 @@ def journal_end(connection: sqlite3.Connection) -> End:
     return _last(connection, "journal")
 
 
-def _end(connection: sqlite3.Connection, table: str) -> End:
-    # A table may be missing: the store may be of another version, or made a moment ago.
-    return _last(connection, table) if _is_table(connection, table) else _NOTHING
+def _tables(connection: sqlite3.Connection) -> set[str]:
+    # Some may be missing: the store may be of another version, or made a moment ago.
+    rows = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+    return {name for (name,) in rows}
 
 
 def _last(connection: sqlite3.Connection, table: str) -> End:
@@ -211,17 +217,8 @@ def _digest(connection: sqlite3.Connection, table: str, number: int) -> bytes | 
 
 
 def _epoch(connection: sqlite3.Connection) -> int:
-    if not _is_table(connection, "owner"):
-        return 0
     row = connection.execute("SELECT epoch FROM owner").fetchone()
     return 0 if row is None else int(row[0])
-
-
-def _is_table(connection: sqlite3.Connection, name: str) -> bool:
-    return (
-        connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (name,)).fetchone()
-        is not None
-    )
 
 
 def _has_had_a_mark(connection: sqlite3.Connection) -> bool:
@@ -275,8 +272,7 @@ class MarkFile:
         handle = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             # All of it is there from the first: a note later needs no room on a full disk.
-            os.pwrite(handle, bytes(SLOTS[-1] + _SLOT_BYTES), 0)
-            os.pwrite(handle, slot, SLOTS[0])
+            os.pwrite(handle, slot.ljust(SLOTS[-1] + _SLOT_BYTES, b"\0"), SLOTS[0])
             os.fsync(handle)
             draft.replace(self._path)
             sync_folder(self._path.parent)

@@ -48,7 +48,11 @@ def pending(
 
     Raises:
         StoreUnusable: the tables are newer than the program.
+        ValueError: the migrations are not numbered from 1 without gaps.
     """
+    numbers = [migration.number for migration in migrations]
+    if numbers != list(range(1, len(numbers) + 1)):
+        raise ValueError(f"migrations of {component!r} must be numbered from 1, not {numbers}")
     known, present = len(migrations), version(connection, component)
     if present > known:
         raise StoreUnusable(
@@ -79,12 +83,10 @@ def migrate(
         StoreUnusable: the tables are newer than the program.
         ValueError: the numbers have gaps, or `to` is not among them.
     """
-    numbers = [migration.number for migration in migrations]
-    if numbers != list(range(1, len(numbers) + 1)):
-        raise ValueError(f"migrations of {component!r} must be numbered from 1, not {numbers}")
-    target = len(numbers) if to is None else to
-    if not 0 <= target <= len(numbers):
-        raise ValueError(f"{component!r} has versions 0 to {len(numbers)}, not {target}")
+    newest = len(migrations)
+    target = newest if to is None else to
+    if not 0 <= target <= newest:
+        raise ValueError(f"{component!r} has versions 0 to {newest}, not {target}")
     pending(connection, component, migrations)
     while (present := version(connection, component)) < target:
         _step_up(connection, component, migrations[present], now)

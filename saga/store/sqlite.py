@@ -216,13 +216,13 @@ class SqliteStore:
         self._check_mark(connection, place, noted)
         components: dict[str, Sequence[Migration]] = {schema.COMPONENT: schema.MIGRATIONS}
         components |= {each.name: each.migrations for each in self._projections}
-        now = self._clock.now()
         try:
             # All are looked at before any is taken: a newer one refuses the store as it is.
-            if sum(len(pending(connection, *each)) for each in components.items()):
+            to_take = [pending(connection, *each) for each in components.items()]
+            if any(to_take):
                 _refuse_migration_while_held(connection, self._processes, self._clock)
-            for name, migrations in components.items():
-                migrate(connection, name, migrations, now=now)
+                for name, migrations in components.items():
+                    migrate(connection, name, migrations, now=self._clock.now())
             refuse_without_all_sagas(connection)
         except StorePoisoned as error:
             raise StoreUnusable(f"the store {place} cannot be migrated: {error}") from error

@@ -19,7 +19,7 @@ from saga.errors import Quarantined, StoreUnusable
 from saga.events import Submitted
 from saga.store import schema
 from saga.store.database import connect_reader, located
-from saga.store.journal import last_sequence, read_journal
+from saga.store.journal import read_journal
 from saga.store.logbook import broken_link
 from saga.store.mark import Mark, read_mark, rollback_found
 from saga.store.migration import pending
@@ -33,6 +33,10 @@ SELECT previous, sequence FROM (
     SELECT sequence, lag(sequence, 1, 0) OVER (ORDER BY sequence) AS previous FROM journal
 ) WHERE sequence <> previous + 1
 """
+
+_WRITTEN_AND_THERE: Final = (
+    "SELECT (SELECT coalesce(max(sequence), 0) FROM journal), (SELECT count(*) FROM journal)"
+)
 
 _LACKING: Final = """
 SELECT coalesce(sum(max(0,
@@ -90,8 +94,7 @@ def refuse_without_all_sagas(connection: sqlite3.Connection) -> None:
     Raises:
         StoreUnusable: some are missing.
     """
-    last = last_sequence(connection)
-    (records,) = connection.execute("SELECT count(*) FROM journal").fetchone()
+    last, records = connection.execute(_WRITTEN_AND_THERE).fetchone()
     if records == last:
         return
     (lacking,) = connection.execute(_LACKING).fetchone()

@@ -179,6 +179,20 @@ async def test_a_projection_brings_its_own_tables_and_version(path: Path) -> Non
         assert version(connection, schema.COMPONENT) == NEWEST
 
 
+async def test_tables_that_are_older_wait_while_those_of_a_projection_are_newer(path: Path) -> None:
+    projection = Refuser()
+    async with SqliteStore(path, projections=[projection]):
+        pass
+    with closing(connect_writer(path)) as connection:
+        migrate(connection, schema.COMPONENT, schema.MIGRATIONS, now=NOON, to=3)
+        newer = Migration(2, "from the future", (), ())
+        migrate(connection, "refuser", (*projection.migrations, newer), now=NOON)
+    with pytest.raises(StoreUnusable, match="'refuser' have version 2, but this program knows"):
+        await SqliteStore(path, projections=[projection]).__aenter__()
+    with closing(connect_writer(path)) as connection:
+        assert version(connection, schema.COMPONENT) == 3
+
+
 @pytest.mark.requirement("S8")
 def test_a_migration_that_fails_changes_nothing(connection: sqlite3.Connection) -> None:
     broken = Migration(1, "half", ("CREATE TABLE half (a)", "CREATE TABLE half (a)"), ())
