@@ -134,7 +134,9 @@ class Trading:
         if self._max_crashes is None:
             return False
         now = self._clock.now()
-        starts = await self._store.log_entries(EngineStarted.kind, MAX_STARTS)
+        starts = await self._store.log_entries(
+            EngineStarted.kind, MAX_STARTS, since=now - CRASH_WINDOW
+        )
         recent = [
             record
             for record in starts

@@ -42,17 +42,27 @@ def note(
 
 
 def read_last(
-    connection: sqlite3.Connection, kind: str | None, count: int
+    connection: sqlite3.Connection, kind: str | None, count: int, since: datetime | None = None
 ) -> tuple[LogRecord, ...]:
     """Return the last entries of a kind (None: of all), newest first.
+
+    Args:
+        connection: any connection to the store.
+        kind: which.
+        count: so many of the last are looked at.
+        since: of these, only those noted at this instant or later; None is all.
 
     Raises:
         StoreUnusable: one does not decode.
     """
-    which = "" if kind is None else "WHERE kind = :kind"
+    of_kind = "" if kind is None else "WHERE kind = :kind"
+    last = f"SELECT {_COLUMNS} FROM logbook {of_kind} ORDER BY number DESC LIMIT :count"  # noqa: S608
+    if since is not None:
+        # A clock may have been put back, so that what is older need not stand before.
+        last = f"SELECT {_COLUMNS} FROM ({last}) WHERE at >= :since ORDER BY number DESC"  # noqa: S608
     rows = connection.execute(
-        f"SELECT {_COLUMNS} FROM logbook {which} ORDER BY number DESC LIMIT :count",  # noqa: S608
-        {"kind": kind, "count": count},
+        last,
+        {"kind": kind, "count": count, "since": None if since is None else microseconds(since)},
     )
     return tuple(_record(*row) for row in rows)
 

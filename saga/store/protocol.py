@@ -283,6 +283,14 @@ class CheckpointStore(Protocol):
         """
         ...
 
-    async def log_entries(self, kind: str | None, count: int) -> tuple[LogRecord, ...]:
-        """Return the logbook's last entries of a kind (None: of all), newest first."""
+    async def log_entries(
+        self, kind: str | None, count: int, *, since: datetime | None = None
+    ) -> tuple[LogRecord, ...]:
+        """Return the logbook's last entries of a kind (None: of all), newest first.
+
+        Args:
+            kind: which.
+            count: so many of the last are looked at.
+            since: of these, only those noted at this instant or later; None is all.
+        """
         ...

@@ -432,9 +432,11 @@ class SqliteStore:
         mark, now = self._usable().mark, self._clock.now()
         return await self._write(marked.note_entry, mark, self._epoch, entry, now)
 
-    async def log_entries(self, kind: str | None, count: int) -> tuple[LogRecord, ...]:
-        """Return the logbook's last entries of a kind (None: of all), newest first."""
-        return await self.read(logbook.read_last, kind, count)
+    async def log_entries(
+        self, kind: str | None, count: int, *, since: datetime | None = None
+    ) -> tuple[LogRecord, ...]:
+        """See `CheckpointStore.log_entries`."""
+        return await self.read(logbook.read_last, kind, count, since)
 
     async def last_sequence(self) -> int:
         """Return the global sequence number of the last durable record; 0 if there is none."""

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import anyio
@@ -97,8 +97,10 @@ async def test_only_crashes_of_the_last_minute_brake(
     class Aged(SqliteStore):
         """Says of all starts but the present one that they were so long ago."""
 
-        async def log_entries(self, kind: str | None, count: int) -> tuple[LogRecord, ...]:
-            records = await super().log_entries(kind, count)
+        async def log_entries(
+            self, kind: str | None, count: int, *, since: datetime | None = None
+        ) -> tuple[LogRecord, ...]:
+            records = await super().log_entries(kind, count, since=since)
             last = max((each.number for each in records), default=0)
             return tuple(
                 LogRecord(each.number, each.at - ago, each.entry, each.digest)
