@@ -216,12 +216,12 @@ class Alerts:
         wait = FIRST_WAIT
         while True:
             try:
-                for record in await self._store.log_entries(AlertTold.kind, MAX_TOLD_READ):
-                    if isinstance(record.entry, AlertTold):
-                        self._told.add(record.entry.alert_id)
-                for alert in await self._halts():
+                halts, alerting = await self._halts(), await self._store.alerting()
+                if halts or alerting:  # what begins to alert later was never told
+                    await self._read_told()
+                for alert in halts:
                     self._put(alert)
-                for batch_id in await self._store.alerting():
+                for batch_id in alerting:
                     await self._survey_one(batch_id)
             except (OwnershipLost, StorePoisoned):
                 raise
@@ -231,6 +231,12 @@ class Alerts:
                 wait = min(wait * 2, LONGEST_WAIT)
             else:
                 return
+
+    async def _read_told(self) -> None:
+        for record in await self._store.log_entries(AlertTold.kind, MAX_TOLD_READ):
+            if isinstance(record.entry, AlertTold):
+                self._told.add(record.entry.alert_id)
+                self._pending.pop(record.entry.alert_id, None)  # put while this was read
 
     async def _survey_one(self, batch_id: str) -> None:
         try:

@@ -4,14 +4,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 
 from saga import alerts
-from saga.alerts import Alert, AlertKind, alerts_of
+from saga.alerts import Alert, AlertKind, Alerts, alerts_of
+from saga.clock import SystemClock
+from saga.fold import saga_of
+from saga.ledger import Saga
 from saga.limits import Limits
-from saga.logbook import AlertTold, EngineStarted
+from saga.logbook import AlertTold, EngineStarted, TradingStateSet
 from saga.machine import SagaState
 from saga.orchestrator import Orchestrator
 from saga.outcome import Report
@@ -96,6 +100,54 @@ async def test_what_nobody_heard_is_told_after_a_restart_and_never_again(tmp_pat
         await until_told(engine, 2)
     assert (len(dead.heard), len(pager.heard), len(later.heard)) == (0, 1, 1)
     assert later.heard[0].id != pager.heard[0].id
+
+
+async def test_what_was_told_is_not_told_again_although_the_batch_goes_on_before_that_is_read(
+    tmp_path: Path,
+) -> None:
+    path, pager = tmp_path / "saga.db", Pager()
+    async with stale_on(LyingVenue(), path) as (engine, row):
+        engine.on_alert(pager)
+        (told,) = await until_told(engine, 1)
+    async with SqliteStore(path) as store:
+
+        async def load(batch_id: str) -> Saga:
+            return saga_of(await store.journal(batch_id))
+
+        later = Pager()
+        teller = Alerts(store, load, SystemClock(), seconds=1.0)
+        teller.add(later)
+        teller.look_at(await load(row.batch_id))
+        assert list(teller._pending) == [told]
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(teller.run)
+            await until(lambda: not teller._pending)
+            tasks.cancel_scope.cancel()
+    assert later.tries == 0
+
+
+async def test_where_nothing_alerts_it_is_not_read_what_was_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, pager = tmp_path / "saga.db", Pager()
+    async with stale_on(LyingVenue(), path) as (engine, row):
+        engine.on_alert(pager)
+        await until_told(engine, 1)
+        await engine.resolve(row.batch_id, by="ann", reason="seen", action="sold", evidence="T-1")
+    asked: list[str | None] = []
+    read = SqliteStore.log_entries
+
+    async def listened(self: SqliteStore, kind: str | None, *more: Any, **rest: Any) -> Any:
+        asked.append(kind)
+        return await read(self, kind, *more, **rest)
+
+    monkeypatch.setattr(SqliteStore, "log_entries", listened)
+    async with Orchestrator(SqliteStore(path), [LyingVenue()]) as engine:
+        engine.on_alert(pager)
+        await until(lambda: TradingStateSet.kind in asked[1:])
+        await anyio.sleep(0.05)
+    assert AlertTold.kind not in asked
+    assert len(pager.heard) == 1
 
 
 async def test_a_plain_function_is_called_too_and_one_that_fails_does_not_call_the_other_again(
