@@ -35,7 +35,6 @@ CACHED_STATEMENTS: Final = 256
 _BUSY_MILLISECONDS: Final = round(BUSY_TIMEOUT_SECONDS * 1000)
 _FULL: Final = 2
 _COMMON: Final[tuple[tuple[str, str | int, str | int], ...]] = (
-    ("foreign_keys", "ON", 1),
     ("trusted_schema", "OFF", 0),
     ("cell_size_check", "ON", 1),
     ("mmap_size", 0, 0),
@@ -44,6 +43,7 @@ _COMMON: Final[tuple[tuple[str, str | int, str | int], ...]] = (
 _WRITER: Final[tuple[tuple[str, str | int, str | int], ...]] = (
     ("journal_mode", "WAL", "wal"),
     ("synchronous", "FULL", _FULL),
+    ("foreign_keys", "ON", 1),
     ("journal_size_limit", WAL_LIMIT_BYTES, WAL_LIMIT_BYTES),
 )
 _MACOS: Final[tuple[tuple[str, str | int, str | int], ...]] = (

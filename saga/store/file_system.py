@@ -27,7 +27,7 @@ def mounted_as(path: Path) -> str | None:
     beneath = f"{path}/"
     best: tuple[int, str | None] = (-1, None)
     for line in lines:
-        _, mount, kind, _ = line.split(maxsplit=3)
+        _, mount, kind, *_ = line.split(maxsplit=3)
         folder = mount.replace("\\040", " ").rstrip("/") + "/"
         if beneath.startswith(folder) and len(folder) >= best[0]:
             best = (len(folder), kind)
