@@ -199,6 +199,26 @@ def test_there_is_no_way_to_move_around_the_tables() -> None:
         assert shared.models == [], "the machine holds no state; a life does"
 
 
+def test_a_move_leaves_nothing_out_that_its_machine_asks_for() -> None:
+    # Following an arrow runs no condition and no callback, so there must be none.
+    for shared in (machine._SAGA_MACHINE, machine._STEP_MACHINE):
+        arrows_of = [
+            arrows for event in shared.events.values() for arrows in event.transitions.values()
+        ]
+        assert arrows_of
+        assert {len(arrows) for arrows in arrows_of} == {1}, "no second arrow to fall back on"
+        assert not any(
+            (
+                *(shared.prepare_event, shared.before_state_change, shared.after_state_change),
+                *(shared.finalize_event, shared.on_exception, shared.on_final, shared.has_queue),
+            )
+        )
+        for (arrow,) in arrows_of:
+            assert not any((arrow.prepare, arrow.conditions, arrow.before, arrow.after))
+        for state in shared.states.values():
+            assert not any((state.on_enter, state.on_exit))
+
+
 def test_an_arrow_can_be_neither_bent_nor_added_to() -> None:
     arrow = SAGA_TRANSITIONS[0]
     with pytest.raises(FrozenInstanceError):
