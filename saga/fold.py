@@ -149,17 +149,18 @@ def apply(saga: Saga, number: int, at: datetime, event: Event) -> None:
     Raises:
         NotAllowed: the event may not follow; nothing has changed.
     """
-    _require(
-        number == saga.number + 1,
-        f"record {number} does not follow on record {saga.number} of {saga.batch_id}",
-    )
+    if number != saga.number + 1:
+        raise NotAllowed(
+            f"record {number} does not follow on record {saga.number} of {saga.batch_id}"
+        )
     handler = _HANDLERS.get(type(event))
     if handler is None:
         raise NotAllowed(
             f"a record {event.kind!r} may not follow in the journal of {saga.batch_id}"
         )
     if isinstance(event, StepEvent):
-        _require(0 <= event.step < len(saga.steps), f"{saga.batch_id} has no step {event.step}")
+        if not 0 <= event.step < len(saga.steps):
+            raise NotAllowed(f"{saga.batch_id} has no step {event.step}")
         step = saga.steps[event.step]
         before = step.tally()
         handler(saga, at, event)
@@ -176,10 +177,8 @@ def _require(condition: bool, text: str) -> None:
 
 
 def _require_under_way(saga: Saga, event: Event) -> None:
-    _require(
-        saga.state in (SagaState.RUNNING, SagaState.COMPENSATING),
-        f"{event.kind!r} needs a saga under way; {saga.batch_id} is {saga.state}",
-    )
+    if saga.state not in (SagaState.RUNNING, SagaState.COMPENSATING):
+        raise NotAllowed(f"{event.kind!r} needs a saga under way; {saga.batch_id} is {saga.state}")
 
 
 def _rest(saga: Saga, at: datetime, trigger: SagaTrigger) -> None:
@@ -322,10 +321,8 @@ def _no_answer(saga: Saga, at: datetime, event: NoAnswer) -> None:
 
 def _reported(saga: Saga, at: datetime, event: Reported) -> None:
     attempt = _attempt_of(saga, event)
-    _require(
-        attempt.state is not AttemptState.LOST,
-        f"attempt {attempt.key} was given up; retry the saga to look it up again",
-    )
+    if attempt.state is AttemptState.LOST:
+        raise NotAllowed(f"attempt {attempt.key} was given up; retry the saga to look it up again")
     _require_new(attempt, event.fills)
     was_over = attempt.state is AttemptState.OVER
     attempt.acknowledged = True
@@ -350,15 +347,17 @@ def _reported(saga: Saga, at: datetime, event: Reported) -> None:
 
 
 def _require_new(attempt: AttemptRecord, fills: tuple[Fill, ...]) -> None:
-    known = [fill.fill_id for fill in fills if fill.fill_id in attempt.fill_ids]
-    _require(not known, f"fill {known[:1]} of attempt {attempt.key} is already known")  # S9
     for fill in fills:
-        _require(
+        if fill.fill_id in attempt.fill_ids:  # S9
+            raise NotAllowed(f"fill {fill.fill_id!r} of attempt {attempt.key} is already known")
+        if not (
             all(map(_can_be_reckoned_with, (fill.quantity, fill.price, fill.fee)))
-            and fill.quantity > 0,
-            f"fill {fill.fill_id!r} of attempt {attempt.key} has a quantity that is not above "
-            "zero, or a number that is not finite or too long to be reckoned with exactly",
-        )
+            and fill.quantity > 0
+        ):
+            raise NotAllowed(
+                f"fill {fill.fill_id!r} of attempt {attempt.key} has a quantity that is not above "
+                "zero, or a number that is not finite or too long to be reckoned with exactly"
+            )
 
 
 def _add_fills(attempt: AttemptRecord, fills: tuple[Fill, ...]) -> None:
@@ -565,20 +564,16 @@ def _intended(saga: Saga, at: datetime, event: Intended) -> None:
     attempts = step.attempts(event.purpose)
     forward = event.purpose is Purpose.FORWARD
     key = saga.key(event.step, event.purpose, event.number)
-    _require(
-        saga.state is (SagaState.RUNNING if forward else SagaState.COMPENSATING),
-        f"attempt {key} cannot be intended while {saga.batch_id} is {saga.state}",
-    )
-    _require(event.number == len(attempts) + 1, f"attempt {key} is out of order")
-    _require(  # S4: attempt k+1 exists only if attempt k is proven to be over
-        all(attempt.state is AttemptState.OVER for attempt in step.forward + step.undo),
-        f"attempt {key} cannot be intended: one before it is not over",
-    )
+    if saga.state is not (SagaState.RUNNING if forward else SagaState.COMPENSATING):
+        raise NotAllowed(f"attempt {key} cannot be intended while {saga.batch_id} is {saga.state}")
+    if event.number != len(attempts) + 1:
+        raise NotAllowed(f"attempt {key} is out of order")
+    # S4: attempt k+1 exists only if attempt k is proven to be over
+    if any(attempt.state is not AttemptState.OVER for attempt in step.forward + step.undo):
+        raise NotAllowed(f"attempt {key} cannot be intended: one before it is not over")
     left = step.rest if forward else step.left_to_undo
-    _require(
-        event.amount == left > 0,  # S4 and S5: never more than what is left
-        f"attempt {key} is for {event.amount}, but {left} is left",
-    )
+    if not event.amount == left > 0:  # S4 and S5: never more than what is left
+        raise NotAllowed(f"attempt {key} is for {event.amount}, but {left} is left")
     if forward:
         first = step.state is StepState.PENDING
         step.life.fire(StepTrigger.SEND if first else StepTrigger.SEND_AGAIN)
@@ -754,8 +749,9 @@ def _attempt_of(saga: Saga, event: AttemptEvent) -> AttemptRecord:
 
 def _intended_before(saga: Saga, event: AttemptEvent) -> AttemptRecord:
     attempts = saga.steps[event.step].attempts(event.purpose)
-    key = saga.key(event.step, event.purpose, event.number)
-    _require(1 <= event.number <= len(attempts), f"attempt {key} was never intended")
+    if not 1 <= event.number <= len(attempts):
+        key = saga.key(event.step, event.purpose, event.number)
+        raise NotAllowed(f"attempt {key} was never intended")
     return attempts[event.number - 1]
 
 

@@ -88,7 +88,7 @@ def attempt_key(batch_id: str, step: int, purpose: Purpose, number: int) -> str:
         purpose: forward or compensation.
         number: the attempt's number for that purpose, from 1.
     """
-    key = f"{batch_id.removeprefix('BAT_')}-{step}{purpose.value[0].upper()}{number}"
+    key = f"{batch_id.removeprefix('BAT_')}-{step}{purpose[0].upper()}{number}"
     assert len(key) <= MAX_KEY_LENGTH, f"key {key} is longer than {MAX_KEY_LENGTH}"
     return key
 

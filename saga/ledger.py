@@ -145,7 +145,7 @@ class Tally:
 
     def moved(self, before: "Tally", after: "Tally") -> "Tally":
         """Return the tally once one step has gone from `before` to `after`."""
-        if before == after:
+        if before is after:
             return self
         return Tally(
             self.processed - before.processed + after.processed,
@@ -157,6 +157,13 @@ class Tally:
 _NOT_PROCESSED: Final = frozenset(
     {StepState.PENDING, StepState.SENDING, StepState.WORKING, StepState.UNKNOWN}
 )
+_UNPROCESSED: Final = Tally()
+_PROCESSED: Final = {
+    (failed, undone): Tally(1, int(failed), int(undone))
+    for failed in (False, True)
+    for undone in (False, True)
+}
+"""What one step adds once it is processed, by whether it failed and whether it was undone."""
 
 
 @dataclass(slots=True, eq=False)
@@ -231,9 +238,9 @@ class Step:
 
     def tally(self) -> Tally:
         """Return what this one step adds to its saga's tally."""
-        processed = self.state not in _NOT_PROCESSED
-        undone = self.state is StepState.COMPENSATED
-        return Tally(int(processed), int(processed and not self.was_whole), int(undone))
+        if self.state in _NOT_PROCESSED:
+            return _UNPROCESSED
+        return _PROCESSED[not self.was_whole, self.state is StepState.COMPENSATED]
 
     def attempts(self, purpose: Purpose) -> list[AttemptRecord]:
         """Return the attempts made for a purpose, oldest first."""
@@ -347,6 +354,7 @@ class Saga:
     """The life of one batch, as far as its journal tells.
 
     Attributes:
+        batch_id: the batch's id, which is the saga's id.
         number: how many records of the journal are folded in.
         undo_budget: the bound on the undo's cost; None is no bound.
         rested_number: the journal record that brought it to rest last; 0 if none did.
@@ -369,6 +377,7 @@ class Saga:
     submitted_at: datetime
     steps: tuple[Step, ...]
     undo_budget: Decimal | None
+    batch_id: str = field(init=False)
     life: SagaLife = field(default_factory=SagaLife)
     number: int = 1
     updated_at: datetime = field(init=False)
@@ -395,17 +404,13 @@ class Saga:
     incidents: list[Incident] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.batch_id = self.batch.batch_id
         self.updated_at = self.submitted_at
 
     @property
     def batch(self) -> Batch:
         """What is to be done."""
         return self.submitted.batch
-
-    @property
-    def batch_id(self) -> str:
-        """The batch's id, which is the saga's id."""
-        return self.submitted.batch.batch_id
 
     @property
     def state(self) -> SagaState:

@@ -406,7 +406,7 @@ REFUSALS: list[tuple[Callable[[], Telling], Event, str]] = [
     (
         lambda: running().report(final=False, fills=[fill("a", 1), fill("b", 1)]),
         Reported(*FIRST, final=False, fills=(fill("a", 1), fill("b", 1))),
-        f"fill ['a'] of attempt {KEY} is already known",
+        f"fill 'a' of attempt {KEY} is already known",
     ),
     (
         running,

@@ -108,7 +108,7 @@ BUGS: Final = (
                 "len(step.forward) + 1, step.rest))",
                 "len(step.forward) + 1, step.directive.amount))",
             ),
-            Edit("saga/fold.py", "event.amount == left > 0,", "event.amount > 0,"),
+            Edit("saga/fold.py", "if not event.amount == left > 0:", "if not event.amount > 0:"),
         ),
     ),
     Bug(

@@ -16,7 +16,7 @@ BUGS: Final = (
         "The undo sells what was to be bought, not what was bought.",
         (
             Edit("saga/core.py", *_UNDO_LEFT),
-            Edit("saga/fold.py", "event.amount == left > 0,", "event.amount > 0,"),
+            Edit("saga/fold.py", "if not event.amount == left > 0:", "if not event.amount > 0:"),
         ),
     ),
     Bug(
@@ -28,7 +28,7 @@ BUGS: Final = (
                 _UNDO_LEFT[0],
                 "Intended(step.position, Purpose.COMPENSATION, number, step.done)",
             ),
-            Edit("saga/fold.py", "event.amount == left > 0,", "event.amount > 0,"),
+            Edit("saga/fold.py", "if not event.amount == left > 0:", "if not event.amount > 0:"),
         ),
     ),
     Bug(
