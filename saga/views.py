@@ -15,13 +15,20 @@ from pydantic import TypeAdapter
 
 from saga.core import why_stopped
 from saga.events import (
+    Abandoned,
     CancelRequested,
+    CompensationStarted,
+    Completed,
     DeadlinePassed,
     Event,
     IncidentClosed,
+    LostTrack,
     Paused,
+    Resolved,
+    RolledBack,
     Started,
     Unpaused,
+    Withdrawn,
 )
 from saga.fold import StepEvent
 from saga.ids import Purpose
@@ -240,6 +247,9 @@ def changed_steps(saga: Saga, events: Iterable[Event]) -> Iterable[Step]:
     for event in events:
         if isinstance(event, StepEvent):
             positions[event.step] = None
+        elif isinstance(event, _ENDS_SENDING):
+            unsent = (step for step in saga.steps if step.state is StepState.PENDING)
+            positions.update((step.position, None) for step in unsent)
         elif not isinstance(event, _LEAVES_STEPS_ALONE):
             return saga.steps
     return [saga.steps[position] for position in positions]
@@ -318,8 +328,11 @@ _TRADE_STATUS: Final = {
     StepState.COMPENSATED: TradeStatus.UNDONE,
     StepState.STUCK: TradeStatus.STUCK,
 }
+_ENDS_SENDING: Final = (Withdrawn, CompensationStarted, Completed, LostTrack)
+"""Of the steps they touch only those that were never sent, which will not be any more."""
 _LEAVES_STEPS_ALONE: Final = (
-    *(Started, Paused, Unpaused, CancelRequested, DeadlinePassed, IncidentClosed),
+    *(Started, Paused, Unpaused, CancelRequested, DeadlinePassed),
+    *(RolledBack, Abandoned, Resolved, IncidentClosed),
 )
 _RESIDUAL: Final = TypeAdapter(tuple[Exposure, ...])
 _RESULT: Final = TypeAdapter(TradeResult)

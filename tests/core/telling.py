@@ -31,6 +31,7 @@ from saga.machine import SagaLife, SagaState, StepLife
 from saga.model import Batch, ExecutionMode
 from saga.outcome import Exposure, Fill, Outcome, Report
 from saga.policy import Capabilities, FailurePolicy, OnFailure, RetryPolicy
+from saga.views import TradeRow, changed_steps, trade_row
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 BATCH_ID = "BAT_20261120_120000_k3v9x"
@@ -179,7 +180,9 @@ class Telling:
     def tell(self, *events: Event) -> "Telling":
         """Append each event and fold it in."""
         for event in events:
+            rows = trade_rows(self.saga)
             apply(self.saga, self.saga.number + 1, self.now, event)
+            judge_views(self.saga, event, rows)
             self.journal.append((self.saga.number, self.now, event))
         return self
 
@@ -248,6 +251,18 @@ class Telling:
     def replayed(self) -> Saga:
         """Return the saga that the journal tells once it has been written down and read back."""
         return fold((n, at, decode(e.kind, encode(e))) for n, at, e in self.journal)
+
+
+def trade_rows(saga: Saga) -> list[TradeRow]:
+    """Return the views of a saga's steps; of a long batch, of the first ten."""
+    return [trade_row(saga, step) for step in saga.steps[:10]]
+
+
+def judge_views(saga: Saga, event: Event, before: list[TradeRow]) -> None:
+    """A trade's view that changes with an event is among those that are written anew."""
+    written = {step.position for step in changed_steps(saga, [event])}
+    for old, new in zip(before, trade_rows(saga), strict=True):
+        assert new == old or new.position in written, f"{event.kind} left {old} behind, not {new}"
 
 
 def started(batch: Batch, **how: Any) -> Telling:

@@ -45,9 +45,17 @@ from saga.machine import (
 )
 from saga.model import Batch, ExecutionMode
 from saga.policy import Capabilities, OnFailure, RetryPolicy
-from saga.views import batch_row, saga_outcome, trade_row
+from saga.views import batch_row, saga_outcome
 from tests.core.reference import Failing, Leg, ReferenceSaga, Verdict
-from tests.core.telling import NOON, batch_of, copied, dump, submitted
+from tests.core.telling import (
+    NOON,
+    batch_of,
+    copied,
+    dump,
+    judge_views,
+    submitted,
+    trade_rows,
+)
 from tests.core.venue import (
     Answer,
     Held,
@@ -361,9 +369,11 @@ class Walk:
     def tell(self, node: Node, *events: Event) -> None:
         for event in events:
             before = node.saga.state, [step.state for step in node.saga.steps]
+            rows = trade_rows(node.saga)
             apply(node.saga, node.saga.number + 1, node.now, event)
             node.journal += ((node.saga.number, node.now, event),)
             self.judge_transitions(node, *before)
+            judge_views(node.saga, event, rows)
             self.inform(node, event)
         assert len(node.journal) <= LONGEST_JOURNAL  # L1, L3
 
@@ -410,8 +420,8 @@ class Walk:
         if node.calls or saga.state in SAGA_AT_REST:
             assert dump(saga) == dump(replay(node.journal))
         self.judge_commitments(node)
-        rows = batch_row(saga), [trade_row(saga, step) for step in saga.steps]
-        assert rows[0].processed_trades >= rows[0].failed_trades
+        row = batch_row(saga)
+        assert row.processed_trades >= row.failed_trades
         verdict = node.reference.verdict()
         if saga.state in SAGA_AT_REST:
             self.judge_end(node, verdict)

@@ -8,6 +8,7 @@ import pytest
 from saga.events import (
     AnswerLost,
     CancelRequested,
+    Completed,
     Event,
     Intended,
     NoAnswer,
@@ -15,9 +16,12 @@ from saga.events import (
     Paused,
     Reported,
     Resumed,
+    RolledBack,
     Started,
     StepStuck,
 )
+from saga.exact import ZERO
+from saga.machine import SagaState
 from saga.model import ExecutionMode
 from saga.policy import Capabilities
 from saga.views import batch_row, changed_steps, trade_row, waits_for
@@ -242,3 +246,11 @@ def test_only_the_trades_that_an_event_concerns_are_shown_anew() -> None:
     assert [step.position for step in changed_steps(telling.saga, events)] == [1, 2]
     assert list(changed_steps(telling.saga, [Paused("ann", "lunch")])) == []
     assert len(list(changed_steps(telling.saga, [Resumed("next")]))) == 3
+
+
+def test_an_end_shows_anew_only_what_was_never_sent() -> None:
+    ended = started(batch_of(5, 5, 5, mode=SEQUENTIAL)).filled(5, 0).refused(1)
+
+    assert ended.state() is SagaState.COMPLETED
+    assert [step.position for step in changed_steps(ended.saga, [Completed()])] == [2]
+    assert list(changed_steps(ended.saga, [RolledBack(ZERO)])) == []
