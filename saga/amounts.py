@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from saga.exact import MAX_DECIMAL_PLACES, MAX_DIGITS, plain
+from saga.exact import MAX_DECIMAL_PLACES, MAX_DIGITS, exponent_of, plain
 from saga.wording import shown
 
 _NUMBER_PATTERN = r"^[+-]?(\d+(\.\d*)?|\.\d+)$"
@@ -22,6 +22,9 @@ MAX_NUMBER_LENGTH = 64
 """Most characters of a number as text: the digits, a sign, a point, and some leading zeros."""
 MAX_NUMBER_BITS = 94
 """Integers of more bits than this have more than `MAX_DIGITS` digits."""
+
+
+_TOO_LONG = f"has more than {MAX_DIGITS} digits; round it to the instrument's step"
 
 
 def _refuse(value: object, rule: str) -> PydanticCustomError:
@@ -37,26 +40,31 @@ def to_decimal(value: object) -> Decimal:
     Raises:
         PydanticCustomError: it is a float, NaN, infinite, over-precise, or no number at all.
     """
-    if isinstance(value, bool) or not isinstance(value, (Decimal, int, str)):
-        if isinstance(value, float):
-            raise _refuse(value, "is a float, which is not exact; write it as a string, like '0.1'")
-        raise _refuse(value, "is not a number; write it as a string of digits, like '0.1'")
-    too_long = f"has more than {MAX_DIGITS} digits; round it to the instrument's step"
     # Asked before anything is converted: converting a number of a million digits takes minutes.
-    if isinstance(value, str) and len(value) > MAX_NUMBER_LENGTH:
-        raise _refuse(value, too_long)
-    if isinstance(value, int) and value.bit_length() > MAX_NUMBER_BITS:
-        raise _refuse(value, too_long)
-    # fullmatch, because `$` would let a trailing newline through.
-    if isinstance(value, str) and not _NUMBER.fullmatch(value):
-        raise _refuse(value, "is not a plain number; use ASCII digits and one point, like '1250.5'")
-    amount = Decimal(value)
+    if isinstance(value, str):
+        if len(value) > MAX_NUMBER_LENGTH:
+            raise _refuse(value, _TOO_LONG)
+        # fullmatch, because `$` would let a trailing newline through.
+        if not _NUMBER.fullmatch(value):
+            raise _refuse(
+                value, "is not a plain number; use ASCII digits and one point, like '1250.5'"
+            )
+        amount = Decimal(value)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        if value.bit_length() > MAX_NUMBER_BITS:
+            raise _refuse(value, _TOO_LONG)
+        amount = Decimal(value)
+    elif isinstance(value, Decimal):
+        amount = Decimal(value)  # of a subclass as well
+    elif isinstance(value, float):
+        raise _refuse(value, "is a float, which is not exact; write it as a string, like '0.1'")
+    else:
+        raise _refuse(value, "is not a number; write it as a string of digits, like '0.1'")
     if not amount.is_finite():
         raise _refuse(value, "is not finite; give a number")
-    _, digits, exponent = amount.as_tuple()
-    assert isinstance(exponent, int)
-    if len(digits) + max(exponent, 0) > MAX_DIGITS:
-        raise _refuse(value, too_long)
+    exponent = exponent_of(amount)
+    if amount.adjusted() + 1 - min(exponent, 0) > MAX_DIGITS:
+        raise _refuse(value, _TOO_LONG)
     if -exponent > MAX_DECIMAL_PLACES:
         raise _refuse(
             value,

@@ -8,6 +8,8 @@ an instrument's own step: `floor_to_step`.
 
 from collections.abc import Iterable
 from decimal import (
+    MAX_EMAX,
+    MIN_EMIN,
     Clamped,
     Context,
     Decimal,
@@ -24,6 +26,9 @@ MAX_DECIMAL_PLACES = 12
 """Most digits behind the point of a quantity, price or amount that comes from outside."""
 
 EXACT = Context(prec=200, traps=[Clamped, DivisionByZero, Inexact, InvalidOperation, Overflow])
+
+_WIDEST = Context(prec=1, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[])
+"""Traps nothing: zero times any finite number is zero, and the number's exponent."""
 
 ZERO = Decimal(0)
 ONE = Decimal(1)
@@ -50,6 +55,11 @@ def total(amounts: Iterable[Decimal]) -> Decimal:
     for amount in amounts:
         result = EXACT.add(result, amount)
     return result
+
+
+def exponent_of(number: Decimal) -> int:
+    """Return the exponent of a finite number, without writing out its digits first."""
+    return _WIDEST.multiply(number, ZERO).adjusted()
 
 
 def steps_in(amount: Decimal, step: Decimal) -> int:

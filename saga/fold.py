@@ -41,7 +41,7 @@ from saga.events import (
     Withdrawn,
     Withheld,
 )
-from saga.exact import MAX_DECIMAL_PLACES, MAX_DIGITS, ZERO, minus, plus
+from saga.exact import MAX_DECIMAL_PLACES, MAX_DIGITS, ZERO, exponent_of, minus, plus
 from saga.ids import Purpose
 from saga.ledger import (
     MAX_ABSENCES,
@@ -369,11 +369,10 @@ def _add_fills(attempt: AttemptRecord, fills: tuple[Fill, ...]) -> None:
 
 def _can_be_reckoned_with(number: Decimal) -> bool:
     # Asked before anything is written: a sum or product that is not exact would fail half-way.
-    exponent = number.as_tuple().exponent
     return (
         number.is_finite()
-        and isinstance(exponent, int)
-        and (exponent >= -MAX_DECIMAL_PLACES and number.adjusted() < MAX_DIGITS)
+        and exponent_of(number) >= -MAX_DECIMAL_PLACES
+        and number.adjusted() < MAX_DIGITS
     )
 
 

@@ -11,6 +11,7 @@ from saga.exact import (
     MAX_DECIMAL_PLACES,
     MAX_DIGITS,
     ZERO,
+    exponent_of,
     floor_to_step,
     is_multiple,
     minus,
@@ -112,3 +113,16 @@ def test_equal_amounts_have_one_plain_text(left: Decimal, right: Decimal) -> Non
 )
 def test_plain_text_of_known_amounts(amount: str, text: str) -> None:
     assert plain(Decimal(amount)) == text
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False) | amounts)
+def test_the_exponent_is_that_of_the_digits_as_they_are_written(number: Decimal) -> None:
+    assert exponent_of(number) == number.as_tuple().exponent
+
+
+@pytest.mark.parametrize(
+    "text", ["0", "-0", "0.000", "-0E-7", "0E5", "1E+999999999999", "1E-999999999999", "1.50"]
+)
+def test_no_exponent_is_too_far_out_to_be_told(text: str) -> None:
+    with localcontext(prec=1):
+        assert exponent_of(Decimal(text)) == Decimal(text).as_tuple().exponent
