@@ -190,11 +190,11 @@ def batch_row(saga: Saga) -> BatchRow:
     at_rest = saga.state in SAGA_AT_REST
     return BatchRow(
         batch_id=saga.batch_id,
-        state=saga.state.value,
-        outcome=outcome.value if outcome else None,
-        status=_status(saga, outcome).value,
-        mode=saga.batch.execution_mode.value,
-        priority=saga.batch.priority.value,
+        state=str(saga.state),
+        outcome=str(outcome) if outcome else None,
+        status=str(_status(saga, outcome)),
+        mode=str(saga.batch.execution_mode),
+        priority=str(saga.batch.priority),
         exclusion_key=saga.batch.exclusion_key,
         parent_id=saga.batch.parent_id,
         total_trades=len(saga.steps),
@@ -218,27 +218,34 @@ def batch_row(saga: Saga) -> BatchRow:
 
 def trade_row(saga: Saga, step: Step) -> TradeRow:
     """Return the trade's view of one step."""
-    references = [a.reference for a in (*step.forward, *step.undo) if a.reference]
-    fills = [fill for attempt in step.forward for fill in attempt.fills]
-    undo_fills = [fill for attempt in step.undo for fill in attempt.fills]
-    result = TradeResult(tuple(fills), tuple(undo_fills), tuple(references))
+    directive = step.directive
     return TradeRow(
         position=step.position,
-        directive_id=step.directive.directive_id,
-        kind=step.directive.kind,
-        symbol=step.directive.subject,
-        direction=step.directive.direction,
-        status=_trade_status(saga, step).value,
-        state=step.state.value,
+        directive_id=directive.directive_id,
+        kind=directive.kind,
+        symbol=directive.subject,
+        direction=directive.direction,
+        status=str(_trade_status(saga, step)),
+        state=str(step.state),
         rollback=bool(step.undo),
-        amount=step.directive.amount,
+        amount=directive.amount,
         done=step.done,
         undone=step.undone,
         value=step.value,
         attempts=len(step.forward) + len(step.undo),
-        result=_RESULT.dump_json(result, exclude_defaults=True).decode() if fills else None,
+        result=_result(step),
         error=step.reason,
     )
+
+
+def _result(step: Step) -> str | None:
+    fills = tuple(fill for attempt in step.forward for fill in attempt.fills)
+    if not fills:
+        return None
+    undo_fills = tuple(fill for attempt in step.undo for fill in attempt.fills)
+    references = tuple(a.reference for a in (*step.forward, *step.undo) if a.reference)
+    result = TradeResult(fills, undo_fills, references)
+    return _RESULT.dump_json(result, exclude_defaults=True).decode()
 
 
 def changed_steps(saga: Saga, events: Iterable[Event]) -> Iterable[Step]:
