@@ -129,6 +129,8 @@ class Order(Directive):
         """
         if not (amount.is_finite() and amount > 0):
             raise ValueError(f"amount must be positive, not {amount}")
+        if amount == self.quantity:
+            return self
         return self.model_copy(update={"quantity": amount})
 
     def describe(self) -> str:

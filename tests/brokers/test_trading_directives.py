@@ -88,6 +88,12 @@ def test_the_rest_of_an_order_may_be_an_odd_lot() -> None:
     assert rest.model_copy(update={"quantity": order.quantity}) == order
 
 
+def test_the_whole_of_an_order_is_the_order_itself() -> None:
+    order = buy(100)
+
+    assert order.for_amount(Decimal("100.0")) is order
+
+
 @pytest.mark.parametrize("rest", ["0", "-1", "NaN"])
 def test_the_rest_of_an_order_is_positive(rest: str) -> None:
     with pytest.raises(ValueError, match="must be positive"):
