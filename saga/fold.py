@@ -573,6 +573,7 @@ def _intended(saga: Saga, at: datetime, event: Intended) -> None:
     left = step.rest if forward else step.left_to_undo
     if not event.amount == left > 0:  # S4 and S5: never more than what is left
         raise NotAllowed(f"attempt {key} is for {event.amount}, but {left} is left")
+    directive = step.directive_for(event.purpose, event.amount)
     if forward:
         first = step.state is StepState.PENDING
         step.life.fire(StepTrigger.SEND if first else StepTrigger.SEND_AGAIN)
@@ -587,9 +588,9 @@ def _intended(saga: Saga, at: datetime, event: Intended) -> None:
         step=event.step,
         purpose=event.purpose,
         number=event.number,
+        directive=directive,
         amount=event.amount,
         since=at,
-        undone_before=step.undone,
     )
     attempts.append(attempt)
     saga.live[key] = attempt

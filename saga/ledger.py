@@ -55,11 +55,11 @@ class AttemptRecord:
     """What is known of one attempt.
 
     Attributes:
+        directive: what is to be carried out, for exactly `amount`: the step's own, or its inverse.
         amount: how much was asked, in the directive's unit.
         done: how much of it took effect so far, and stands.
         fills: what took effect and stands.
         fill_ids: of every fill that was ever told of, reversed ones too; none is applied again.
-        undone_before: how much of the step was undone when this compensation was decided.
         sends: how often it was handed over; more than once only after proof of absence.
         lost_answers: how often what became of a call was not known; a crash is not counted.
         acknowledged: the participant has told of it at least once.
@@ -75,10 +75,10 @@ class AttemptRecord:
     step: int
     purpose: Purpose
     number: int
+    directive: Directive
     amount: Decimal
     since: datetime
     state: AttemptState = AttemptState.SENDING
-    undone_before: Decimal = ZERO
     done: Decimal = ZERO
     fills: list[Fill] = field(default_factory=list)
     fill_ids: set[str] = field(default_factory=set)
@@ -264,18 +264,18 @@ class Step:
         """Return how many compensations of this round count against the retry policy."""
         return sum(not attempt.absent for attempt in self.undo_round)
 
-    def inverse_for(self, record: AttemptRecord) -> Directive:
-        """Return the directive that a compensation carries out: the inverse of what it undoes."""
-        return self.directive.inverse(
-            Outcome(_slice(self._matched, record.undone_before, record.amount))
-        )
+    def directive_for(self, purpose: Purpose, amount: Decimal) -> Directive:
+        """Return what the next attempt carries out: the directive, or the inverse of its effect."""
+        if purpose is Purpose.FORWARD:
+            return self.directive.for_amount(amount)
+        return self.directive.inverse(Outcome(_slice(self._matched, self.undone, amount)))
 
     @property
     def _matched(self) -> list[Fill]:
         """The forward fills in the order in which undoing is matched against them.
 
         What was taken back stands last, and goes on standing there: an attempt that was to undo it
-        is still asked about by the same quantity.
+        may yet do so.
         """
         return [*self.effects, *self.taken_back]
 
@@ -445,11 +445,9 @@ class Saga:
 
     def capabilities(self, attempt: AttemptRecord) -> Capabilities:
         """Return what the participant of an attempt can do; of an inverse it may be another one."""
-        step = self.steps[attempt.step]
         known = self.submitted.capabilities
-        if attempt.purpose is Purpose.COMPENSATION:
-            return known.get(step.inverse_for(attempt).kind, known[step.directive.kind])
-        return known[step.directive.kind]
+        capabilities = known.get(attempt.directive.kind)
+        return capabilities or known[self.steps[attempt.step].directive.kind]
 
     def key(self, step: int, purpose: Purpose, number: int) -> str:
         """Return the key of an attempt."""
@@ -457,13 +455,8 @@ class Saga:
 
     def attempt(self, record: AttemptRecord) -> Attempt:
         """Return what is handed to the participant for an attempt that is in flight."""
-        step = self.steps[record.step]
-        if record.purpose is Purpose.FORWARD:
-            directive = step.directive.for_amount(record.amount)
-        else:
-            directive = step.inverse_for(record)
         return Attempt(
-            record.key, self.batch_id, record.step, record.purpose, record.number, directive
+            record.key, self.batch_id, record.step, record.purpose, record.number, record.directive
         )
 
     def exposures(self, *, unproven_only: bool = False) -> tuple[Exposure, ...]:

@@ -478,6 +478,5 @@ def change_of(saga: Saga, number: int, at: datetime, event: Event) -> Change:
     """Return the event with what a projection needs to understand it."""
     if not isinstance(event, AttemptEvent):
         return Change(number, at, event)
-    key = saga.key(event.step, event.purpose, event.number)
-    record = saga.steps[event.step].attempts(event.purpose)[event.number - 1]
-    return Change(number, at, event, saga.attempt(record).directive, key)
+    attempt = saga.steps[event.step].attempts(event.purpose)[event.number - 1]
+    return Change(number, at, event, attempt.directive, attempt.key)

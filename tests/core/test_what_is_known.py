@@ -14,6 +14,7 @@ from saga.events import (
     Event,
     GaveUp,
     Intended,
+    LateTruth,
     LostTrack,
     NoAnswer,
     NotFound,
@@ -30,12 +31,13 @@ from saga.events import (
     Unpaused,
 )
 from saga.exact import MAX_DECIMAL_PLACES, MAX_DIGITS
-from saga.fold import fold
+from saga.fold import fold, saga_of
 from saga.ledger import AttemptState
 from saga.machine import SagaState
 from saga.model import ExecutionMode
 from saga.outcome import Fill
 from saga.policy import Capabilities, FailurePolicy, RetryPolicy
+from saga.store.protocol import Change
 from tests.core.telling import (
     BATCH_ID,
     FORWARD,
@@ -43,6 +45,7 @@ from tests.core.telling import (
     UNDO,
     Telling,
     batch_of,
+    dump,
     fill,
     started,
     submitted,
@@ -241,6 +244,26 @@ def test_what_is_handed_over_names_the_batch_the_step_and_the_attempt() -> None:
     assert (made.key, made.batch_id) == ("20261120_120000_k3v9x-0C1", BATCH_ID)
     assert (made.step, made.purpose, made.number) == (0, UNDO, 1)
     assert made.directive.kind == "core_test_give"
+
+
+def test_an_undo_stays_what_was_sent_whatever_is_told_of_its_step_later() -> None:
+    telling = started(batch_of(5, 5)).report(0, fills=[fill("a", 3), fill("b", 2)]).refused(1)
+    telling.tell(GaveUp(0, UNDO, 1, "nobody answers"))
+    telling.go_on()
+    sent = telling.saga.attempt(telling.attempt(0, UNDO)).directive
+
+    telling.tell(LateTruth(0, FORWARD, 1, final=True, by="ann", reversed=("a",)))
+
+    assert telling.saga.attempt(telling.attempt(0, UNDO)).directive is sent
+    assert telling.replayed().steps[0].undo[0].directive == sent
+
+
+def test_the_records_of_a_journal_tell_the_saga_that_was_told() -> None:
+    telling = started(batch_of(5, 5)).filled(5).refused(1)
+
+    again = saga_of(Change(number, at, event) for number, at, event in telling.journal)
+
+    assert dump(again) == dump(telling.saga)
 
 
 def test_an_undo_is_asked_about_as_its_own_participant_can() -> None:
