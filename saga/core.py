@@ -122,20 +122,21 @@ def decide(saga: Saga, now: datetime, *, in_doubt: bool = False) -> Decision:
     """
     held = saga.paused or in_doubt
     deadline = saga.submitted.deadline
-    if saga.state is SagaState.PENDING or saga.state is SagaState.RUNNING:
+    state = saga.state
+    if state is SagaState.PENDING or state is SagaState.RUNNING:
         passed = deadline is not None and now >= deadline and not in_doubt
         if passed and not saga.deadline_passed:
             return Decision((DeadlinePassed(),))
         decision = (
             _decide_pending(saga)
-            if saga.state is SagaState.PENDING
+            if state is SagaState.PENDING
             else _decide_running(saga, now, held=held)
         )
         if decision.events or saga.deadline_passed or deadline is None or in_doubt:
             return decision
         wake_at = deadline if decision.wake_at is None else min(deadline, decision.wake_at)
         return Decision(asks=decision.asks, wake_at=wake_at)
-    if saga.state is SagaState.COMPENSATING:
+    if state is SagaState.COMPENSATING:
         return _decide_compensating(saga, now, held=held)
     return Decision()
 

@@ -53,7 +53,16 @@ from saga.ledger import (
     Step,
     absences,
 )
-from saga.machine import SAGA_AT_REST, SagaState, SagaTrigger, StepState, StepTrigger
+from saga.machine import (
+    SAGA_AT_REST,
+    SAGA_UNDER_WAY,
+    STEP_IN_FLIGHT,
+    STEP_SENT_AND_OVER,
+    SagaState,
+    SagaTrigger,
+    StepState,
+    StepTrigger,
+)
 from saga.outcome import Fill
 from saga.policy import FENCE_CHECK_SECONDS
 
@@ -177,7 +186,7 @@ def _require(condition: bool, text: str) -> None:
 
 
 def _require_under_way(saga: Saga, event: Event) -> None:
-    if saga.state not in (SagaState.RUNNING, SagaState.COMPENSATING):
+    if saga.state not in SAGA_UNDER_WAY:
         raise NotAllowed(f"{event.kind!r} needs a saga under way; {saga.batch_id} is {saga.state}")
 
 
@@ -391,11 +400,11 @@ def _report_forward(
     if event.fills:
         step.effect_number = saga.number + 1
         step.undo_base = len(step.undo)  # what is new gets a full round of tries
-    if was_over and step.state in (StepState.REFUSED, StepState.PARTIAL, StepState.DONE):
+    if was_over and step.state in STEP_SENT_AND_OVER:
         step.life.fire(StepTrigger.ADOPT)
         saga.failed.pop(step.position, None)
         saga.retrying.pop(step.position, None)
-    if step.state in (StepState.SENDING, StepState.WORKING, StepState.UNKNOWN):
+    if step.state in STEP_IN_FLIGHT:
         if event.final:
             _end_forward(saga, at, step, event.reason)
         elif step.state is not StepState.WORKING:
@@ -412,9 +421,10 @@ def _end_forward(saga: Saga, at: datetime, step: Step, reason: str | None) -> No
         step.life.fire(StepTrigger.FINISH_PARTLY)
     else:
         step.life.fire(StepTrigger.REFUSE)
-    step.reason = None if step.is_whole else reason or f"ended with {step.done} done"
     if step.is_whole:
+        step.reason = None
         return
+    step.reason = reason or f"ended with {step.done} done"
     tries = step.charged_attempts()
     never_through = absences(step.forward)
     if saga.state is not SagaState.RUNNING:
@@ -524,7 +534,7 @@ def _reverse(saga: Saga, step: Step, attempt: AttemptRecord, gone: list[Fill]) -
 
 def _follow(saga: Saga, at: datetime, step: Step, event: LateTruth) -> None:
     """Move a step of a STALE saga to where the truth is: a retry goes on from there."""
-    if step.state in (StepState.REFUSED, StepState.PARTIAL, StepState.DONE):
+    if step.state in STEP_SENT_AND_OVER:
         step.life.fire(StepTrigger.ADOPT)
         saga.failed.pop(step.position, None)
     if step.state is StepState.UNKNOWN:
@@ -681,7 +691,7 @@ def _doubt_absence(saga: Saga, step: Step, attempt: AttemptRecord, at: datetime)
     if attempt.purpose is Purpose.COMPENSATION:
         if step.state is StepState.COMPENSATED:
             step.life.fire(StepTrigger.REOPEN)
-    elif step.state in (StepState.REFUSED, StepState.PARTIAL, StepState.DONE):
+    elif step.state in STEP_SENT_AND_OVER:
         step.life.fire(StepTrigger.ADOPT)
         saga.failed.pop(step.position, None)
         saga.retrying.pop(step.position, None)

@@ -17,7 +17,7 @@ from saga.directive import Directive
 from saga.events import CancelRequested, IncidentClosed, LateTruth, Resolved, Submitted
 from saga.exact import ZERO, minus, plus, times, total
 from saga.ids import Purpose, attempt_key
-from saga.machine import SAGA_ENDS, SagaLife, SagaState, StepLife, StepState
+from saga.machine import SAGA_ENDS, STEP_IN_FLIGHT, SagaLife, SagaState, StepLife, StepState
 from saga.model import Batch, ExecutionMode
 from saga.outcome import Exposure, Fill, Outcome
 from saga.participant import Attempt
@@ -154,9 +154,7 @@ class Tally:
         )
 
 
-_NOT_PROCESSED: Final = frozenset(
-    {StepState.PENDING, StepState.SENDING, StepState.WORKING, StepState.UNKNOWN}
-)
+_NOT_PROCESSED: Final = STEP_IN_FLIGHT | {StepState.PENDING}
 _UNPROCESSED: Final = Tally()
 _PROCESSED: Final = {
     (failed, undone): Tally(1, int(failed), int(undone))

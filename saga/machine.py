@@ -169,6 +169,15 @@ SAGA_ENDS: Final = frozenset({SagaState.COMPLETED, SagaState.ROLLED_BACK})
 SAGA_AT_REST: Final = SAGA_ENDS | {SagaState.STALE}
 """The engine does nothing more by itself."""
 
+SAGA_UNDER_WAY: Final = frozenset({SagaState.RUNNING, SagaState.COMPENSATING})
+"""Attempts are made, and asked about."""
+
+STEP_IN_FLIGHT: Final = frozenset(_OPEN)
+"""It was sent, and what became of it is not (all) known."""
+
+STEP_SENT_AND_OVER: Final = frozenset({StepState.DONE, StepState.PARTIAL, StepState.REFUSED})
+"""It was sent, it is over, and its undo has not begun."""
+
 
 class _Trigger(Event):
     """One trigger of a table: follows its arrow from the present state.

@@ -186,30 +186,30 @@ class TradeResult:
 
 def batch_row(saga: Saga) -> BatchRow:
     """Return the batch's view of a saga."""
+    batch, submitted, tally, state = saga.batch, saga.submitted, saga.tally, saga.state
     outcome = saga_outcome(saga)
-    at_rest = saga.state in SAGA_AT_REST
     return BatchRow(
         batch_id=saga.batch_id,
-        state=str(saga.state),
+        state=str(state),
         outcome=str(outcome) if outcome else None,
         status=str(_status(saga, outcome)),
-        mode=str(saga.batch.execution_mode),
-        priority=str(saga.batch.priority),
-        exclusion_key=saga.batch.exclusion_key,
-        parent_id=saga.batch.parent_id,
+        mode=str(batch.execution_mode),
+        priority=str(batch.priority),
+        exclusion_key=batch.exclusion_key,
+        parent_id=batch.parent_id,
         total_trades=len(saga.steps),
-        processed_trades=saga.tally.processed,
-        failed_trades=saga.tally.failed,
-        undone_trades=saga.tally.undone,
+        processed_trades=tally.processed,
+        failed_trades=tally.failed,
+        undone_trades=tally.undone,
         created_at=saga.submitted_at,
         started_at=saga.started_at,
         updated_at=saga.updated_at,
         completed_at=saga.rested_at,
-        deadline=saga.submitted.deadline,
+        deadline=submitted.deadline,
         paused=saga.paused,
-        program=saga.submitted.program,
+        program=submitted.program,
         reason=saga.reason,
-        waits_for=None if at_rest else waits_for(saga),
+        waits_for=None if state in SAGA_AT_REST else waits_for(saga),
         undo_cost=saga.undo_cost if saga.undo_began else None,
         residual=_RESIDUAL.dump_json(saga.residual).decode() if saga.residual else None,
         incidents=len(saga.open_incidents),
@@ -218,15 +218,15 @@ def batch_row(saga: Saga) -> BatchRow:
 
 def trade_row(saga: Saga, step: Step) -> TradeRow:
     """Return the trade's view of one step."""
-    directive = step.directive
+    directive, state = step.directive, step.state
     return TradeRow(
         position=step.position,
         directive_id=directive.directive_id,
         kind=directive.kind,
         symbol=directive.subject,
         direction=directive.direction,
-        status=str(_trade_status(saga, step)),
-        state=str(step.state),
+        status=str(_trade_status(saga, state)),
+        state=str(state),
         rollback=bool(step.undo),
         amount=directive.amount,
         done=step.done,
@@ -264,9 +264,10 @@ def changed_steps(saga: Saga, events: Iterable[Event]) -> Iterable[Step]:
 
 def saga_outcome(saga: Saga) -> SagaOutcome | None:
     """Return how a finished saga came out; None while it is not over."""
-    if saga.state not in SAGA_ENDS:
+    state = saga.state
+    if state not in SAGA_ENDS:
         return None
-    if saga.state is SagaState.ROLLED_BACK:
+    if state is SagaState.ROLLED_BACK:
         return SagaOutcome.CANCELLED if saga.cancel else SagaOutcome.FAILED
     if all(step.was_whole for step in saga.steps):
         return SagaOutcome.SUCCESS
@@ -317,11 +318,11 @@ def _status(saga: Saga, outcome: SagaOutcome | None) -> BatchStatus:
     return BatchStatus.PENDING if saga.state is SagaState.PENDING else BatchStatus.RUNNING
 
 
-def _trade_status(saga: Saga, step: Step) -> TradeStatus:
-    if step.state is StepState.PENDING:
+def _trade_status(saga: Saga, state: StepState) -> TradeStatus:
+    if state is StepState.PENDING:
         over = saga.state in SAGA_AT_REST or saga.state is SagaState.COMPENSATING
         return TradeStatus.NOT_SENT if over else TradeStatus.PENDING
-    return _TRADE_STATUS[step.state]
+    return _TRADE_STATUS[state]
 
 
 _TRADE_STATUS: Final = {
