@@ -64,8 +64,7 @@ def exponent_of(number: Decimal) -> int:
 
 def steps_in(amount: Decimal, step: Decimal) -> int:
     """Return how many whole steps fit into a non-negative amount."""
-    if step <= 0:
-        raise ValueError(f"step must be positive, not {step}")
+    _check_step(step)
     # Cross-multiplying as integers keeps the division exact whatever the exponents are.
     numerator, denominator = amount.as_integer_ratio()
     step_numerator, step_denominator = step.as_integer_ratio()
@@ -79,7 +78,13 @@ def floor_to_step(amount: Decimal, step: Decimal) -> Decimal:
 
 def is_multiple(amount: Decimal, step: Decimal) -> bool:
     """Tell whether `amount` is a whole number of steps."""
-    return floor_to_step(amount, step) == amount
+    _check_step(step)
+    return EXACT.remainder(amount, step) == 0
+
+
+def _check_step(step: Decimal) -> None:
+    if step <= 0:
+        raise ValueError(f"step must be positive, not {step}")
 
 
 def plain(amount: Decimal) -> str:
