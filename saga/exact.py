@@ -89,7 +89,9 @@ def _check_step(step: Decimal) -> None:
 
 def plain(amount: Decimal) -> str:
     """Return the amount as digits without exponent or trailing zeros: `1200`, `0.25`, `-3`."""
-    text = format(amount, "f")
+    text = EXACT.to_sci_string(amount)
+    if "E" in text:  # rare, and writing it without costs three times as much
+        text = format(amount, "f")
     if "." in text:
         text = text.rstrip("0").rstrip(".")
     return "0" if text in ("-0", "") else text

@@ -113,6 +113,8 @@ def test_equal_amounts_have_one_plain_text(left: Decimal, right: Decimal) -> Non
 )
 def test_plain_text_of_known_amounts(amount: str, text: str) -> None:
     assert plain(Decimal(amount)) == text
+    with localcontext(capitals=0):
+        assert plain(Decimal(amount)) == text
 
 
 @given(st.decimals(allow_nan=False, allow_infinity=False) | amounts)
