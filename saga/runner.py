@@ -251,8 +251,8 @@ class SagaRunner:
             self._apply(Started(), now, events)
         self._heed_halt(now, events)
         decision = Decision()
+        in_doubt = self._around.clock.in_doubt_until is not None
         while not self._stopping and len(events) < MAX_EVENTS_PER_COMMIT:
-            in_doubt = self._around.clock.in_doubt_until is not None
             decision = decide(self._saga, now, in_doubt=in_doubt)
             if not decision.events:
                 break

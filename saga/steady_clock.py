@@ -37,27 +37,51 @@ class SteadyClock:
         self._doubt = doubt_seconds
         self._wall = clock.now()
         self._elapsed = clock.elapsed()
-        self._jump: timedelta | None = None
+        self._jump: float | None = None
+        """By how many seconds the wall has jumped; None while it is believed."""
         self._jumped_at = self._elapsed
 
     @property
     def in_doubt_until(self) -> datetime | None:
         """When the wall will be believed at the earliest, by `now()`; None if it is believed."""
-        now = self.now()
+        now, elapsed = self._look()
         if self._jump is None:
             return None
-        left = self._jumped_at + self._doubt - self._clock.elapsed()
-        return now + timedelta(seconds=max(0.0, left))
+        return now + timedelta(seconds=max(0.0, self._jumped_at + self._doubt - elapsed))
 
     def now(self) -> datetime:
         """Return the present instant, in UTC; it goes on evenly while the wall is in doubt."""
+        return self._look()[0]
+
+    def elapsed(self) -> float:
+        """Return seconds on a clock that never jumps; only differences have a meaning."""
+        return self._clock.elapsed()
+
+    async def sleep_until(self, instant: datetime) -> None:
+        """Return once `now()` is not before `instant`, or after that long if it was put back."""
+        now, elapsed = self._look()
+        left = (instant - now).total_seconds()
+        end = elapsed + left
+        while True:
+            # The other clock returns early where it jumps; then the time that is left is waited.
+            await self._clock.sleep_until(self._clock.now() + timedelta(seconds=left))
+            now, elapsed = self._look()
+            left = min((instant - now).total_seconds(), end - elapsed)
+            if left <= 0:
+                return
+
+    def _look(self) -> tuple[datetime, float]:
+        """Look at both clocks, judge the wall by them, and return `now()` and `elapsed()`."""
         wall, elapsed = self._clock.now(), self._clock.elapsed()
-        steady = self._wall + timedelta(seconds=elapsed - self._elapsed)
-        ahead = wall - steady
+        ahead = (wall - self._wall).total_seconds() - (elapsed - self._elapsed)
+        if self._jump is None and _is_small(ahead):
+            self._wall, self._elapsed = wall, elapsed
+            return wall, elapsed
+        return self._doubted(wall, elapsed, ahead), elapsed
+
+    def _doubted(self, wall: datetime, elapsed: float, ahead: float) -> datetime:
+        """Return the instant by a wall that has jumped, or had when it was looked at last."""
         if self._jump is None:
-            if _is_small(ahead):
-                self._wall, self._elapsed = wall, elapsed
-                return wall
             self._begin_doubt(ahead, elapsed)
         elif _is_small(ahead):
             _LOG.warning("the wall clock is back where it was; it is believed again")
@@ -69,35 +93,20 @@ class SteadyClock:
             _LOG.warning(
                 "the wall clock has kept to its jump of %s for %s s, and is believed from now on; "
                 "deadlines are judged by it",
-                ahead,
+                timedelta(seconds=ahead),
                 self._doubt,
             )
             self._believe(wall, elapsed)
             return wall
-        return steady
+        return self._wall + timedelta(seconds=elapsed - self._elapsed)
 
-    def elapsed(self) -> float:
-        """Return seconds on a clock that never jumps; only differences have a meaning."""
-        return self._clock.elapsed()
-
-    async def sleep_until(self, instant: datetime) -> None:
-        """Return once `now()` is not before `instant`, or after that long if it was put back."""
-        left = (instant - self.now()).total_seconds()
-        end = self.elapsed() + left
-        while True:
-            # The other clock returns early where it jumps; then the time that is left is waited.
-            await self._clock.sleep_until(self._clock.now() + timedelta(seconds=left))
-            left = min((instant - self.now()).total_seconds(), end - self.elapsed())
-            if left <= 0:
-                return
-
-    def _begin_doubt(self, ahead: timedelta, elapsed: float) -> None:
+    def _begin_doubt(self, ahead: float, elapsed: float) -> None:
         self._jump, self._jumped_at = ahead, elapsed
         _LOG.error(
             "the wall clock has jumped by %s against the monotonic clock, or the machine was "
             "asleep; nothing new is sent and no deadline is judged for %s s, or until the wall is "
             "put right",
-            ahead,
+            timedelta(seconds=ahead),
             self._doubt,
         )
 
@@ -105,5 +114,5 @@ class SteadyClock:
         self._wall, self._elapsed, self._jump = wall, elapsed, None
 
 
-def _is_small(difference: timedelta) -> bool:
-    return abs(difference.total_seconds()) <= JUMP_SECONDS
+def _is_small(seconds: float) -> bool:
+    return abs(seconds) <= JUMP_SECONDS
