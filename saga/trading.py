@@ -8,7 +8,7 @@ is durable first. In doubt the answer is no.
 import hashlib
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from functools import partial
+from functools import lru_cache, partial
 from typing import Final
 
 import anyio
@@ -74,14 +74,12 @@ class Trading:
     @property
     def state(self) -> TradingState:
         """The present state; HALTED whenever the halt file is there."""
-        if self._file is not None and self._file.is_there():
-            return TradingState.HALTED
-        return self._last.state
+        return TradingState.HALTED if self.is_halted else self._last.state
 
     @property
     def said(self) -> TradingStateSet:
         """Who said so, and why."""
-        if self._last.state is TradingState.HALTED or self.state is not TradingState.HALTED:
+        if self._last.state is TradingState.HALTED or not self.is_halted:
             return self._last
         order = self._ordered() or HaltOrder(BY_HAND, "the halt file was there a moment ago")
         return TradingStateSet(TradingState.HALTED, order.by, order.reason, order.automatic)
@@ -89,7 +87,9 @@ class Trading:
     @property
     def is_halted(self) -> bool:
         """No forward order may go out."""
-        return self.state is TradingState.HALTED
+        if self._last.state is TradingState.HALTED:
+            return True
+        return self._file is not None and self._file.is_there()
 
     @property
     def limits_digest(self) -> str | None:
@@ -277,13 +277,13 @@ class Trading:
             )
 
     async def _judge(self, attempt: Attempt, batch: Batch) -> Refusal | None:
+        gate = self._gate
+        if gate is not None and (held := self.standing_refusal(attempt)) is not None:
+            return held  # nobody is asked
         forward = attempt.purpose is Purpose.FORWARD
-        if forward and (held := self.standing_refusal(attempt)) is not None:
-            return held
-        reducing = forward and self.state is TradingState.REDUCING
+        reducing = forward and self._last.state is TradingState.REDUCING
         if reducing and (held := await self._grows_exposure(attempt, batch)) is not None:
             return held
-        gate = self._gate
         if gate is not None:
             try:
                 await self._note_limits()
@@ -293,7 +293,7 @@ class Trading:
             if refusal is not None:
                 return refusal
         # While the gate judged, or let the order wait its turn, somebody may have said less.
-        if forward and not reducing and self.state is TradingState.REDUCING:
+        if forward and not reducing and self._last.state is TradingState.REDUCING:
             held = await self._grows_exposure(attempt, batch)
             if held is not None:
                 return held
@@ -338,5 +338,6 @@ class Trading:
         )
 
 
+@lru_cache(maxsize=1)
 def _digest_of(limits: str) -> str:
     return hashlib.sha256(limits.encode()).hexdigest()[:12]
