@@ -14,7 +14,7 @@ from typing import Final
 
 import anyio
 
-from saga.calls import Unusable, answer_of, believed, in_words
+from saga.calls import Unusable, answer_of, believed, in_words, named
 from saga.clock import Clock
 from saga.complaints import Complaints
 from saga.core import observe_late
@@ -230,7 +230,7 @@ class Aftermath:
             return
         unwanted = saga.undoes or record.absent
         if report is not None and not report.final and capabilities.cancel and unwanted:
-            whose = partial(_named, participant, attempt)
+            whose = partial(named, participant, attempt)
             refused = await answer_of(lambda: participant.withdraw(attempt), seconds, whose)
             if isinstance(refused, Exception):
                 _LOG.warning("%s: the withdrawal failed: %s", whose(), in_words(refused))
@@ -243,7 +243,7 @@ class Aftermath:
         self, participant: Participant, attempt: Attempt, seconds: float
     ) -> Report | Exception | None:
         """Return what is told of an attempt, or why nothing is that can be used."""
-        whose = partial(_named, participant, attempt)
+        whose = partial(named, participant, attempt)
         answer = await answer_of(lambda: participant.look_up(attempt), seconds, whose)
         if not isinstance(answer, Exception):
             try:
@@ -286,7 +286,3 @@ def _may_tell_more(saga: Saga, attempt: AttemptRecord) -> bool:
         attempt.state is AttemptState.OVER and not attempt.acknowledged and not attempt.absent
     )
     return saga.capabilities(attempt).look_up and not was_withheld
-
-
-def _named(participant: Participant, attempt: Attempt) -> str:
-    return f"participant {participant.name!r}, attempt {attempt.key}"

@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 from saga.amounts import to_decimal
 from saga.complaints import Complaints
 from saga.outcome import Fill, Report
+from saga.participant import Attempt, Participant
 from saga.wording import shown
 
 _LOG = Complaints("saga.calls")
@@ -81,6 +82,11 @@ def _is_being_cancelled() -> bool:
     task = asyncio.current_task()
     asked = task is not None and task.cancelling() > 0
     return asked or anyio.current_effective_deadline() == -math.inf
+
+
+def named(participant: Participant, attempt: Attempt) -> str:
+    """Return who is called, and about what."""
+    return f"participant {participant.name!r}, attempt {attempt.key}"
 
 
 def in_words(error: BaseException) -> str:

@@ -19,7 +19,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from saga.alarms import Alarms
-from saga.calls import Unusable, answer_of, believed, in_words
+from saga.calls import Unusable, answer_of, believed, in_words, named
 from saga.complaints import Complaints
 from saga.core import Ask, Decision, Question, decide, observe
 from saga.errors import NotAllowed, NotServed, SagaError, StoreBusy, StoreError
@@ -269,10 +269,10 @@ class SagaRunner:
 
     def _under_limits(self, event: Event) -> Event:
         """An intent says by which limits it will be judged."""
-        digest = self._around.trading.limits_digest
-        if digest is None or not isinstance(event, Intended | SentAgain):
+        if not isinstance(event, Intended | SentAgain):
             return event
-        return replace(event, limits=digest)
+        digest = self._around.trading.limits_digest
+        return event if digest is None else replace(event, limits=digest)
 
     def _apply(self, event: Event, now: datetime, events: list[Event]) -> None:
         apply(self._saga, self._saga.number + 1, now, event)
@@ -350,7 +350,7 @@ class SagaRunner:
             return
         seconds = self._call_seconds(record)
         result = await answer_of(
-            lambda: participant.send(attempt), seconds, partial(_named, participant, attempt)
+            lambda: participant.send(attempt), seconds, partial(named, participant, attempt)
         )
         self._end_call(_Answer(record, None, result))
 
@@ -402,7 +402,7 @@ class SagaRunner:
 
     async def _call_ask(self, ask: Ask, attempt: Attempt, participant: Participant) -> None:
         seconds = self._call_seconds(ask.attempt)
-        whose = partial(_named, participant, attempt)
+        whose = partial(named, participant, attempt)
         refused: object = None
         buried = False
         if ask.question is Question.WITHDRAW:
@@ -464,10 +464,6 @@ class SagaRunner:
         if answer.question is None:
             return (AnswerLost(*where, reason),)
         return (NoAnswer(*where, reason),)
-
-
-def _named(participant: Participant, attempt: Attempt) -> str:
-    return f"participant {participant.name!r}, attempt {attempt.key}"
 
 
 def _nobody_for(attempt: Attempt) -> str:

@@ -79,11 +79,11 @@ BUGS: Final = (
         (
             Edit(
                 "saga/runner.py",
-                "            lambda: participant.send(attempt), seconds, partial(_named, participant, attempt)\n        )\n",
-                "            lambda: participant.send(attempt), seconds, partial(_named, participant, attempt)\n        )\n"
+                "            lambda: participant.send(attempt), seconds, partial(named, participant, attempt)\n        )\n",
+                "            lambda: participant.send(attempt), seconds, partial(named, participant, attempt)\n        )\n"
                 "        if isinstance(result, TimeoutError):\n"
                 "            result = await answer_of(\n"
-                "                lambda: participant.send(attempt), seconds, partial(_named, participant, attempt)\n"
+                "                lambda: participant.send(attempt), seconds, partial(named, participant, attempt)\n"
                 "            )\n",
             ),
         ),
