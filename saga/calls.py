@@ -50,10 +50,19 @@ async def answer_of(
         whose: says who is called, and about what, should it not let itself be cancelled.
     """
     loop = asyncio.get_running_loop()
-    overdue = loop.call_later(seconds + OVERDUE_SECONDS, _complain, whose, seconds)
+    scope = anyio.CancelScope()
+    timer: asyncio.TimerHandle
+
+    def time_out() -> None:
+        nonlocal timer
+        scope.cancel()
+        timer = loop.call_later(OVERDUE_SECONDS, _complain, whose, seconds)
+
+    timer = loop.call_later(seconds, time_out)
     try:
-        with anyio.fail_after(seconds):
+        with scope:
             return await call()
+        return TimeoutError()
     except (KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     except Exception as error:
@@ -65,7 +74,7 @@ async def answer_of(
             raise
         return Unusable(f"the call ended with {in_words(error)}")
     finally:
-        overdue.cancel()
+        timer.cancel()
 
 
 def _complain(whose: Callable[[], str], seconds: float) -> None:
