@@ -8,6 +8,7 @@ durable (rule 1): the outcome of one step and the intent of the next share it.
 The runner decides nothing itself; `core` does. It knows nothing of other sagas.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -111,7 +112,7 @@ class SagaRunner:
         self._around = surroundings
         self._inbox: deque[_Request | _Answer] = deque()
         self._heard: list[_Request] = []
-        self._wake = anyio.Event()
+        self._wake = asyncio.Event()
         self._admitted = False
         self._stopping = False
         self._calls = 0
@@ -206,7 +207,7 @@ class SagaRunner:
 
     async def _drive(self, calls: TaskGroup) -> None:
         while True:
-            self._wake = anyio.Event()
+            self._wake.clear()
             now = self._around.clock.now()
             events, decision = self._settle(now)
             # Before the commit, which checks the fence: a process may be frozen right behind it.
@@ -224,9 +225,9 @@ class SagaRunner:
             if self._saga.state in SAGA_AT_REST or (self._stopping and not self._calls):
                 self.closed = True
                 return
-            if events:
+            if len(events) >= MAX_EVENTS_PER_COMMIT:  # there may be more
                 continue
-            self._ask(decision, now, calls)
+            self._ask(decision, self._around.clock.now() if events else now, calls)
             await self._wake.wait()
 
     # --- deciding and recording ------------------------------------------------------------------
