@@ -242,7 +242,7 @@ class Orchestrator:
     async def _pause_and_tell_of_stalls(self, seconds: float) -> None:
         """Pause; whoever is woken much later than he wished has met an event loop that stood."""
         before = self._clock.elapsed()
-        await self._clock.sleep_until(self._clock.now() + timedelta(seconds=seconds))
+        await anyio.sleep(seconds)
         late = self._clock.elapsed() - before - seconds
         if late > STALL_SECONDS:
             _LOG.error(
