@@ -43,11 +43,10 @@ class SteadyClock:
 
     @property
     def in_doubt_until(self) -> datetime | None:
-        """When the wall will be believed at the earliest, by `now()`; None if it is believed."""
-        now, elapsed = self._look()
+        """When the wall is believed at the earliest, by what `now()` saw last; None if it is."""
         if self._jump is None:
             return None
-        return now + timedelta(seconds=max(0.0, self._jumped_at + self._doubt - elapsed))
+        return self._wall + timedelta(seconds=self._jumped_at + self._doubt - self._elapsed)
 
     def now(self) -> datetime:
         """Return the present instant, in UTC; it goes on evenly while the wall is in doubt."""
