@@ -331,3 +331,14 @@ async def test_what_was_submitted_is_stored_whole(desk: Desk) -> None:
     assert first.program.startswith("trade-saga ")
     assert not any(isinstance(event, CompensationStarted) for event in kinds)
     assert sum(isinstance(event, Intended) for event in kinds) == 1
+
+
+@pytest.mark.requirement("E3")
+async def test_a_batch_with_more_to_record_than_one_commit_takes_goes_on(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("saga.runner.MAX_EVENTS_PER_COMMIT", 1)
+    order = batch(buy("AAPL"), buy("KO"))
+    async with desk.engine() as engine:
+        row = await engine.run(order, timeout=10)
+    assert row.status == "success"

@@ -1,6 +1,7 @@
 """Who may let orders out again, and what comes in between: halts, links, files that cannot go."""
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from pathlib import Path
 
 import anyio
@@ -9,9 +10,13 @@ import pytest
 from brokers.risk import RiskGate, RiskLimits
 from desk import trading_state
 from desk.home import Home
+from saga.clock import SystemClock
 from saga.errors import NotAllowed, StoreError
+from saga.events import Intended
 from saga.logbook import LogEntry, LogRecord, TradingState, TradingStateSet
 from saga.orchestrator import Orchestrator
+from saga.store.halt_file import HaltFile
+from saga.store.protocol import Append
 from saga.store.sqlite import SqliteStore
 from tests.engine.lying_venue import LyingVenue, batch, buy, sell
 
@@ -120,3 +125,55 @@ async def test_an_order_that_waits_its_turn_is_asked_again_once_trading_is_reduc
         await engine.reduce(by="ann", reason="careful")
         row = await engine.wait(batch_id, timeout=20)
     assert (row.state, venue.sent) == ("ROLLED_BACK", [])
+
+
+class StandingClock(SystemClock):
+    """Nobody who waits for an instant is ever woken."""
+
+    async def sleep_until(self, instant: datetime) -> None:
+        await anyio.sleep_forever()
+
+
+@pytest.mark.requirement("S13")
+async def test_a_halt_file_is_noticed_whatever_the_wall_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("saga.orchestrator.HALT_WATCH_SECONDS", 0.01)
+    store = SqliteStore(tmp_path / "saga.db")
+    async with Orchestrator(store, [LyingVenue()], clock=StandingClock()) as engine:
+        (tmp_path / "saga.db.halt").write_text("stop")
+        with anyio.fail_after(5):
+            while not isinstance(said := await _first_said(engine), TradingStateSet):  # noqa: ASYNC110
+                await anyio.sleep(0.005)
+    assert (said.state, said.reason) == (TradingState.HALTED, "stop")
+
+
+async def _first_said(engine: Orchestrator) -> LogEntry | None:
+    records = await engine.store.log_entries(TradingStateSet.kind, 1)
+    return records[0].entry if records else None
+
+
+@pytest.mark.requirement("S13")
+async def test_the_last_look_at_the_halt_file_comes_right_before_the_send(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    venue = LyingVenue()
+    looks: list[str] = []
+    write = SqliteStore.append
+
+    async def append(self: SqliteStore, append: Append) -> int:
+        sequence = await write(self, append)
+        if any(isinstance(change.event, Intended) for change in append.changes):
+            monkeypatch.setattr(HaltFile, "is_there", there)  # somebody halts behind the commit
+        return sequence
+
+    def there(self: HaltFile) -> bool:
+        looks.append(str(self.path))
+        return True
+
+    monkeypatch.setattr(SqliteStore, "append", append)
+    async with Orchestrator(SqliteStore(tmp_path / "saga.db"), [venue]) as engine:
+        row = await engine.run(batch(buy("KO")), timeout=10)
+    assert venue.sent == []
+    assert looks
+    assert row.status == "cancelled"
