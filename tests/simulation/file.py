@@ -13,6 +13,8 @@ from typing import Any, Final
 _KEY: Final = re.compile(r"^(\d{8}_\d{6}_[0-9a-z]{5,8})-(\d+)([FC])(\d+)$")
 _PURPOSE: Final = {"F": "forward", "C": "compensation"}
 
+_WRITTEN_TO: Final = "(SELECT batch_id FROM journal WHERE sequence > ?)"
+
 AT_REST: Final = frozenset({"COMPLETED", "ROLLED_BACK", "STALE"})
 
 
@@ -120,13 +122,22 @@ def last_sequence(connection: sqlite3.Connection) -> int:
     return int(sequence)
 
 
-def unfinished(connection: sqlite3.Connection) -> list[str]:
-    """Return the sagas that are not at rest."""
+def owner_and_last(connection: sqlite3.Connection) -> tuple[int, int]:
+    """Return the epoch of whoever owns the store, and the number of the last record of all."""
+    epoch, sequence = connection.execute(
+        "SELECT coalesce((SELECT epoch FROM owner), 0),"
+        " coalesce((SELECT max(sequence) FROM journal), 0)"
+    ).fetchone()
+    return int(epoch), int(sequence)
+
+
+def unfinished(connection: sqlite3.Connection) -> dict[str, str]:
+    """Return the sagas that are not at rest, with their states."""
     rows = connection.execute(
-        "SELECT batch_uid FROM batches"
+        "SELECT batch_uid, state FROM batches"
         " WHERE state NOT IN ('COMPLETED', 'ROLLED_BACK', 'STALE') ORDER BY id"
     )
-    return [uid for (uid,) in rows]
+    return dict(rows.fetchall())
 
 
 def quarantined(connection: sqlite3.Connection) -> set[str]:
@@ -136,28 +147,31 @@ def quarantined(connection: sqlite3.Connection) -> set[str]:
 
 def stories(connection: sqlite3.Connection, after: int) -> list[Story]:
     """Return every saga whose first record is behind a global sequence number."""
-    rows = _dicts(connection, "SELECT * FROM batches ORDER BY id")
     lines: dict[int, list[Line]] = {}
     for batch, sequence, number, kind, data in connection.execute(
-        "SELECT batch_id, sequence, number, kind, data FROM journal ORDER BY sequence"
+        "SELECT batch_id, sequence, number, kind, data FROM journal"
+        " WHERE sequence > ? ORDER BY sequence",
+        (after,),
     ):
-        if sequence > after:
-            lines.setdefault(batch, []).append(Line(sequence, number, kind, json.loads(data)))
+        lines.setdefault(batch, []).append(Line(sequence, number, kind, json.loads(data)))
     trades: dict[int, list[dict[str, Any]]] = {}
-    for trade in _dicts(connection, "SELECT * FROM trades ORDER BY batch_id, position"):
+    for trade in _dicts(
+        connection,
+        f"SELECT * FROM trades WHERE batch_id IN {_WRITTEN_TO} ORDER BY batch_id, position",
+        after,
+    ):
         trades.setdefault(trade["batch_id"], []).append(trade)
+    rows = _dicts(connection, f"SELECT * FROM batches WHERE id IN {_WRITTEN_TO} ORDER BY id", after)
     found = [
-        Story(row["batch_uid"], lines[row["id"]], row, trades.get(row["id"], []))
-        for row in rows
-        if row["id"] in lines
+        Story(row["batch_uid"], lines[row["id"]], row, trades.get(row["id"], [])) for row in rows
     ]
     for story in found:
         _hear(story)
     return found
 
 
-def _dicts(connection: sqlite3.Connection, sql: str) -> list[dict[str, Any]]:
-    cursor = connection.execute(sql)
+def _dicts(connection: sqlite3.Connection, sql: str, after: int) -> list[dict[str, Any]]:
+    cursor = connection.execute(sql, (after,))
     names = [each[0] for each in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor]
 

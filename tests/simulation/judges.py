@@ -169,9 +169,8 @@ def s13_kill_switch(
         evidence.blame("S13", f"{key} is sent {silent:.3f} s after trading was halted")
 
 
-def s12_one_owner_writes(evidence: Evidence, life: Life) -> None:
-    """S12: nothing of an owner's commits once the next one's epoch has."""
-    epoch = evidence.disk.look(file.owner_epoch)
+def s12_one_owner_writes(evidence: Evidence, life: Life, epoch: int) -> None:
+    """S12: nothing of an owner's commits once the next one's epoch, read behind it, has."""
     if life.epoch and epoch != life.epoch:
         evidence.blame(
             "S12", f"process {life.number} (epoch {life.epoch}) commits under epoch {epoch}"

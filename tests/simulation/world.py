@@ -7,7 +7,7 @@ come to rest (the liveness phase). What breaks is told to the evidence; nothing 
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from decimal import Decimal
@@ -213,11 +213,12 @@ class World:
         """Have written, and perhaps die before anybody hears of it."""
         if name not in _COMMITS:
             return
+        epoch, last = self.disk.look(file.owner_and_last)
         if name == "acquire":
-            life.epoch = self.disk.look(file.owner_epoch)
+            life.epoch = epoch
         elif name != "release":
-            judges.s12_one_owner_writes(self.evidence, life)
-        self.evidence.tell("commit", life.number, name, self.disk.look(file.last_sequence))
+            judges.s12_one_owner_writes(self.evidence, life, epoch)
+        self.evidence.tell("commit", life.number, name, last)
         self.point(life, "commit.inside")
         self._before = None
         self.point(life, "commit.behind")
@@ -434,7 +435,7 @@ class World:
                 if self.loop.time() - began > bound:
                     if left:
                         self.evidence.blame(
-                            "L1", f"{left} not at rest {bound:.0f} s after faults stopped"
+                            "L1", f"{[*left]} not at rest {bound:.0f} s after faults stopped"
                         )
                     if not all(task.done() for task in tasks):
                         self.evidence.blame("L1", "a client still waits for its answer")
@@ -457,9 +458,9 @@ class World:
                 if row.paused:
                     await self._unpause(row.batch_id)
 
-    async def _make_way(self, left: list[str]) -> None:
+    async def _make_way(self, left: Mapping[str, str]) -> None:
         """Resolve what is STALE where others wait behind its key, as only an operator can."""
-        if any(self.disk.look(file.state_of, uid) != "PENDING" for uid in left):
+        if any(state != "PENDING" for state in left.values()):
             return
         for story in self.disk.look(file.stories, self.first_sequence):
             if story.state == "STALE":
@@ -723,13 +724,15 @@ class World:
     async def _when_stale(self, uid: str, what: str) -> bool:
         """Deal with a saga once it is STALE, if it ever is."""
         said = {"by": "operator", "reason": "because"}
-        while not self.quiet or self.disk.look(file.state_of, uid) not in (None, *file.AT_REST):
-            if self.disk.look(file.state_of, uid) == "STALE":
+        while True:
+            state = self.disk.look(file.state_of, uid)
+            if self.quiet and (state is None or state in file.AT_REST):
+                return False
+            if state == "STALE":
                 if what == "retry":
                     return await self._try(lambda e: e.retry(uid, undo_budget=None, **said))
                 return await self._resolve(uid)
             await asyncio.sleep(1.0)
-        return False
 
     def close(self) -> None:
         """Let go of every connection."""
