@@ -1,9 +1,8 @@
 """The engine's clock in a simulation: a wall that can jump over a loop whose time never does."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Final
-
-import anyio
 
 from saga.clock import LONGEST_NAP_SECONDS
 from tests.simulation.loop import VirtualLoop
@@ -23,11 +22,11 @@ class VirtualClock:
     def __init__(self, loop: VirtualLoop, *, jumps: bool = False) -> None:
         self._loop = loop
         self._nap = LONGEST_NAP_SECONDS if jumps else float("inf")
-        self._offset = timedelta()
+        self._began = BEGINNING
 
     def now(self) -> datetime:
         """Return what the wall says."""
-        return BEGINNING + self._offset + timedelta(seconds=self._loop.time())
+        return self._began + timedelta(seconds=self._loop.time())
 
     def elapsed(self) -> float:
         """Return the loop's seconds, which never jump."""
@@ -35,14 +34,13 @@ class VirtualClock:
 
     def jump(self, by: timedelta) -> None:
         """Put the wall forward, or back."""
-        self._offset += by
+        self._began += by
 
     async def sleep_until(self, instant: datetime) -> None:
         """Return once the wall is not before `instant`, or after that long if it was put back."""
-        end = self.elapsed() + (instant - self.now()).total_seconds()
-        while True:
-            left = min((instant - self.now()).total_seconds(), end - self.elapsed())
-            if left <= 0:
-                return
+        left = (instant - self.now()).total_seconds()
+        end = self.elapsed() + left
+        while (left := min(left, end - self.elapsed())) > 0:
             # A nap below the resolution of the sum of floats would not let any time pass.
-            await anyio.sleep(max(min(left, self._nap), 1e-5))
+            await asyncio.sleep(max(min(left, self._nap), 1e-5))
+            left = (instant - self.now()).total_seconds()
