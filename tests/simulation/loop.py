@@ -11,6 +11,7 @@ from asyncio import events
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from contextvars import Context
+from itertools import count
 from random import Random
 from typing import Any, Final, Self
 
@@ -69,22 +70,26 @@ class _NumberedScope(backend.CancelScope):
         return self.number
 
 
-class VirtualLoop(asyncio.SelectorEventLoop):
+class VirtualLoop(asyncio.BaseEventLoop):
     """The loop.
+
+    It has nothing to select from, and makes handles without a record of who asked for them.
 
     Args:
         order: the stream that says which of the ready tasks goes first; None leaves their order.
     """
 
-    _ready: Any
+    _ready: list[Any]
     _scheduled: list[Any]
     _stopping: bool
 
     def __init__(self, order: Random | None) -> None:
         super().__init__()
+        self._ready = []
         self._order = order
         self._now = 0.0
-        self._count = 0
+        self.next_number: Final = count(1).__next__
+        """Returns the next creation number."""
         self._rounds = 0
         self._rounds_now = 0
         self.holds_back: Callable[[asyncio.Handle], bool] | None = None
@@ -97,15 +102,43 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Return virtual seconds since the loop was made."""
         return self._now
 
-    def next_number(self) -> int:
-        """Return the next creation number."""
-        self._count += 1
-        return self._count
+    def call_soon(
+        self, callback: Callable[..., object], *args: object, context: Context | None = None
+    ) -> asyncio.Handle:
+        """Make a callback ready."""
+        handle = asyncio.Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    def call_later(
+        self,
+        delay: float,
+        callback: Callable[..., object],
+        *args: object,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """Make a callback ready so many seconds from now."""
+        return self.call_at(self._now + delay, callback, *args, context=context)
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *args: object,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """Make a callback ready at an instant."""
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        heapq.heappush(self._scheduled, timer)
+        return timer
+
+    def _write_to_self(self) -> None:
+        """Wake nobody: whoever calls as from another thread, as finalizers do, is in this one."""
 
     def _run_once(self) -> None:
         scheduled, ready = self._scheduled, self._ready
         while scheduled and scheduled[0]._cancelled:
-            heapq.heappop(scheduled)._scheduled = False
+            heapq.heappop(scheduled)
         if not ready and not self._stopping:
             if not scheduled:
                 raise SleepsForEver("nothing is ready, and nothing will ever be")
@@ -116,12 +149,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._now += ROUND_SECONDS
         self._count_round()
         while scheduled and scheduled[0]._when <= self._now:
-            handle = heapq.heappop(scheduled)
-            handle._scheduled = False
-            if not handle._cancelled:
-                ready.append(handle)
-        batch = list(ready)
-        ready.clear()
+            timer = heapq.heappop(scheduled)
+            if not timer._cancelled:
+                ready.append(timer)
+        batch, self._ready = ready, []
         if self._order is not None and len(batch) > 1:
             self._order.shuffle(batch)
         holds_back = self.holds_back
@@ -135,7 +166,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         if self._rounds_now > MAX_ROUNDS_AT_ONE_INSTANT or self._rounds > MAX_ROUNDS:
             raise GoesRoundForEver(
                 f"{self._rounds_now} rounds at {self._now:.6f} s, {self._rounds} in all; ready: "
-                f"{', '.join(_named(each) for each in list(self._ready)[:3])}"
+                f"{', '.join(_named(each) for each in self._ready[:3])}"
             )
 
     def forgive(self) -> None:
