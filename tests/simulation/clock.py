@@ -23,10 +23,15 @@ class VirtualClock:
         self._loop = loop
         self._nap = LONGEST_NAP_SECONDS if jumps else float("inf")
         self._began = BEGINNING
+        self._read_at = -1.0
+        self._read = BEGINNING
 
     def now(self) -> datetime:
         """Return what the wall says."""
-        return self._began + timedelta(seconds=self._loop.time())
+        at = self._loop.time()
+        if at != self._read_at:  # within one round it is asked again and again
+            self._read_at, self._read = at, self._began + timedelta(seconds=at)
+        return self._read
 
     def elapsed(self) -> float:
         """Return the loop's seconds, which never jump."""
@@ -35,6 +40,7 @@ class VirtualClock:
     def jump(self, by: timedelta) -> None:
         """Put the wall forward, or back."""
         self._began += by
+        self._read_at = -1.0
 
     async def sleep_until(self, instant: datetime) -> None:
         """Return once the wall is not before `instant`, or after that long if it was put back."""

@@ -8,6 +8,7 @@ import re
 import sqlite3
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final
 
 _KEY: Final = re.compile(r"^(\d{8}_\d{6}_[0-9a-z]{5,8})-(\d+)([FC])(\d+)$")
@@ -28,6 +29,7 @@ class Key:
     number: int
 
 
+@lru_cache(maxsize=64)
 def parsed(key: str | None) -> Key | None:
     """Return what a client order id says; None if it is not one of the engine's."""
     match = _KEY.fullmatch(key or "")

@@ -80,7 +80,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     """
 
     _ready: list[Any]
-    _scheduled: list[Any]
+    _scheduled: list[Any]  # pairs of an instant and its handle: floats are compared at once
     _stopping: bool
 
     def __init__(self, order: Random | None) -> None:
@@ -129,7 +129,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     ) -> asyncio.TimerHandle:
         """Make a callback ready at an instant."""
         timer = asyncio.TimerHandle(when, callback, args, self, context)
-        heapq.heappush(self._scheduled, timer)
+        heapq.heappush(self._scheduled, (when, timer))
         return timer
 
     def _write_to_self(self) -> None:
@@ -137,19 +137,19 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def _run_once(self) -> None:
         scheduled, ready = self._scheduled, self._ready
-        while scheduled and scheduled[0]._cancelled:
+        while scheduled and scheduled[0][1]._cancelled:
             heapq.heappop(scheduled)
         if not ready and not self._stopping:
             if not scheduled:
                 raise SleepsForEver("nothing is ready, and nothing will ever be")
-            if (when := scheduled[0]._when) > self._now:
+            if (when := scheduled[0][0]) > self._now:
                 if when - self._now > STANDSTILL:
                     self._rounds_now = 0
                 self._now = when
         self._now += ROUND_SECONDS
         self._count_round()
-        while scheduled and scheduled[0]._when <= self._now:
-            timer = heapq.heappop(scheduled)
+        while scheduled and scheduled[0][0] <= self._now:
+            _, timer = heapq.heappop(scheduled)
             if not timer._cancelled:
                 ready.append(timer)
         batch, self._ready = ready, []

@@ -493,18 +493,25 @@ class World:
             if trade.fill_id not in told:
                 self.evidence.blame("L6", f"the trade {trade.fill_id} by hand is not reported")
         listed = {each.trade_id for each in found.unbooked}
-        known = {
+        busted = [
+            fill_id
+            for orders in self.exchange.orders.values()
+            for order in orders
+            for fill_id in sorted(order.busted)
+        ]
+        known = self._known_to_be_busted() if busted else set()
+        for fill_id in busted:
+            backs = [each for each in self.exchange.executions if each.reverses == fill_id]
+            if fill_id not in known and any(each.fill_id not in listed for each in backs):
+                self.evidence.blame("L6", f"that {fill_id} was busted is not reported")
+
+    def _known_to_be_busted(self) -> set[str]:
+        return {
             fill_id
             for story in self.disk.look(file.stories, self.first_sequence)
             for told in story.attempts.values()
             for fill_id in told.reversed
         }
-        for orders in self.exchange.orders.values():
-            for order in orders:
-                for fill_id in order.busted - known:
-                    backs = [e for e in self.exchange.executions if e.reverses == fill_id]
-                    if any(each.fill_id not in listed for each in backs):
-                        self.evidence.blame("L6", f"that {fill_id} was busted is not reported")
 
     async def _crash_at(self, crash: Crash) -> None:
         assert crash.at is not None
