@@ -208,7 +208,7 @@ def s1_no_lost_saga(evidence: Evidence, stories: dict[str, Story]) -> None:
         story = stories.get(uid)
         if story is None:
             evidence.blame("S1", f"{uid} was accepted, and is not in the file")
-        elif story.body not in [json.loads(body.model_dump_json()) for body in bodies]:
+        elif story.body not in [body.model_dump(mode="json") for body in bodies]:
             evidence.blame("S1", f"{uid} is in the file with other content than was accepted")
 
 

@@ -37,11 +37,15 @@ class Result:
     violations: tuple[Violation, ...]
     fired: Counter[str]
     trace: tuple[tuple[Any, ...], ...]
-    trace_hash: str
     sagas: int
     crashes: int
     orders: int
     seconds: float
+
+    @property
+    def trace_hash(self) -> str:
+        """What two runs of the same seed have to agree on."""
+        return hashlib.sha256(repr(self.trace).encode()).hexdigest()
 
 
 def run_seed(seed: int, folder: Path, without: Set[str] = frozenset()) -> Result:
@@ -83,13 +87,11 @@ def _run(seed: int, folder: Path, without: Set[str]) -> Result:
         finally:
             disk.close()
         seconds = loop.time()
-    trace = tuple(evidence.trace)
     return Result(
         plan=plan,
         violations=tuple(evidence.violations),
         fired=evidence.fired,
-        trace=trace,
-        trace_hash=hashlib.sha256(repr(trace).encode()).hexdigest(),
+        trace=tuple(evidence.trace),
         sagas=evidence.sagas,
         crashes=evidence.crashes,
         orders=evidence.orders,
