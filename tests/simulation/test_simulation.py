@@ -3,19 +3,24 @@
 `make simulate SEEDS=10000` runs more of them, and tells the story of the first that fails.
 """
 
+import asyncio
 import os
 import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from tests.simulation.clock import VirtualClock
 from tests.simulation.command import ENOUGH_SEEDS, FAULTS, Sum, main, run_seeds, verdict
 from tests.simulation.disk import scratch
 from tests.simulation.evidence import Violation
+from tests.simulation.loop import virtual_loop
 from tests.simulation.story import shrink, told
 
 CHUNK: Final = 50
@@ -81,6 +86,57 @@ def _hashes(hash_seed: str) -> str:
         timeout=120,
     )
     return done.stdout
+
+
+def test_a_jump_of_the_wall_is_seen_at_the_instant_at_which_it_was_asked_already() -> None:
+    with virtual_loop(None) as loop:
+        clock = VirtualClock(loop)
+        before = clock.now()
+        clock.jump(timedelta(days=-1))
+
+        assert clock.now() - before == timedelta(days=-1)
+
+
+def test_time_passes_on_the_wall_as_on_the_loop() -> None:
+    with virtual_loop(None) as loop:
+        clock = VirtualClock(loop)
+        before = clock.now()
+        loop.run_until_complete(asyncio.sleep(2.5))
+
+        assert clock.now() - before == timedelta(seconds=loop.time())
+        assert loop.time() >= 2.5
+
+
+def test_timers_ring_by_their_instants_and_a_cancelled_one_never() -> None:
+    rung: list[str] = []
+    with virtual_loop(None) as loop:
+        loop.call_later(2.0, rung.append, "second")
+        loop.call_later(1.0, rung.append, "first")
+        loop.call_later(1.5, rung.append, "cancelled").cancel()
+        loop.call_at(2.0, rung.append, "second")
+        loop.run_until_complete(asyncio.sleep(3.0))
+
+    assert rung == ["first", "second", "second"]
+
+
+def test_a_generator_that_nobody_ends_is_ended_by_the_loop() -> None:
+    ended: list[bool] = []
+
+    async def numbers() -> AsyncIterator[int]:
+        try:
+            yield 1
+        finally:
+            ended.append(True)
+
+    async def look_at_one() -> None:
+        async for _ in numbers():
+            break
+        await asyncio.sleep(0.01)
+
+    with virtual_loop(None) as loop:
+        loop.run_until_complete(look_at_one())
+
+    assert ended == [True]
 
 
 def test_every_fault_is_known_by_name_to_the_run_that_has_to_have_seen_it() -> None:
