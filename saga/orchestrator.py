@@ -160,6 +160,7 @@ class Orchestrator:
         )
         self._aftermath = Aftermath(self._sagas, self._participants, self._clock)
         self._submitting = 0
+        self._none_submitting = anyio.Event()
         self._entered = False
         self._pulse = anyio.Event()
         self._open = False
@@ -206,6 +207,7 @@ class Orchestrator:
         self._open = False
         try:
             await self._sagas.stop()
+            await self._submitted()
         finally:  # a guest's loop may cancel even this wait (asyncio's own way): leave all the same
             self._pulse.set()
             self._tasks.cancel_scope.cancel()
@@ -213,6 +215,13 @@ class Orchestrator:
                 await self._stack.__aexit__(kind, error, trace)
             except BaseExceptionGroup as group:
                 raise _first_of(group) from None
+
+    async def _submitted(self) -> None:
+        """Wait for what is being taken in: it is still ours to write, and to answer for."""
+        with anyio.CancelScope(shield=True):
+            while self._submitting:
+                self._none_submitting = anyio.Event()
+                await self._none_submitting.wait()
 
     async def _release(self) -> None:
         try:
@@ -309,6 +318,7 @@ class Orchestrator:
             by=by,
             accounts=accepted.accounts,
         )
+        self._require_open()  # again: it may have been left while the batch was judged
         self._submitting += 1
         try:
             saga = begin(event, now)
@@ -325,6 +335,8 @@ class Orchestrator:
             return _same_or_conflict(stored.submitted, batch, accepted.policy)
         finally:
             self._submitting -= 1
+            if not self._submitting:
+                self._none_submitting.set()
         self._pulse_now()
         if self._open:  # otherwise it is durable, and the next owner takes it up
             self._sagas.start(saga, resumed=False)
@@ -367,8 +379,7 @@ class Orchestrator:
         """
         with anyio.fail_after(timeout):
             while True:
-                await self._sagas.settled(batch_id)
-                row = await self.batch(batch_id)
+                row = await self._sagas.settled(batch_id) or await self.batch(batch_id)
                 if row.state in SAGA_AT_REST:
                     return row
                 self._require_open()

@@ -196,14 +196,16 @@ class Supervision:
         async with self.alone_with(batch_id):  # what is read still stands when it starts
             return self._driving(batch_id) or await self._take_up(batch_id)
 
-    async def settled(self, batch_id: str) -> None:
-        """Return once the saga is not driven any more, or at once if it is not."""
+    async def settled(self, batch_id: str) -> BatchRow | None:
+        """Wait while the saga is driven; return its view as of the last commit, if it was."""
         runner = self._runners.get(batch_id)
         loading = self._to_resume.get(batch_id)
         if runner is not None:
             await runner.ended.wait()
-        elif loading is not None:
+            return runner.row
+        if loading is not None:
             await loading.wait()
+        return None
 
     async def load(self, batch_id: str) -> Saga:
         """Return a saga as its journal tells it.
