@@ -127,7 +127,7 @@ HARNESSES: Final = (
         "simulation",
         "Simulation",
         "tests.simulation",
-        ("--seeds", f"{SEEDS}", "--from", "1", "--jobs", "2"),
+        ("--seeds", f"{SEEDS}", "--from", "1", "--jobs", "2", "--resume", "build/simulation.json"),
         ("--seeds", "2000", "--from", "1", "--jobs", "2"),
         _simulation,
         f"make simulate SEEDS={SEEDS}",

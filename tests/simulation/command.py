@@ -5,74 +5,20 @@ import json
 import multiprocessing
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from pathlib import Path
 from shutil import rmtree
-from typing import Any, Final
+from typing import Final
 
 from tests.simulation.disk import scratch
-from tests.simulation.evidence import Violation
-from tests.simulation.plan import BEHAVIOURS, POINTS
+from tests.simulation.kept import NotThisRun, load, save
 from tests.simulation.run import run_seed
 from tests.simulation.story import shrink, told
-from tests.simulation.world import ACCIDENTS
+from tests.simulation.sum import Sum
 
-FAULTS: Final = (*BEHAVIOURS, *ACCIDENTS, *(f"crash at {point}" for point in POINTS))
-"""Everything that has to have struck in a run that is long enough to show something."""
-ENOUGH_SEEDS: Final = 2_000
 CHUNK: Final = 25
 MAX_TOLD: Final = 20
 """So many violations are told with their seed and sentence; the rest are counted."""
-
-
-@dataclass(slots=True)
-class Sum:
-    """What a run came to."""
-
-    seeds: int = 0
-    sagas: int = 0
-    crashes: int = 0
-    orders: int = 0
-    seconds: float = 0.0
-    violations: list[Violation] = field(default_factory=list)
-    faults: Counter[str] = field(default_factory=Counter)
-
-    def add(self, other: "Sum") -> None:
-        """Add another run, but for its time."""
-        self.seeds += other.seeds
-        self.sagas += other.sagas
-        self.crashes += other.crashes
-        self.orders += other.orders
-        self.violations += other.violations
-        self.faults.update(other.faults)
-
-    @property
-    def missing(self) -> list[str]:
-        """What never struck, in a run that is long enough to say so."""
-        if self.seeds < ENOUGH_SEEDS:
-            return []
-        return [name for name in FAULTS if not self.faults[name]]
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it as JSON."""
-        return {
-            "seeds": self.seeds,
-            "sagas": self.sagas,
-            "crashes": self.crashes,
-            "orders": self.orders,
-            "violations": [
-                {
-                    "seed": each.seed,
-                    "invariant": each.invariant,
-                    "at": each.at,
-                    "sentence": each.sentence,
-                }
-                for each in self.violations
-            ],
-            "seconds": round(self.seconds, 2),
-            "faults": {name: self.faults[name] for name in sorted({*FAULTS, *self.faults})},
-        }
 
 
 def run_seeds(seeds: Iterable[int]) -> Sum:
@@ -102,30 +48,43 @@ def _chunks(first: int, count: int) -> Iterator[range]:
         yield range(start, min(start + CHUNK, first + count))
 
 
-def run_all(first: int, count: int, jobs: int, *, progress: bool) -> Sum:
-    """Run seeds `first` to `first + count - 1`."""
-    found = Sum()
-    began = time.monotonic()
-    chunks = list(_chunks(first, count))
+def run_all(first: int, count: int, jobs: int, *, progress: bool, kept: Path | None = None) -> Sum:
+    """Run seeds `first` to `first + count - 1`.
+
+    Args:
+        kept: where the run is written down as it goes, and gone on from; None is nowhere.
+
+    Raises:
+        NotThisRun: what is written down there belongs to another run.
+    """
+    found = Sum() if kept is None else load(kept, first)
+    before, began = found.seconds, time.monotonic()
+
+    def on_part(part: Sum) -> None:
+        found.add(part)
+        found.seconds = before + time.monotonic() - began
+        if kept is not None:
+            save(kept, first, found)
+        if progress:
+            _show(found, count)
+
+    chunks = list(_chunks(first + found.seeds, max(0, count - found.seeds)))
     if jobs == 1:
-        parts: Iterable[Sum] = map(run_seeds, chunks)
-        _gather(parts, found, count, progress=progress)
+        for chunk in chunks:
+            on_part(run_seeds(chunk))
     else:
         with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-            _gather(pool.imap(run_seeds, chunks), found, count, progress=progress)
-    found.seconds = time.monotonic() - began
+            for part in pool.imap(run_seeds, chunks):
+                on_part(part)
+    if progress:
+        sys.stderr.write("\n")
     return found
 
 
-def _gather(parts: Iterable[Sum], found: Sum, count: int, *, progress: bool) -> None:
-    for part in parts:
-        found.add(part)
-        if progress:
-            bad = len({each.seed for each in found.violations})
-            sys.stderr.write(f"\r{found.seeds} of {count} seeds, {bad} with a violation ")
-            sys.stderr.flush()
-    if progress:
-        sys.stderr.write("\n")
+def _show(found: Sum, count: int) -> None:
+    bad = len({each.seed for each in found.violations})
+    sys.stderr.write(f"\r{found.seeds} of {count} seeds, {bad} with a violation ")
+    sys.stderr.flush()
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -137,6 +96,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--trace", type=int, metavar="SEED", help="show one seed, event by event")
     parser.add_argument("--jobs", type=int, default=1, metavar="J", help="so many processes")
     parser.add_argument(
+        "--resume", type=Path, metavar="FILE", help="write the run down there, and go on from it"
+    )
+    parser.add_argument(
         "--without", default="", metavar="NAMES", help="leave these elements of the seed out"
     )
     asked = parser.parse_args(arguments)
@@ -146,7 +108,15 @@ def main(arguments: Sequence[str]) -> int:
     if asked.trace is not None:
         names = frozenset(name for name in asked.without.split(",") if name)
         return _show_trace(asked.trace, names)
-    found = run_all(asked.first, asked.seeds, asked.jobs, progress=sys.stderr.isatty())
+    try:
+        found = run_all(
+            *(asked.first, asked.seeds, asked.jobs),
+            progress=sys.stderr.isatty(),
+            kept=asked.resume,
+        )
+    except NotThisRun as error:
+        sys.stderr.write(f"python -m tests.simulation: {error}\n")
+        return 2
     if asked.json:
         sys.stdout.write(json.dumps(found.as_json(), indent=1) + "\n")
     else:

@@ -17,11 +17,13 @@ from typing import Final
 import pytest
 
 from tests.simulation.clock import VirtualClock
-from tests.simulation.command import ENOUGH_SEEDS, FAULTS, Sum, main, run_seeds, verdict
+from tests.simulation.command import main, run_all, run_seeds, verdict
 from tests.simulation.disk import scratch
 from tests.simulation.evidence import Violation
+from tests.simulation.kept import load, save
 from tests.simulation.loop import virtual_loop
 from tests.simulation.story import shrink, told
+from tests.simulation.sum import ENOUGH_SEEDS, FAULTS, Sum
 
 CHUNK: Final = 50
 FIXED: Final = range(0, 2_000, CHUNK)
@@ -161,3 +163,38 @@ def test_a_run_ends_with_its_verdict(capsys: pytest.CaptureFixture[str]) -> None
     assert verdict(Sum(seeds=9, violations=broken)) == "2 of 9 seeds break a promise"
     assert verdict(Sum(seeds=9, violations=broken[:1])) == "1 of 9 seeds breaks a promise"
     assert verdict(Sum(seeds=ENOUGH_SEEDS)).endswith("but not every fault struck: no success")
+
+
+def test_a_run_that_was_ended_goes_on_where_it_was(tmp_path: Path) -> None:
+    kept = tmp_path / "new folder" / "run.json"
+    half = run_all(7, CHUNK // 2, 1, progress=False, kept=kept)
+    assert load(kept, 7).as_json() == half.as_json()
+    whole = run_all(7, CHUNK, 1, progress=False, kept=kept)
+    at_once = run_seeds(range(7, 7 + CHUNK))
+    assert (whole.seeds, whole.orders, whole.crashes) == (
+        *(at_once.seeds, at_once.orders, at_once.crashes),
+    )
+    assert +whole.faults == +at_once.faults
+    assert whole.seconds > half.seconds
+
+
+def test_what_another_program_has_played_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = tmp_path / "run.json"
+    save(kept, 0, Sum(seeds=10, violations=[Violation(3, "S1", "it broke", 1.5)]))
+    assert load(kept, 0).violations == [Violation(3, "S1", "it broke", 1.5)]
+    monkeypatch.setattr("tests.simulation.kept.program", lambda: "another")
+    assert load(kept, 0) == Sum()
+
+
+def test_a_run_is_not_gone_on_with_from_what_is_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = tmp_path / "run.json"
+    save(kept, 5, Sum(seeds=10))
+    assert main(["--seeds", "1", "--resume", str(kept)]) == 2
+    assert "from seed 5, not 0" in capsys.readouterr().err
+    kept.write_text("{}", encoding="utf-8")
+    assert main(["--seeds", "1", "--resume", str(kept)]) == 2
+    assert "does not hold a run" in capsys.readouterr().err
