@@ -172,13 +172,47 @@ def _start(*, quick: bool, on_run: Callable[[], None]) -> Finding:
     )
 
 
-def _bytes_a_step(*, quick: bool, on_run: Callable[[], None]) -> Finding:
-    (runs,) = _compared(
-        (Side("engine size", {"sagas": 100 if quick else 1_000, "legs": 10}),), quick, on_run
-    )
-    found = Spread.of([run["bytes"] for run in runs])
-    return Finding(found, {"bytes a step": found.median})
+def _figure(side: Side, figure: str, unit: str, scale: float = 1.0) -> Measure:
+    """Return how a goal is measured that is one figure, and no ratio."""
 
+    def measure(*, quick: bool, on_run: Callable[[], None]) -> Finding:
+        (runs,) = _compared((side,), quick, on_run)
+        found = Spread.of([run[figure] * scale for run in runs])
+        return Finding(found, {unit: found.median})
+
+    return measure
+
+
+def _larger(small: Side, large: Side, figure: str, units: tuple[str, str]) -> Measure:
+    """Return how a goal is measured that compares a large run of a side with a small one."""
+
+    def measure(*, quick: bool, on_run: Callable[[], None]) -> Finding:
+        few, many = _compared((small, large), quick, on_run)
+        return Finding(
+            _ratios(many, few, figure),
+            {
+                f"ms {units[0]}": _middle(few, figure) * 1e3,
+                f"ms {units[1]}": _middle(many, figure) * 1e3,
+            },
+        )
+
+    return measure
+
+
+def _steps(sagas: int, legs: int) -> Side:
+    return Side("engine steps", {"concurrent": sagas, "sagas": sagas, "legs": legs})
+
+
+def _history(batches: int) -> Side:
+    return Side("history answers", {"batches": batches, "trades": 10, "times": 15})
+
+
+_MANY_SAGAS: Final = _larger(
+    _steps(10, 100), _steps(10_000, 4), "seconds_a_step", ("at 10 sagas", "at 10,000 sagas")
+)
+_MANY_LEGS: Final = _larger(
+    _steps(500, 2), _steps(1, 10_000), "seconds_a_step", ("with 2 legs", "with 10,000 legs")
+)
 
 GOALS: Final = (
     Goal(1, "durable steps, 64 sagas at once, beside DBOS", 60, True, 2, _steps_at_once, True),
@@ -189,6 +223,30 @@ GOALS: Final = (
     Goal(5, "resume of half-way sagas, beside DBOS", 60, True, 2, _resume, True),
     Goal(5, "resume a saga, many beside few", 1.3, False, 2, _resume_many),
     Goal(5, "import and an open store, beside the libraries", 1.5, False, 2, _start),
-    Goal(6, "bytes a step on disk", 600, False, 1, _bytes_a_step),
+    Goal(
+        *(6, "kB of memory a saga, 100,000 in flight", 12, False, 1),
+        _figure(Side("engine memory", {"sagas": 100_000}), "bytes", "kB a saga", 1e-3),
+    ),
+    Goal(
+        *(6, "bytes a step on disk", 600, False, 1),
+        _figure(Side("engine size", {"sagas": 1_000, "legs": 10}), "bytes", "bytes a step"),
+    ),
+    Goal(
+        *(7, "history, 1 M batches beside 10 k", 2, False, 2),
+        _larger(_history(10_000), _history(1_000_000), "p99", ("p99 at 10 k", "p99 at 1 M")),
+    ),
+    Goal(
+        *(8, "ms that the loop stands still, p99, 1,000 sagas", 5, False, 1),
+        _figure(Side("engine stall", {"sagas": 1_000, "legs": 10}), "p99", "ms late", 1e3),
+    ),
+    Goal(9, "a step, 10,000 sagas at once beside 10", 1.5, False, 2, _MANY_SAGAS),
+    Goal(9, "a step, 10,000 legs beside 2", 1.5, False, 2, _MANY_LEGS),
+    Goal(
+        *(9, "commits that a HIGH batch waits behind 10,000 LOW ones", 2, False, 1),
+        _figure(Side("engine overtaking", {"low": 10_000}), "commits", "commits"),
+    ),
+    Goal(
+        *(10, "seeds of the simulation a second and core", 150, True, 1),
+        _figure(Side("simulation seeds", {"count": 300}), "rate", "seeds/s"),
+    ),
 )
-"""Those that are measured as yet."""

@@ -1,19 +1,27 @@
 """Our engine, with the settings that are shipped, and a participant that answers at once."""
 
 import asyncio
+import gc
+import os
 import time
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final
+from sqlite3 import Connection
+from typing import Any, Final, TypeVar, TypeVarTuple
 
 import anyio
 
 from brokers import Buy
-from saga import Batch, ExecutionMode, Limits, Orchestrator, SqliteStore
+from saga import Batch, ExecutionMode, Limits, Orchestrator, Priority, SqliteStore
 from saga.outcome import Fill, Report
 from saga.participant import Attempt
 from saga.policy import Capabilities
+from saga.store.bridge import ThreadBridge
+from saga.store.marked import commit_appends
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 PRICE: Final = Decimal("10.5")
 SYMBOLS: Final = ("KO", "PEP", "MSFT", "AAPL", "XOM", "JNJ", "PG", "WMT", "CVX", "MRK")
@@ -229,3 +237,101 @@ async def _pages(store: Any) -> int:
         return int(count) * int(each)
 
     return int(await store.read(ask))
+
+
+def memory(folder: Path, *, sagas: int) -> dict[str, Any]:
+    """Tell how much memory a saga takes while it is in flight, waiting for an answer."""
+    return asyncio.run(_memory(folder, sagas))
+
+
+async def _memory(folder: Path, sagas: int) -> dict[str, Any]:
+    venue = HalfWay(0, sagas)
+    limits = Limits(max_running=sagas, max_queued=sagas, grace_seconds=600.0)
+    async with Orchestrator(SqliteStore(folder / "saga.db"), [venue], limits=limits) as engine:
+        gc.collect()
+        before = _resident()
+
+        async def submit() -> None:
+            await engine.submit(batch_of(1))
+
+        await _at_once(sagas, 64, submit)
+        await venue.all_wait.wait()
+        gc.collect()
+        after = _resident()
+        later = asyncio.create_task(venue.let_go_later())
+    await later
+    return {"bytes": (after - before) / sagas}
+
+
+def _resident() -> int:
+    """Return how much of this process lies in memory, in bytes."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def stall(folder: Path, *, sagas: int, legs: int) -> dict[str, Any]:
+    """Tell how late a timer of somebody else rings on the loop while sagas run."""
+    return asyncio.run(_stall(folder, sagas, legs))
+
+
+async def _stall(folder: Path, sagas: int, legs: int) -> dict[str, Any]:
+    late: list[float] = []
+    pause = 0.001
+    over = False
+
+    async def watch() -> None:
+        while not over:
+            begun = time.perf_counter()
+            await asyncio.sleep(pause)
+            late.append(time.perf_counter() - begun - pause)
+
+    async with Orchestrator(SqliteStore(folder / "saga.db"), [Instant()]) as engine:
+
+        async def one() -> None:
+            await engine.run(batch_of(legs))
+
+        watching = asyncio.create_task(watch())
+        await _at_once(sagas, sagas, one)
+        over = True
+        await watching
+    late.sort()
+    return {"p50": late[len(late) // 2], "p99": late[len(late) * 99 // 100], "longest": late[-1]}
+
+
+def overtaking(folder: Path, *, low: int) -> dict[str, Any]:
+    """Tell behind how many commits a HIGH batch becomes durable while many LOW ones are written."""
+    return asyncio.run(_overtaking(folder, low))
+
+
+class _CountingCommits(ThreadBridge):
+    """Counts the transactions that write."""
+
+    commits = 0
+
+    async def run(self, function: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
+        """Run one."""
+        result = await super().run(function, *arguments)
+        _CountingCommits.commits += function.__name__ == commit_appends.__name__
+        return result
+
+
+async def _overtaking(folder: Path, low: int) -> dict[str, Any]:
+    limits = Limits(max_running=low + 1, max_queued=low + 1)
+    store = SqliteStore(folder / "saga.db", bridge=_CountingCommits)
+    async with Orchestrator(store, [Instant()], limits=limits) as engine:
+        legs = batch_of(20).directives
+
+        async def one(priority: Priority) -> None:
+            batch = Batch(directives=legs, execution_mode=ExecutionMode.ATOMIC, priority=priority)
+            await engine.submit(batch)
+
+        async with anyio.create_task_group() as group:
+            for _ in range(low):
+                group.start_soon(one, Priority.LOW)
+            while not _CountingCommits.commits:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.001)
+            before = _CountingCommits.commits
+            await one(Priority.HIGH)
+            waited = _CountingCommits.commits - before
+            group.cancel_scope.cancel()
+    return {"commits": waited}
