@@ -110,7 +110,10 @@ def in_words(error: BaseException) -> str:
 
 def harmless(text: str) -> str:
     """Return somebody else's words without control characters, broken Unicode or undue length."""
-    return "".join(char if char.isprintable() else "?" for char in text[:MAX_WORDS])
+    text = text[:MAX_WORDS]
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def believed(told: object) -> Report | None:

@@ -5,12 +5,12 @@ the rows' fields, but for `BatchRow.batch_id`, which is `batch_uid`: in the tabl
 number by which a trade or a record points to its batch.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, get_args, get_type_hints
 
 from saga.exact import plain
 from saga.views import BatchRow, TradeRow
@@ -18,9 +18,9 @@ from saga.views import BatchRow, TradeRow
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
-_BATCH_FIELDS: Final = tuple(field.name for field in fields(BatchRow))
-
-BATCH_COLUMNS: Final = tuple("batch_uid" if n == "batch_id" else n for n in _BATCH_FIELDS)
+BATCH_COLUMNS: Final = tuple(
+    "batch_uid" if field.name == "batch_id" else field.name for field in fields(BatchRow)
+)
 """The columns of `batches` that make up a `BatchRow`, in the order of its fields."""
 
 TRADE_COLUMNS: Final = tuple(field.name for field in fields(TradeRow))
@@ -39,44 +39,62 @@ def instant(stored: int) -> datetime:
     return _EPOCH + stored * _MICROSECOND
 
 
+_WRITTEN: Final[Mapping[type, Callable[[Any], Stored]]] = {
+    Decimal: plain,
+    datetime: microseconds,
+    bool: int,
+}
+_READ: Final[Mapping[type, Callable[[Any], Any]]] = {
+    Decimal: Decimal,
+    datetime: instant,
+    bool: bool,
+}
+_TYPES: Final = {"batch_uid": str, **get_type_hints(BatchRow), **get_type_hints(TradeRow)}
+"""The type of each column; what both tables have is text or a number in both."""
+
+_Converters = tuple[tuple[int, Callable[[Any], Any]], ...]
+
+
+def _converters(
+    columns: Sequence[str], by_type: Mapping[type, Callable[[Any], Any]]
+) -> _Converters:
+    """Return the places of the columns that are not stored as they are, and what converts each."""
+    return tuple(
+        (place, by_type[each])
+        for place, column in enumerate(columns)
+        for each in (get_args(_TYPES[column]) or (_TYPES[column],))
+        if each in by_type
+    )
+
+
+def _converted(values: Iterable[Any], converters: _Converters) -> list[Any]:
+    converted = list(values)
+    for place, convert in converters:
+        if converted[place] is not None:
+            converted[place] = convert(converted[place])
+    return converted
+
+
 def values_of(columns: Sequence[str]) -> Callable[[BatchRow | TradeRow], tuple[Stored, ...]]:
     """Return a function that takes the values of these columns from a row, as they are stored."""
     taken = attrgetter(*("batch_id" if column == "batch_uid" else column for column in columns))
+    converters = _converters(columns, _WRITTEN)
 
     def values(row: BatchRow | TradeRow) -> tuple[Stored, ...]:
-        return tuple(map(_stored, taken(row)))
+        return tuple(_converted(taken(row), converters))
 
     return values
 
 
-def batch_row(stored: tuple[Any, ...]) -> BatchRow:
+_OF_BATCH: Final = _converters(BATCH_COLUMNS, _READ)
+_OF_TRADE: Final = _converters(TRADE_COLUMNS, _READ)
+
+
+def batch_row(stored: Iterable[Any]) -> BatchRow:
     """Return a batch's row from the values of `BATCH_COLUMNS`."""
-    values = dict(zip(_BATCH_FIELDS, stored, strict=True))
-    for name in ("created_at", "started_at", "updated_at", "completed_at", "deadline"):
-        if values[name] is not None:
-            values[name] = instant(values[name])
-    if values["undo_cost"] is not None:
-        values["undo_cost"] = Decimal(values["undo_cost"])
-    values["paused"] = bool(values["paused"])
-    return BatchRow(**values)
+    return BatchRow(*_converted(stored, _OF_BATCH))
 
 
-def trade_row(stored: tuple[Any, ...]) -> TradeRow:
+def trade_row(stored: Iterable[Any]) -> TradeRow:
     """Return a trade's row from the values of `TRADE_COLUMNS`."""
-    values = dict(zip(TRADE_COLUMNS, stored, strict=True))
-    for name in ("amount", "done", "undone", "value"):
-        values[name] = Decimal(values[name])
-    values["rollback"] = bool(values["rollback"])
-    return TradeRow(**values)
-
-
-def _stored(value: object) -> Stored:
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, int):
-        return int(value)  # of a bool as well
-    if isinstance(value, Decimal):
-        return plain(value)
-    if isinstance(value, datetime):
-        return microseconds(value)
-    raise TypeError(f"a view cannot hold a {type(value).__name__}")
+    return TradeRow(*_converted(stored, _OF_TRADE))
