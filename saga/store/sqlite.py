@@ -10,14 +10,13 @@ What is written, and how, is said in `journal` and `ownership`; here is only who
 import asyncio
 import os
 import sqlite3
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self, TypeVar, TypeVarTuple
+from typing import Self, TypeVar, TypeVarTuple
 
 import anyio.lowlevel
 import anyio.to_thread
@@ -40,45 +39,13 @@ from saga.store.protocol import Append, JournalRecord, Migration, Owner, Project
 from saga.store.rows import microseconds
 from saga.store.transaction import one_read, poisoned, writing
 from saga.store.verification import refuse_without_all_sagas
+from saga.store.waiting import Ticket, Waiting
 from saga.views import BatchRow, TradeRow
-
-MAX_APPENDS_PER_COMMIT: Final = 256
-"""Appends that share one commit at most; the others wait for the next one."""
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 _LOG = Complaints("saga.store")
-
-
-@dataclass(slots=True, eq=False)
-class _Ticket:
-    """One append that waits.
-
-    Attributes:
-        turn: done as soon as the append is written or refused, or has to lead.
-        outcome: the last sequence number or the error; None until it is known.
-    """
-
-    append: Append
-    turn: asyncio.Future[None]
-    outcome: int | BaseException | None = None
-
-    def settle(self, outcome: int | BaseException) -> None:
-        """Say what became of it."""
-        self.outcome = outcome
-        self.wake()
-
-    def result(self) -> int:
-        """Return the last sequence number, or raise the error."""
-        if isinstance(self.outcome, int):
-            return self.outcome
-        raise self.outcome or StoreError("the append was left before it was settled")
-
-    def wake(self) -> None:
-        """Let its caller go on."""
-        if not self.turn.done():
-            self.turn.set_result(None)
 
 
 @dataclass(slots=True)
@@ -91,8 +58,7 @@ class _Opened:
     writer: Bridge
     reader: Bridge
     mark: MarkFile
-    waiting: deque[_Ticket] = field(default_factory=deque)
-    """Bounded by the callers: each waits for the one append that it has here."""
+    waiting: Waiting = field(default_factory=Waiting)
     led: bool = False
     alarmed: bool = False
     """It was said that the write-ahead log is too long, and it still is."""
@@ -335,21 +301,20 @@ class SqliteStore:
             SagaError: a projection refused the change.
         """
         opened = self._usable()
-        ticket = _Ticket(append, asyncio.get_running_loop().create_future())
-        opened.waiting.append(ticket)
+        ticket = Ticket(append, asyncio.get_running_loop().create_future())
+        opened.waiting.add(ticket)
         if opened.led:
             await outcome_of(ticket.turn)
         else:
             opened.led = True
         if ticket.outcome is None:
-            await self._lead(opened)
+            await self._lead(opened, ticket)
         return ticket.result()
 
-    async def _lead(self, opened: _Opened) -> None:
+    async def _lead(self, opened: _Opened, leader: Ticket) -> None:
         """Write for everybody who waits, oneself first, then hand the lead on."""
         await _one_turn()
-        count = min(len(opened.waiting), MAX_APPENDS_PER_COMMIT)
-        tickets = [opened.waiting.popleft() for _ in range(count)]
+        tickets = opened.waiting.take(leader)
         appends = [ticket.append for ticket in tickets]
         try:
             mark, now = opened.mark, self._clock.now()
@@ -360,10 +325,11 @@ class SqliteStore:
             outcomes = [_own_copy(error) for _ in tickets]
         for ticket, outcome in zip(tickets, outcomes, strict=True):
             ticket.settle(outcome)
-        if opened.waiting:
-            opened.waiting[0].wake()
-        else:
+        next_leader = opened.waiting.first()
+        if next_leader is None:
             opened.led = False
+        else:
+            next_leader.wake()
 
     async def quarantine(self, batch_id: str, reason: str) -> None:
         """Set a saga aside: it is not resumed, and is listed with this reason."""

@@ -12,7 +12,7 @@ import anyio.to_thread
 import pytest
 
 from saga.errors import BatchConflict, OwnershipLost
-from saga.store import sqlite as sqlite_store
+from saga.store import waiting
 from saga.store.bridge import ThreadBridge
 from saga.store.sqlite import SqliteStore
 from tests.store.sample_appends import batch_id, first
@@ -133,7 +133,7 @@ async def test_only_a_refusal_costs_a_savepoint_for_each(path: Path, bridges: Br
 async def test_a_commit_takes_no_more_than_its_bound(
     path: Path, bridges: Bridges, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_store, "MAX_APPENDS_PER_COMMIT", 10)
+    monkeypatch.setattr(waiting, "MAX_APPENDS_PER_COMMIT", 10)
     async with SqliteStore(path, bridge=bridges) as store:
         await store.acquire()
         before = bridges.writer.commits
