@@ -118,10 +118,12 @@ class Committed:
 
     Attributes:
         outcomes: of each append: its last sequence number, or the error that refused it.
+        records: those of all appends that were not refused, in their order.
         end: where the journal ends now.
     """
 
     outcomes: list[int | Exception]
+    records: list[JournalRecord]
     end: End
 
 
@@ -133,7 +135,8 @@ class _Refused(Exception):
         self.error = error
 
 
-_Write = Callable[[sqlite3.Connection, Append, Sequence[Projection], End], End | Exception]
+_Written = list[JournalRecord]
+_Write = Callable[[sqlite3.Connection, Append, Sequence[Projection], End], _Written | Exception]
 
 
 def commit_appends(
@@ -168,20 +171,22 @@ def _commit(
         check_epoch(connection, epoch)
         end = journal_end(connection)
         outcomes: list[int | Exception] = []
+        records: list[JournalRecord] = []
         for append in appends:
             written = write(connection, append, projections, end)
-            if isinstance(written, End):
-                end = written
-                outcomes.append(end.number)
-            else:
+            if isinstance(written, Exception):
                 outcomes.append(written)
-    return Committed(outcomes, end)
+            else:
+                records += written
+                end = End(written[-1].sequence, written[-1].digest)
+                outcomes.append(end.number)
+    return Committed(outcomes, records, end)
 
 
 def _append_alone(
     connection: sqlite3.Connection, append: Append, projections: Sequence[Projection], end: End
-) -> End | Exception:
-    written: End | Exception
+) -> _Written | Exception:
+    written: _Written | Exception
     connection.execute("SAVEPOINT append")
     try:
         written = _append(connection, append, projections, end)
@@ -194,9 +199,9 @@ def _append_alone(
 
 def _append(
     connection: sqlite3.Connection, append: Append, projections: Sequence[Projection], end: End
-) -> End:
+) -> _Written:
     try:
-        end = _write(connection, append, end)
+        written = _write(connection, append, end)
         for change in append.changes:
             for projection in projections:
                 projection.project(connection, append.batch, change)
@@ -206,7 +211,7 @@ def _append(
         if not connection.in_transaction:  # a projection has ended it, and nothing can be undone
             raise poisoned(error) from error
         raise _Refused(_refusal(append, error)) from error
-    return end
+    return written
 
 
 def _refusal(append: Append, error: Exception) -> Exception:
@@ -220,17 +225,20 @@ def _refusal(append: Append, error: Exception) -> Exception:
     return refusal
 
 
-def _write(connection: sqlite3.Connection, append: Append, end: End) -> End:
-    """Write the records behind the journal's end, and the views; return where it ends now."""
+def _write(connection: sqlite3.Connection, append: Append, end: End) -> _Written:
+    """Write the records behind the journal's end, and the views; return the records."""
     uid = append.batch.batch_id
     found = connection.execute(_FIND_BATCH, (uid,)).fetchone()
     head = beginning(uid) if found is None else Head(*found[1:3])
     _check_numbers(append, head)
-    records: list[tuple[int, int, int, str, str, bytes]] = []
+    stored: list[tuple[int, int, int, str, str, bytes]] = []
+    records: _Written = []
     for sequence, change in enumerate(append.changes, start=end.number + 1):
-        kind, data, at = change.event.kind, encode(change.event), microseconds(change.at)
+        event, at = change.event, microseconds(change.at)
+        kind, data = event.kind, encode(event)
         digest = digest_of(head.digest, change.number, at, kind, data)
-        records.append((sequence, change.number, at, kind, data, digest))
+        stored.append((sequence, change.number, at, kind, data, digest))
+        records.append(JournalRecord(sequence, uid, change.number, change.at, event, digest))
         head = Head(change.number, digest)
     if found is None:
         number = _insert_views(connection, append, head)
@@ -238,8 +246,8 @@ def _write(connection: sqlite3.Connection, append: Append, end: End) -> End:
         number, stood = found[0], found[3:]
         _update_batch(connection, number, append.batch_row, head, stood)
         _update_trades(connection, number, append.trade_rows)
-    connection.executemany(_INSERT_RECORD, [(*record, number) for record in records])
-    return End(end.number + len(records), head.digest)
+    connection.executemany(_INSERT_RECORD, [(*record, number) for record in stored])
+    return records
 
 
 def _check_numbers(append: Append, head: Head) -> None:

@@ -50,11 +50,11 @@ def commit_appends(
     appends: Sequence[Append],
     projections: Sequence[Projection],
     now: datetime,
-) -> list[int | Exception]:
+) -> journal.Committed:
     """Write several appends in one transaction, and note it; see `journal.commit_appends`."""
     committed = journal.commit_appends(connection, epoch, appends, projections)
     mark.note_journal(committed.end, now)
-    return committed.outcomes
+    return committed
 
 
 def note_entry(

@@ -36,6 +36,7 @@ from saga.store.mark import Mark, MarkFile, read_mark, refuse_without_store, rol
 from saga.store.migration import migrate, pending
 from saga.store.process import Processes, SystemProcesses
 from saga.store.protocol import Append, JournalRecord, Migration, Owner, Projection
+from saga.store.recent import Recent
 from saga.store.rows import microseconds
 from saga.store.transaction import one_read, poisoned, writing
 from saga.store.verification import refuse_without_all_sagas
@@ -59,6 +60,7 @@ class _Opened:
     reader: Bridge
     mark: MarkFile
     waiting: Waiting = field(default_factory=Waiting)
+    recent: Recent = field(default_factory=Recent)
     led: bool = False
     alarmed: bool = False
     """It was said that the write-ahead log is too long, and it still is."""
@@ -237,7 +239,7 @@ class SqliteStore:
         processes, now, beyond = self._processes, self._clock.now(), self._epoch_of_mark
         mark = self._usable().mark
         owner = await self._write(marked.acquire, mark, processes, now, take_over, beyond)
-        self._epoch = owner.epoch
+        self._epoch, self._held_open().recent = owner.epoch, Recent()
         return owner
 
     async def heartbeat(self) -> None:
@@ -318,11 +320,14 @@ class SqliteStore:
         appends = [ticket.append for ticket in tickets]
         try:
             mark, now = opened.mark, self._clock.now()
-            outcomes: Sequence[int | BaseException] = await self._write(
+            committed = await self._write(
                 marked.commit_appends, mark, self._epoch, appends, self._projections, now
             )
         except BaseException as error:
-            outcomes = [_own_copy(error) for _ in tickets]
+            outcomes: Sequence[int | BaseException] = [_own_copy(error) for _ in tickets]
+        else:
+            outcomes = committed.outcomes
+            opened.recent.add(committed.records)
         for ticket, outcome in zip(tickets, outcomes, strict=True):
             ticket.settle(outcome)
         next_leader = opened.waiting.first()
@@ -378,7 +383,16 @@ class SqliteStore:
         Raises:
             Quarantined: a record does not decode.
         """
-        while page := await self.read(journal.read_page, after, batch_id):
+        while True:
+            # Nobody but the owner writes: what it wrote last need not be read back.
+            recent = None if self._epoch is None else self._held_open().recent
+            if recent is not None and (known := recent.behind(after, batch_id)) is not None:
+                for record in known:
+                    yield record
+                return
+            page = await self.read(journal.read_page, after, batch_id)
+            if not page:
+                return
             for uid, stored in page:
                 yield as_record(uid, stored)
                 after = stored.sequence

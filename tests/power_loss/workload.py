@@ -146,7 +146,7 @@ class _Life:
     def commit(self, appends: Sequence[Append]) -> None:
         outcomes = marked.commit_appends(
             self._connection, self._mark, self._known.epoch, appends, (), self._now
-        )
+        ).outcomes
         sequences = [outcome for outcome in outcomes if isinstance(outcome, int)]
         assert len(sequences) == len(appends), outcomes
         self.boundaries.add(sequences[-1])
