@@ -264,7 +264,11 @@ class SagaRunner:
     def _heed_halt(self, now: datetime, events: list[Event]) -> None:
         """While trading is halted, whatever runs is cancelled, and undone as its mode says."""
         saga, trading = self._saga, self._around.trading
-        if saga.state is SagaState.RUNNING and saga.cancel is None and trading.is_halted:
+        if (
+            saga.state is SagaState.RUNNING
+            and saga.cancel is None
+            and trading.is_known_to_be_halted
+        ):
             said = trading.said
             self._apply(CancelRequested(said.by, f"trading is halted: {said.reason}"), now, events)
 

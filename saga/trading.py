@@ -67,6 +67,8 @@ class Trading:
         self._tell = on_change
         self._file = store.halt_file
         self._last = TradingStateSet(TradingState.ACTIVE, "the engine", "nobody has said otherwise")
+        self._saw_file = False
+        """The halt file was there when it was looked for last; no send goes by this."""
         self._noted_digest: str | None = None
         self._halts = 0
         self._easing = anyio.Lock()
@@ -86,10 +88,16 @@ class Trading:
 
     @property
     def is_halted(self) -> bool:
-        """No forward order may go out."""
+        """No forward order may go out; looks for the halt file."""
         if self._last.state is TradingState.HALTED:
             return True
-        return self._file is not None and self._file.is_there()
+        self._saw_file = self._file is not None and self._file.is_there()
+        return self._saw_file
+
+    @property
+    def is_known_to_be_halted(self) -> bool:
+        """No forward order may go out, as far as was seen: whoever asks sends nothing by it."""
+        return self._saw_file or self._last.state is TradingState.HALTED
 
     @property
     def limits_digest(self) -> str | None:
@@ -206,7 +214,7 @@ class Trading:
             except StoreError:
                 await self._stay_halted(before)
                 raise
-            self._last = said
+            self._last, self._saw_file = said, False
         self._tell()
 
     def _halts_seen(self) -> tuple[int, object]:

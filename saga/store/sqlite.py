@@ -302,7 +302,9 @@ class SqliteStore:
             StorePoisoned: the disk or the database failed; nothing more can be written.
             SagaError: a projection refused the change.
         """
-        opened = self._usable()
+        opened = self._held_open()
+        if self._poison is not None:
+            raise StorePoisoned(self._poison)
         ticket = Ticket(append, asyncio.get_running_loop().create_future())
         opened.waiting.add(ticket)
         if opened.led:
