@@ -130,7 +130,7 @@ class RiskGate:
         age = max(0.0, (self._clock.now() - past.at).total_seconds())
         elapsed = self._clock.elapsed() - age
         is_forward = past.purpose is Purpose.FORWARD
-        (self._orders if is_forward else self._compensations).remember(elapsed)
+        (self._orders if is_forward else self._compensations).take(elapsed)
         if isinstance(past.directive, Order):
             sent = _sent(past.key, elapsed, batch_of_key(past.key), past.directive)
             if age <= IN_FLIGHT_SECONDS:

@@ -17,10 +17,6 @@ class Pace:
     def __init__(self) -> None:
         self._sent: deque[float] = deque()
 
-    def remember(self, elapsed: float) -> None:
-        """Note an order of the past; called oldest first."""
-        self._sent.append(elapsed)
-
     def in_last_day(self, elapsed: float) -> int:
         """Return how many went out within the last 24 hours."""
         while self._sent and self._sent[0] <= elapsed - DAY:
@@ -34,7 +30,7 @@ class Pace:
         return max(elapsed, self._sent[-per_second] + SECOND)
 
     def take(self, turn: float) -> None:
-        """Count one that goes out at its turn; turns are given out in order."""
+        """Count one that goes out at its turn, or has gone out then; the oldest first."""
         self._sent.append(turn)
 
     def give_back(self, turn: float) -> None:

@@ -118,6 +118,13 @@ async def test_only_crashes_of_the_last_minute_brake(
     assert last is state
 
 
+@pytest.mark.scenario("H4")
+async def test_starts_after_a_clean_end_never_brake(tmp_path: Path) -> None:
+    for _ in range(4):
+        async with Orchestrator(SqliteStore(tmp_path / "saga.db"), [], limits=ONCE) as engine:
+            assert engine.trading_state is TradingState.ACTIVE
+
+
 def test_what_was_noted_before_the_field_was_there_was_said_by_a_person() -> None:
     entry = decode_entry("trading_state_set", '{"state": "HALTED", "by": "ann", "reason": "stop"}')
     assert entry == TradingStateSet(TradingState.HALTED, "ann", "stop", automatic=False)

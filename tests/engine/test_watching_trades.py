@@ -15,8 +15,10 @@ from brokers.broker import Broker
 from brokers.orders import Side
 from brokers.venue import BrokerCapabilities, Trade
 from brokers.watcher import TradeWatcher
+from saga.aftermath import KnownFills
 from saga.clock import SystemClock
-from saga.errors import StoreBusy, StorePoisoned
+from saga.errors import Quarantined, StoreBusy, StorePoisoned
+from saga.events import LateTruth
 from saga.ids import Purpose, attempt_key, batch_of_key
 from saga.orchestrator import Orchestrator
 from saga.outcome import Fill, Report
@@ -192,3 +194,53 @@ async def test_fills_that_each_order_numbers_for_itself_are_all_found(tmp_path: 
     async with with_late_fills(tmp_path, "1", "1") as (engine, listing, late):
         listing.rows = [*late]
         assert len(await watcher_of(listing, engine).look()) == 2
+
+
+@pytest.mark.requirement("L6")
+async def test_a_later_fill_of_an_order_that_is_known_in_part_is_found(tmp_path: Path) -> None:
+    venue = LyingVenue()
+    async with engine_on(tmp_path, venue) as engine:
+        row = await engine.run(batch(buy("AAPL")), timeout=20)
+        key = attempt_key(row.batch_id, 0, Purpose.FORWARD, 1)
+        (in_time,) = venue.told[key].fills
+        venue.told[key] = Report(True, (in_time, Fill("late", TEN, TEN)))
+        listing = Listing()
+        listing.rows = [trade(1, in_time.fill_id, key), trade(2, "late", key)]
+        (found,) = await watcher_of(listing, engine).look()
+    assert [fill.fill_id for fill in found.fills] == ["late"]
+
+
+@pytest.mark.requirement("L6", "S18")
+async def test_a_batch_that_cannot_be_compared_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with with_late_fills(tmp_path, "f1", "f2") as (engine, listing, late):
+        listing.rows = [*late]
+        known_fills, first = engine.known_fills, batch_of_key(late[0].client_order_id or "")
+
+        async def not_of_the_first(batch_id: str) -> KnownFills:
+            if batch_id == first:
+                raise Quarantined("its journal cannot be read")
+            return await known_fills(batch_id)
+
+        monkeypatch.setattr(engine, "known_fills", not_of_the_first)
+        (found,) = await watcher_of(listing, engine).look()
+    assert [fill.fill_id for fill in found.fills] == ["f2"]
+
+
+@pytest.mark.requirement("L6")
+async def test_what_a_broker_lists_before_it_tells_of_it_is_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with with_late_fills(tmp_path, "f1") as (engine, listing, late):
+        listing.rows = [*late]
+        watching, look_again = watcher_of(listing, engine), engine.look_again
+
+        async def nothing_yet(batch_id: str, **_: object) -> tuple[LateTruth, ...]:
+            del batch_id
+            return ()
+
+        monkeypatch.setattr(engine, "look_again", nothing_yet)
+        assert await watching.look() == ()
+        monkeypatch.setattr(engine, "look_again", look_again)
+        assert len(await watching.look()) == 1

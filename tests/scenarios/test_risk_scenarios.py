@@ -648,6 +648,19 @@ async def test_the_sum_of_many_small_legs_is_refused_as_a_batch(tmp_path: Path) 
             await it.submit(many(6))
 
 
+@pytest.mark.scenario("H5")
+@pytest.mark.requirement("S13")
+async def test_a_batch_that_was_let_in_is_held_to_a_limit_that_was_lowered_since() -> None:
+    gate = RiskGate(RiskLimits(max_batch_notional=Decimal(500)), references=Market())
+    whole = batch(buy("AAPL"), buy("MSFT"))
+    assert await gate.judge_batch(whole, datetime.now(UTC)) is None
+    gate.terms = RiskLimits(max_batch_notional=Decimal(150))
+    attempt = Attempt("k", whole.batch_id, 0, Purpose.FORWARD, 1, whole.directives[0])
+    refusal = await gate.judge(attempt, whole, datetime.now(UTC))
+    assert refusal is not None
+    assert refusal.limit == "max_batch_notional"
+
+
 @pytest.mark.requirement("S13")
 @pytest.mark.parametrize("market", [None, Market(), "stale", "ahead"])
 async def test_a_limit_on_money_passes_nothing_without_a_fresh_reference_price(

@@ -3,7 +3,7 @@
 from typing import Final
 
 from tests.planted.bug import Bug
-from tests.planted.bugs import keeping, running, sending, undoing, unknown
+from tests.planted.bugs import guarding, keeping, running, sending, undoing, unknown
 
 BUGS: Final[tuple[Bug, ...]] = (
     *sending.BUGS,
@@ -11,4 +11,5 @@ BUGS: Final[tuple[Bug, ...]] = (
     *undoing.BUGS,
     *running.BUGS,
     *keeping.BUGS,
+    *guarding.BUGS,
 )
