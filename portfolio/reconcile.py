@@ -155,7 +155,7 @@ async def reconcile(
         trades = await broker.trades()
         positions = await broker.positions()
         account = await broker.account()
-        if {each.fill_id for each in await broker.trades()} == {each.fill_id for each in trades}:
+        if set(map(_place, await broker.trades())) == set(map(_place, trades)):
             return compare(all_books, ledger, trades, positions, account)
     raise BrokerBusy(
         f"{broker.name} traded while it was being read, {MAX_READINGS} times in a row; "
@@ -188,22 +188,19 @@ def compare(
         account: the account's cash.
     """
     all_books, ledger = list(all_books), list(ledger)
-    once = {trade.fill_id: trade for trade in trades}
+    once = {_place(trade): trade for trade in trades}
     booked = {(each.client_order_id, each.fill_id): each for each in ledger if each.symbol}
     resolved = {each.reference: each.batch_id for each in ledger if each.reference is not None}
     stale = {mark.batch_id for books in all_books for mark in books.stale}
     under_way = {batch for books in all_books for batch in books.open_batches} - stale
-    reversals = {each.reverses: each.client_order_id for each in ledger if each.reverses}
+    taken_back = {(each.client_order_id, each.reverses) for each in ledger if each.reverses}
     ours = {
-        (trade.client_order_id, trade.fill_id)
-        for trade in once.values()
-        if (trade.client_order_id, trade.fill_id) in booked
-        or (trade.reverses is not None and _takes_back(trade, once, reversals))
+        place
+        for place, trade in once.items()
+        if place in booked or not taken_back.isdisjoint(_reversed_by(trade, once))
     }
     unbooked = tuple(
-        _unbooked(trade, under_way, resolved)
-        for trade in once.values()
-        if (trade.client_order_id, trade.fill_id) not in ours
+        _unbooked(trade, under_way, resolved) for place, trade in once.items() if place not in ours
     )
     missing = tuple(
         entry for key, entry in booked.items() if key[1] is not None and key not in ours
@@ -217,13 +214,22 @@ def compare(
     )
 
 
-def _takes_back(
-    trade: Trade, once: Mapping[str, Trade], reversals: Mapping[str, str | None]
-) -> bool:
-    """Tell whether the books have taken back the very fill that a trade reverses."""
-    fill_id = trade.reverses or ""
-    original = once.get(fill_id, trade)
-    return fill_id in reversals and reversals[fill_id] == original.client_order_id
+_Place = tuple[str | None, str]
+
+
+def _place(trade: Trade) -> _Place:
+    """Return what tells a trade from all others: a venue may number fills order by order."""
+    return trade.client_order_id, trade.fill_id
+
+
+def _reversed_by(trade: Trade, once: Mapping[_Place, Trade]) -> set[_Place]:
+    """Return the fill that a trade reverses; it may name the order, or leave that out."""
+    if trade.reverses is None:
+        return set()
+    named = (trade.client_order_id, trade.reverses)
+    if trade.client_order_id is not None:
+        return {named}
+    return {place for place in once if place[1] == trade.reverses} or {named}
 
 
 def _unbooked(trade: Trade, under_way: set[str], resolved: Mapping[str, str]) -> UnbookedTrade:

@@ -1,5 +1,6 @@
 """What the broker did against what the books say."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -7,11 +8,17 @@ import pytest
 
 from brokers.orders import Side
 from brokers.paper import Fault, FaultRule
-from brokers.venue import OrderRequest
+from brokers.venue import Account, OrderRequest, Trade
 from portfolio import Difference, Origin, Reconciliation, reconcile
+from portfolio.books import LedgerEntry
+from portfolio.reconcile import compare
 from saga.events import Adjustment
-from saga.ids import Purpose
+from saga.exact import ONE, ZERO
+from saga.ids import Purpose, attempt_key
 from tests.portfolio.house import AT_ONCE, House, open_house
+
+BATCH = "BAT_20261121_120000_abcdefgh"
+TEN = Decimal(10)
 
 
 async def compared(house: House) -> Reconciliation:
@@ -141,3 +148,28 @@ async def test_entries_that_the_broker_lists_twice_are_one_trade(tmp_path: Path)
         await bought(house)
         await house.exchange.script(FaultRule(fault=Fault.DUPLICATES, on="list", times=None))
         assert (await compared(house)).agrees
+
+
+def test_fills_that_each_order_numbers_for_itself_are_told_apart() -> None:
+    at = datetime(2026, 11, 21, tzinfo=UTC)
+    first, second, third = (attempt_key(BATCH, step, Purpose.FORWARD, 1) for step in range(3))
+    ledger = [
+        LedgerEntry(BATCH, "trade", key, "1", "KO", TEN, ONE, ZERO, -TEN, None, at)
+        for key in (first, second)
+    ]
+    ledger.append(
+        LedgerEntry(BATCH, "reversal", first, None, "KO", -TEN, ONE, ZERO, TEN, None, at, "1")
+    )
+    trades = [
+        Trade(number, "1", key, "KO", Side.BUY, TEN, ONE, ZERO, at)
+        for number, key in enumerate((first, second, third), start=1)
+    ]
+    trades += [
+        Trade(4, "x1", first, "KO", Side.SELL, TEN, ONE, ZERO, at, reverses="1"),
+        Trade(5, "x2", second, "KO", Side.SELL, TEN, ONE, ZERO, at, reverses="1"),
+    ]
+    found = compare([], ledger, trades, [], Account(ZERO, "USD", "paper"))
+    assert found.matched == 3
+    assert [(each.client_order_id, each.trade_id) for each in found.unbooked] == [
+        *((third, "1"), (second, "x2")),
+    ]
