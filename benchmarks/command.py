@@ -4,11 +4,15 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
-from benchmarks.goals import GOALS, Finding, Goal
+from benchmarks import page
+from benchmarks.goals import GOALS, QUICK_RUNS, RUNS, Finding, Goal
 from benchmarks.machine import described
 from benchmarks.measuring import RunFailed
+from benchmarks.plots import draw
+from benchmarks.sweeps import SWEEPS, measured
 
 
 class Progress:
@@ -52,12 +56,21 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--json", action="store_true", help="say it as JSON")
     parser.add_argument("--quick", action="store_true", help="coarser, in under a minute")
+    parser.add_argument(
+        "--keep", action="store_true", help="keep the figures, and write docs/performance.md anew"
+    )
     asked = parser.parse_args(arguments)
+    if asked.keep and asked.names:
+        parser.error("--keep is for a whole run: leave out the names")
+    plots = asked.keep and not asked.quick
+    if plots and find_spec("matplotlib") is None:
+        parser.error("--keep draws with matplotlib: .venv/bin/python -m pip install -e '.[plots]'")
     chosen = [goal for goal in GOALS if _is_asked_for(goal, asked.names, quick=asked.quick)]
     if not chosen:
         parser.error(f"no goal is named {' '.join(asked.names)!r}; the goals are:\n" + _listed())
     machine = described()
-    progress = Progress(sum(goal.runs(quick=asked.quick) for goal in chosen))
+    plotted = sum(sweep.runs for sweep in SWEEPS) if plots else 0
+    progress = Progress(sum(goal.runs(quick=asked.quick) for goal in chosen) + plotted)
     told = []
     failed = False
     for goal in chosen:
@@ -69,6 +82,13 @@ def main(arguments: Sequence[str]) -> int:
             told.append({**_head(goal), "ratio": None, "met": False, "error": str(error)})
             continue
         told.append(_as_json(goal, finding))
+    if asked.keep:
+        lines = measured(progress.begin, progress.step) if plots else {}
+        runs = QUICK_RUNS if asked.quick else RUNS
+        page.keep(told, machine, lines, runs=runs)
+        page.write_page()
+        if plots:
+            draw(lines, page.FIGURES)
     progress.end()
     if asked.json:
         sys.stdout.write(json.dumps({"goals": told, "machine": machine}, indent=1) + "\n")

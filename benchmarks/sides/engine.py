@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar, TypeVarTuple
 
 import anyio
 
+from benchmarks.sides.latencies import spread_of
 from brokers import Buy
 from saga import Batch, ExecutionMode, Limits, Orchestrator, Priority, SqliteStore
 from saga.outcome import Fill, Report
@@ -149,7 +150,7 @@ async def _steps(folder: Path, concurrent: int, sagas: int, legs: int) -> dict[s
     return {
         "rate": sagas * legs / seconds,
         "seconds_a_step": seconds / (sagas * legs),
-        "latencies": sorted(latencies),
+        **spread_of(latencies),
         "records_read": records,
     }
 
@@ -206,7 +207,12 @@ async def _resume(folder: Path, sagas: int, legs: int) -> dict[str, Any]:
         open_seconds = loop.time() - begun
         await all_ended.wait()
         seconds = loop.time() - begun
-    return {"rate": sagas / seconds, "seconds_a_saga": seconds / sagas, "open": open_seconds}
+    return {
+        "rate": sagas / seconds,
+        "seconds": seconds,
+        "seconds_a_saga": seconds / sagas,
+        "open": open_seconds,
+    }
 
 
 def size(folder: Path, *, sagas: int, legs: int) -> dict[str, Any]:
@@ -294,8 +300,7 @@ async def _stall(folder: Path, sagas: int, legs: int) -> dict[str, Any]:
         await _at_once(sagas, sagas, one)
         over = True
         await watching
-    late.sort()
-    return {"p50": late[len(late) // 2], "p99": late[len(late) * 99 // 100], "longest": late[-1]}
+    return spread_of(late)
 
 
 def overtaking(folder: Path, *, low: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
+from benchmarks.sides.latencies import spread_of
 from saga.model import ExecutionMode, Priority
 from saga.query import MAX_PAGE_ROWS, BatchQuery, BatchSort
 from saga.store import database, schema
@@ -60,10 +61,8 @@ def answers(folder: Path, *, batches: int, trades: int, times: int) -> dict[str,
     }
     connection.close()
     writer.close()
-    every = sorted(seconds for each in taken.values() for seconds in each)
     return {
-        "p50": every[len(every) // 2],
-        "p99": every[len(every) * 99 // 100],
+        **spread_of(seconds for each in taken.values() for seconds in each),
         "bytes_a_batch": place.stat().st_size / batches,
         "questions": {name: each[len(each) // 2] for name, each in taken.items()},
     }

@@ -12,6 +12,8 @@ from typing import Any
 
 from dbos import DBOS, WorkflowHandleAsync
 
+from benchmarks.sides.latencies import spread_of
+
 Workflow = Callable[[int], Coroutine[Any, Any, None]]
 
 
@@ -72,7 +74,7 @@ async def _steps(folder: Path, concurrent: int, sagas: int, legs: int) -> dict[s
     return {
         "rate": sagas * legs / seconds,
         "seconds_a_step": seconds / (sagas * legs),
-        "latencies": sorted(latencies),
+        **spread_of(latencies),
     }
 
 
@@ -126,4 +128,4 @@ async def _resume(folder: Path, sagas: int, legs: int) -> dict[str, Any]:
     await all_ended.wait()
     seconds = time.perf_counter() - begun
     DBOS.destroy()
-    return {"rate": sagas / seconds, "seconds_a_saga": seconds / sagas}
+    return {"rate": sagas / seconds, "seconds": seconds, "seconds_a_saga": seconds / sagas}

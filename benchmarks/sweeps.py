@@ -1,0 +1,115 @@
+"""What the plots show: one figure against another, for the engine and for its peer."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from benchmarks.measuring import Side
+
+OURS: Final = "trade-saga"
+PEER: Final = "DBOS on SQLite"
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """One plot.
+
+    Attributes:
+        name: of its file.
+        title: what it says above.
+        across: what the horizontal axis counts.
+        up: what the vertical axis measures, with the unit.
+        figures: of a run, each a line of its own, by name; scaled into the unit.
+        points: of each who takes part: the side to run for each place on the horizontal axis.
+    """
+
+    name: str
+    title: str
+    across: str
+    up: str
+    figures: Mapping[str, tuple[str, float]]
+    points: Mapping[str, Mapping[int, Side]]
+
+    @property
+    def runs(self) -> int:
+        """How many processes it takes."""
+        return sum(map(len, self.points.values()))
+
+    def measure(self, on_run: Callable[[], None]) -> dict[str, list[list[float]]]:
+        """Run every side once; return for each line its points, across and up."""
+        lines: dict[str, list[list[float]]] = {}
+        for who, sides in self.points.items():
+            for place, side in sides.items():
+                told = side.run()
+                on_run()
+                for name, (figure, scale) in self.figures.items():
+                    line = f"{who}, {name}" if name else who
+                    lines.setdefault(line, []).append([place, told[figure] * scale])
+        return lines
+
+
+def _steps(side: str, concurrent: int, sagas: int) -> Side:
+    return Side(side, {"concurrent": concurrent, "sagas": sagas, "legs": 10})
+
+
+def _resume(side: str, sagas: int) -> Side:
+    return Side(side, {"sagas": sagas, "legs": 10})
+
+
+SWEEPS: Final[Sequence[Sweep]] = (
+    Sweep(
+        "throughput",
+        "Durable steps a second",
+        "sagas at once",
+        "steps/s",
+        {"": ("rate", 1.0)},
+        {
+            OURS: {n: _steps("engine steps", n, max(40, 5 * n)) for n in (1, 4, 16, 64, 256)},
+            PEER: {n: _steps("peer steps", n, max(10, n)) for n in (1, 4, 16, 64)},
+        },
+    ),
+    Sweep(
+        "latency",
+        "How long a saga of ten steps takes",
+        "sagas at once",
+        "ms",
+        {"median": ("median", 1e3), "99th percentile": ("p99", 1e3)},
+        {
+            OURS: {n: _steps("engine steps", n, max(100, 5 * n)) for n in (1, 16, 64)},
+            PEER: {n: _steps("peer steps", n, max(30, 2 * n)) for n in (1, 16, 64)},
+        },
+    ),
+    Sweep(
+        "resume",
+        "Until sagas that were left half-way are at their end",
+        "sagas",
+        "s",
+        {"": ("seconds", 1.0)},
+        {
+            OURS: {n: _resume("engine resume", n) for n in (100, 1_000, 10_000)},
+            PEER: {n: _resume("peer resume", n) for n in (25, 100)},
+        },
+    ),
+    Sweep(
+        "history",
+        "How long a question to the history takes",
+        "batches, ten trades each",
+        "ms",
+        {"median": ("median", 1e3), "99th percentile": ("p99", 1e3)},
+        {
+            OURS: {
+                n: Side("history answers", {"batches": n, "trades": 10, "times": 15})
+                for n in (1_000, 10_000, 100_000, 1_000_000)
+            }
+        },
+    ),
+)
+
+
+def measured(on_begin: Callable[[str], None], on_run: Callable[[], None]) -> dict[str, Any]:
+    """Measure all of them; return the lines of each plot by name."""
+    lines = {}
+    for sweep in SWEEPS:
+        on_begin(sweep.title)
+        lines[sweep.name] = sweep.measure(on_run)
+    return lines
