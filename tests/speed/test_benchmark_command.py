@@ -1,0 +1,136 @@
+"""What `python -m benchmarks` says, with sides that tell what a test wants: nothing is timed."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from benchmarks import page
+from benchmarks.command import main
+from benchmarks.goals import GOALS
+from benchmarks.measuring import SIDES, RunFailed, Side, Spread
+from benchmarks.sweeps import SWEEPS
+
+Told = Callable[[Side], dict[str, Any]]
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the sides that ran; ours are a hundred times as fast as all others."""
+    names: list[str] = []
+
+    def run(side: Side) -> dict[str, Any]:
+        names.append(side.name)
+        ours = side.name.startswith(("engine", "store"))
+        rate = 1_000.0 if ours else 10.0
+        seconds = ("seconds", "seconds_a_step", "seconds_a_saga", "p99", "median")
+        return {"rate": rate, "bytes": 100, "commits": 1, **dict.fromkeys(seconds, 1 / rate)}
+
+    monkeypatch.setattr(Side, "run", run)
+    return names
+
+
+def test_every_goal_has_a_measure() -> None:
+    assert {goal.number for goal in GOALS} == set(range(1, 11))
+
+
+def test_what_is_quick_has_a_ratio_for_what_was_promised() -> None:
+    assert {goal.number for goal in GOALS if goal.is_quick} == {1, 2, 3, 5}
+
+
+def test_every_side_that_is_asked_for_is_there() -> None:
+    modules = {module for module, _ in SIDES.values()}
+    assert modules == {
+        *("disk", "engine", "history", "peer", "simulation", "start", "store"),
+    }
+    for sweep in SWEEPS:
+        for sides in sweep.points.values():
+            assert {side.name for side in sides.values()} <= SIDES.keys()
+
+
+def test_the_sides_of_a_goal_run_in_turn(
+    ran: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["64 sagas", "--json"]) == 0
+    assert ran == ["engine steps", "peer steps"] * 5
+    told = json.loads(capsys.readouterr().out)
+    (goal,) = told["goals"]
+    assert (goal["id"], goal["ratio"], goal["goal"], goal["met"]) == (1, 100.0, 60, True)
+    assert goal["figures"]["steps/s"] == 1_000.0
+    assert told["machine"]["python"]
+
+
+def test_a_goal_that_is_not_met_is_said_to_be_not_met(
+    ran: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["seeds"]) == 0
+    assert ran == ["simulation seeds"] * 5
+    assert "10 (10 to 10), wanted at least 150: NOT met" in capsys.readouterr().out
+
+
+def test_a_side_that_fails_is_told_of_and_the_others_are_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ran: list[str]
+) -> None:
+    run = Side.run
+
+    def no_peer(side: Side) -> dict[str, Any]:
+        if side.name.startswith("peer"):
+            raise RunFailed("peer steps ended with status 1: No module named 'dbos'")
+        return run(side)
+
+    monkeypatch.setattr(Side, "run", no_peer)
+    assert main(["--quick", "--json"]) == 3
+    told = json.loads(capsys.readouterr().out)["goals"]
+    failed = [goal for goal in told if goal["ratio"] is None]
+    assert {goal["id"] for goal in failed} == {1, 2, 5}
+    assert all("No module named" in goal["error"] for goal in failed)
+    assert any(goal["ratio"] is not None for goal in told)
+
+
+def test_a_side_that_does_not_come_to_its_end_says_why() -> None:
+    with pytest.raises(RunFailed, match="status 1: TypeError"):
+        Side("disk rows", {"count": "many", "a_commit": 1, "size": 1}).run()
+
+
+def test_a_side_runs_in_a_process_of_its_own_and_tells_its_figures() -> None:
+    assert Side("disk rows", {"count": 20, "a_commit": 10, "size": 10}).run()["rate"] > 0
+
+
+@pytest.mark.parametrize("arguments", [["no such goal"], ["--keep", "1"]])
+def test_what_makes_no_sense_is_refused(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    assert left.value.code == 2
+    assert capsys.readouterr().err
+
+
+def test_a_spread_is_the_middle_and_both_ends() -> None:
+    assert Spread.of([3, 1, 10]) == Spread(3, 1, 10)
+
+
+def test_the_page_holds_what_was_kept_and_its_own_words() -> None:
+    goal = {
+        "id": 1,
+        "name": "steps",
+        "goal": 60,
+        "at_least": True,
+        "met": False,
+        "ratio": 6.5,
+        "lowest": 6.0,
+        "highest": 7.0,
+        "figures": {"steps/s": 1_000.0},
+    }
+    failed = {**goal, "ratio": None, "error": "it did not end"}
+    machine = {"cores": 2, "processor": "P", "system": "S", "python": "3.11", "sqlite": "3.40"}
+    kept = {"commit": "c", "at": "now", "runs": 5, "machine": machine, "lines": {}}
+    text = page.PAGE.read_text(encoding="utf-8")
+    written = page.page_with_figures(text, {**kept, "goals": [goal, failed]})
+    assert "| 1 | steps (1,000 steps/s) | at least 60 | 6.5 | 6 to 7 | **not met** |" in written
+    assert "not measured | | it did not end |" in written
+    assert written.startswith(text.partition(page.BEGIN)[0])
+    assert written.endswith(text.partition(page.END)[2])
+    with pytest.raises(ValueError, match="lost one of its marks"):
+        page.page_with_figures("# Performance", {**kept, "goals": []})
