@@ -56,7 +56,7 @@ class Told:
     Attributes:
         amount: how much was asked.
         fills: by their ids: quantity, price, fee.
-        late: ids of fills that were learnt only after the saga had come to rest.
+        late: ids of fills that were learnt only after the saga had come to rest for good.
         reversed: ids of fills that the venue has taken back, and the journal knows of it.
     """
 
@@ -168,7 +168,7 @@ def stories(connection: sqlite3.Connection, after: int) -> list[Story]:
         Story(row["batch_uid"], lines[row["id"]], row, trades.get(row["id"], [])) for row in rows
     ]
     for story in found:
-        _hear(story)
+        hear(story)
     return found
 
 
@@ -178,10 +178,13 @@ def _dicts(connection: sqlite3.Connection, sql: str, after: int) -> list[dict[st
     return [dict(zip(names, row, strict=True)) for row in cursor]
 
 
-def _hear(story: Story) -> None:
+def hear(story: Story) -> None:
     """Gather what each attempt did, by the journal."""
     for line in story.lines:
         data = line.data
+        if line.kind == "retried":  # what was late for one end is known before the next
+            for each in story.attempts.values():
+                each.late.clear()
         if "purpose" not in data:
             continue
         key = Key(story.batch_id, data["step"], data["purpose"], data["number"])

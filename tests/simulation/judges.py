@@ -125,7 +125,8 @@ def s5_compensation_bound(evidence: Evidence, order: ModelOrder) -> None:
     forward = list(_orders_of(evidence, key, "forward"))
     undoing = [each for each in _orders_of(evidence, key, "compensation") if not each.after_window]
     done = sum((each.filled for each in forward), ZERO)
-    undone = sum((each.filled + each.open_quantity for each in undoing), ZERO)
+    # An undo that the venue took back has undone nothing, and may be tried again.
+    undone = sum((each.standing + each.open_quantity for each in undoing), ZERO)
     beyond = sum((each.overfilled for each in undoing), ZERO)
     if undone > done + beyond:
         evidence.blame(

@@ -78,6 +78,11 @@ class ModelOrder:
         return sum((fill.quantity for fill in self.fills), Decimal(0))
 
     @property
+    def standing(self) -> Decimal:
+        """How much was traded, and was not busted since."""
+        return sum((f.quantity for f in self.fills if f.fill_id not in self.busted), Decimal(0))
+
+    @property
     def is_open(self) -> bool:
         """More may be traded."""
         return not self.status.is_final

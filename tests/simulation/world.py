@@ -114,6 +114,7 @@ class World:
         self._spent: set[str] = set()
         self._seen_last = self.first_sequence
         self.halted: tuple[float, int] | None = None
+        self._activations = 0
         self._seen: dict[str, int] = {}
         self._before: dict[str, bytes] | None = None
         self._busy = 0
@@ -706,16 +707,18 @@ class World:
 
     async def _halt(self, seconds: float) -> bool:
         """Pull the kill switch, and let trading go on later."""
-        life = self.front
+        life, activations = self.front, self._activations
         if not await self._try(lambda e: e.halt(by="operator", reason="stop")) or life is None:
             return False
-        self.halted = (self.loop.time(), life.number)
+        if activations == self._activations:  # or else somebody let trading go on behind it
+            self.halted = (self.loop.time(), life.number)
         await asyncio.sleep(seconds)
         await self._activate()
         return True
 
     async def _activate(self) -> None:
         self.halted = None
+        self._activations += 1
         for _ in range(MAX_TRIES):
             try:
                 await self._call(lambda e: e.activate(by="operator", reason="go on"))
