@@ -115,10 +115,11 @@ def _planted(told: Figures) -> list[tuple[str, str]]:
 def _mutation(told: Figures) -> list[tuple[str, str]]:
     return [
         ("mutants of core and machine", _number(told["mutants"])),
-        ("killed", _number(told["killed"])),
+        ("killed by a test that fails", _number(told["killed"])),
+        ("killed by a test that does not end any more", _number(told["timeout"])),
         ("survivors, each with a reason", _count(told["survived"])),
         ("survivors without a reason", _count(told["unexplained"])),
-        ("**score**", f"**{told['score']:.1%}**"),
+        ("**killed, of all**", f"**{told['score']:.1%}**"),
     ]
 
 

@@ -12,13 +12,27 @@ from typing import Final
 
 from tests.simulation.disk import scratch
 from tests.simulation.kept import NotThisRun, load, save
-from tests.simulation.run import run_seed
+from tests.simulation.plan import draw
+from tests.simulation.run import Result, run_seed
 from tests.simulation.story import shrink, told
+from tests.simulation.streams import Streams
 from tests.simulation.sum import Sum
 
 CHUNK: Final = 25
 MAX_TOLD: Final = 20
 """So many violations are told with their seed and sentence; the rest are counted."""
+
+
+def of_one(result: Result) -> Sum:
+    """Return what one seed came to."""
+    return Sum(
+        seeds=1,
+        sagas=result.sagas,
+        crashes=result.crashes,
+        orders=result.orders,
+        violations=list(result.violations[:1]),
+        faults=result.fired,
+    )
 
 
 def run_seeds(seeds: Iterable[int]) -> Sum:
@@ -28,16 +42,7 @@ def run_seeds(seeds: Iterable[int]) -> Sum:
     try:
         for seed in seeds:
             result = run_seed(seed, folder)
-            found.add(
-                Sum(
-                    seeds=1,
-                    sagas=result.sagas,
-                    crashes=result.crashes,
-                    orders=result.orders,
-                    violations=list(result.violations[:1]),
-                    faults=result.fired,
-                )
-            )
+            found.add(of_one(result))
     finally:
         rmtree(folder, ignore_errors=True)
     return found
@@ -107,6 +112,12 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     if asked.trace is not None:
         names = frozenset(name for name in asked.without.split(",") if name)
+        if strange := sorted(names - set(draw(asked.trace, Streams(asked.trace)).elements())):
+            sys.stderr.write(
+                f"python -m tests.simulation: --without: seed {asked.trace} has no element "
+                f"{strange[0]!r}; nothing was run\n"
+            )
+            return 2
         return _show_trace(asked.trace, names)
     try:
         found = run_all(
@@ -185,5 +196,5 @@ def _show_trace(seed: int, without: frozenset[str]) -> int:
         rmtree(folder, ignore_errors=True)
     for at, *what in result.trace:
         sys.stdout.write(f"{at:12.6f}  {' '.join(str(each) for each in what)}\n")
-    sys.stdout.write(f"trace hash {result.trace_hash}\n")
+    sys.stdout.write(f"trace hash {result.trace_hash}\n{verdict(of_one(result))}\n")
     return 1 if result.violations else 0

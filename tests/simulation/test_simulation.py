@@ -198,3 +198,10 @@ def test_a_run_is_not_gone_on_with_from_what_is_none(
     kept.write_text("{}", encoding="utf-8")
     assert main(["--seeds", "1", "--resume", str(kept)]) == 2
     assert "does not hold a run" in capsys.readouterr().err
+
+
+def test_an_element_that_a_seed_does_not_have_cannot_be_left_out(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["--trace", "7", "--without", "B99"]) == 2
+    assert "seed 7 has no element 'B99'" in capsys.readouterr().err
