@@ -5,12 +5,14 @@ keeps what goes wrong with one away from all the others. What may be asked of an
 is `orchestrator`'s business; what a saga does is `runner`'s.
 """
 
-from collections.abc import AsyncIterator, Callable, Container, Mapping
+from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from itertools import islice
 from typing import Final
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from saga.admission import Admission
@@ -25,7 +27,7 @@ from saga.errors import (
     StoreError,
     StorePoisoned,
 )
-from saga.fold import saga_of
+from saga.fold import apply, saga_of
 from saga.hooks import Hook, Hooks
 from saga.ledger import Saga
 from saga.limits import Limits
@@ -33,7 +35,7 @@ from saga.machine import SAGA_AT_REST, SAGA_ENDS, SagaState
 from saga.participant import Participant, account_of
 from saga.runner import SagaRunner, Surroundings
 from saga.steady_clock import SteadyClock
-from saga.store.protocol import CheckpointStore
+from saga.store.protocol import CheckpointStore, JournalRecord
 from saga.trading import Trading
 from saga.views import BatchRow, BatchStatus
 
@@ -41,6 +43,10 @@ _LOG = Complaints("saga.supervision")
 
 FIRST_RESUME_WAIT: Final = timedelta(milliseconds=200)
 LONGEST_RESUME_WAIT: Final = timedelta(seconds=30)
+MAX_RESUMED_AT_ONCE: Final = 100
+"""Most sagas whose journals are asked for at once while they are taken up."""
+RECORDS_PER_TURN: Final = 100
+"""So many records of a journal are folded before everybody else has a turn."""
 
 _NEEDS_NO_KEY: Final = frozenset({SagaState.PENDING, *SAGA_ENDS})
 """In any other state a saga that is left, or set aside, lets nobody else run on its key."""
@@ -192,6 +198,7 @@ class Supervision:
         """
         loading = self._to_resume.get(batch_id)
         if loading is not None:
+            self._to_resume = {batch_id: loading} | self._to_resume  # it is taken up next
             await loading.wait()
         async with self.alone_with(batch_id):  # what is read still stands when it starts
             return self._driving(batch_id) or await self._take_up(batch_id)
@@ -214,10 +221,7 @@ class Supervision:
             NoSuchBatch: there is no such batch.
             Quarantined: its journal cannot be read.
         """
-        records = await self._store.journal(batch_id)
-        if not records:
-            raise NoSuchBatch(f"batch_id: there is no batch {batch_id!r}; list the batches to see")
-        return saga_of(records)
+        return await _folded(batch_id, await self._store.journal(batch_id))
 
     def _driving(self, batch_id: str) -> SagaRunner | None:
         runner = self._runners.get(batch_id)
@@ -311,10 +315,13 @@ class Supervision:
         """Take up what is unfinished. A loop, not an event: a store that is away is tried again."""
         wait = FIRST_RESUME_WAIT
         while self._to_resume:
+            batch_ids = tuple(islice(self._to_resume, MAX_RESUMED_AT_ONCE))
             try:
-                for batch_id in list(self._to_resume):
-                    await self._resume(batch_id)
+                journals = await self._store.journals(batch_ids)
+                for batch_id, journal in zip(batch_ids, journals, strict=False):
+                    await self._resume(batch_id, journal)
                     self._to_resume.pop(batch_id).set()
+                    await anyio.lowlevel.checkpoint()
             except (OwnershipLost, StorePoisoned):
                 raise
             except StoreError as error:
@@ -323,9 +330,9 @@ class Supervision:
                 wait = min(wait * 2, LONGEST_RESUME_WAIT)
         self._admit()
 
-    async def _resume(self, batch_id: str) -> None:
+    async def _resume(self, batch_id: str, journal: tuple[JournalRecord, ...] | Exception) -> None:
         try:
-            saga = await self.load(batch_id)
+            saga = await _folded(batch_id, journal)
         except StoreError:
             raise
         except Exception as error:
@@ -341,6 +348,25 @@ class Supervision:
         await self._take_back(batch_id)
         if saga.state not in SAGA_AT_REST:
             self.start(saga, resumed=True)
+
+
+async def _folded(batch_id: str, records: Sequence[JournalRecord] | Exception) -> Saga:
+    """Return the saga that a whole journal tells; while a long one is folded, others get turns.
+
+    Raises:
+        NoSuchBatch: there is no record.
+        Exception: the one that stands in the journal's place, or one of the fold.
+    """
+    if isinstance(records, Exception):
+        raise records
+    if not records:
+        raise NoSuchBatch(f"batch_id: there is no batch {batch_id!r}; list the batches to see")
+    saga = saga_of(records[:RECORDS_PER_TURN])
+    for begun in range(RECORDS_PER_TURN, len(records), RECORDS_PER_TURN):
+        await anyio.lowlevel.checkpoint()
+        for record in records[begun : begun + RECORDS_PER_TURN]:
+            apply(saga, record.number, record.at, record.event)
+    return saga
 
 
 def fatal_in(error: BaseException) -> SagaError | None:

@@ -8,8 +8,8 @@ Pure: no connection, no clock.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from hashlib import sha256
+from typing import NamedTuple
 
 from saga.errors import InvalidInput, Quarantined
 from saga.events import decode
@@ -17,8 +17,7 @@ from saga.store.protocol import JournalRecord
 from saga.store.rows import instant
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """The end of a saga's journal.
 
     Attributes:
@@ -30,8 +29,7 @@ class Head:
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class StoredRecord:
+class StoredRecord(NamedTuple):
     """A journal record as it is stored.
 
     Attributes:

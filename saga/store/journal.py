@@ -345,13 +345,38 @@ def read_journal(connection: sqlite3.Connection, batch_uid: str) -> tuple[Journa
             "SELECT sequence, number, at, kind, data, digest FROM journal"
             " WHERE batch_id = ? ORDER BY number",
             (row[0],),
-        )
-        return verified(batch_uid, Head(row[1], row[2]), (StoredRecord(*r) for r in stored))
+        ).fetchall()
     except sqlite3.DatabaseError as error:
         raise Quarantined(
             f"the journal of batch {batch_uid} cannot be read: {error}; "
             "compare the store with a backup"
         ) from error
+    return verified(batch_uid, Head(row[1], row[2]), map(StoredRecord._make, stored))
+
+
+def read_journals(
+    connection: sqlite3.Connection, batch_uids: Sequence[str]
+) -> list[tuple[JournalRecord, ...] | Exception]:
+    """Return the journals of the first of these sagas, verified, up to a page of records in all.
+
+    It is the first one's at least. In the place of one that cannot be read is the error that
+    `read_journal` raises of it. To be called in one read transaction, as that.
+    """
+    journals: list[tuple[JournalRecord, ...] | Exception] = []
+    left = RECORDS_PER_PAGE
+    for batch_uid in batch_uids:
+        try:
+            records = read_journal(connection, batch_uid)
+        except sqlite3.Error:
+            raise
+        except Exception as error:  # S18: whatever is wrong with one is not allowed to touch others
+            journals.append(error)
+        else:
+            journals.append(records)
+            left -= len(records)
+        if left <= 0:
+            break
+    return journals
 
 
 def read_page(

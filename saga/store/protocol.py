@@ -256,6 +256,16 @@ class CheckpointStore(Protocol):
         """
         ...
 
+    async def journals(
+        self, batch_ids: Sequence[str]
+    ) -> Sequence[tuple[JournalRecord, ...] | Exception]:
+        """Return the journals of the first of many sagas, as many as are read at once.
+
+        It is the first one's at least. In the place of one that cannot be read is the error that
+        `journal` raises of it.
+        """
+        ...
+
     def records(
         self, *, after: int = 0, batch_id: str | None = None
     ) -> AsyncIterator[JournalRecord]:

@@ -377,6 +377,12 @@ class SqliteStore:
         """
         return await self.read(journal.read_journal, batch_id)
 
+    async def journals(
+        self, batch_ids: Sequence[str]
+    ) -> list[tuple[JournalRecord, ...] | Exception]:
+        """See `CheckpointStore.journals`."""
+        return await self.read(journal.read_journals, batch_ids)
+
     async def records(
         self, *, after: int = 0, batch_id: str | None = None
     ) -> AsyncIterator[JournalRecord]:

@@ -213,7 +213,9 @@ class StrikingStore(SqliteStore):
             await self._opened.writer.run(self._striker.checkpoint)
         return sequence
 
-    async def journal(self, batch_id: str) -> tuple[JournalRecord, ...]:
+    async def journals(
+        self, batch_ids: Sequence[str]
+    ) -> list[tuple[JournalRecord, ...] | Exception]:
         """Read, as the store does."""
         self._striker.reached("reading journal")
-        return await super().journal(batch_id)
+        return await super().journals(batch_ids)

@@ -1,7 +1,7 @@
 """What stands between a saga and a second order: fences, timeouts, proofs of absence."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -202,11 +202,13 @@ class AwayStore(SqliteStore):
 
     failures = 2
 
-    async def journal(self, batch_id: str) -> tuple[JournalRecord, ...]:
+    async def journals(
+        self, batch_ids: Sequence[str]
+    ) -> list[tuple[JournalRecord, ...] | Exception]:
         if self.failures:
             self.failures -= 1
             raise StoreError("the disk is away")
-        return await super().journal(batch_id)
+        return await super().journals(batch_ids)
 
 
 @pytest.mark.requirement("L2", "B11", "S18")

@@ -1,7 +1,10 @@
 """Leaving an engine and taking its sagas up again, in order and out of order."""
 
 import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -182,9 +185,11 @@ class SlowStore(SqliteStore):
         super().__init__(path)
         self.gate = anyio.Event()
 
-    async def journal(self, batch_id: str) -> tuple[JournalRecord, ...]:
+    async def journals(
+        self, batch_ids: Sequence[str]
+    ) -> list[tuple[JournalRecord, ...] | Exception]:
         await self.gate.wait()
-        return await super().journal(batch_id)
+        return await super().journals(batch_ids)
 
 
 @pytest.mark.requirement("T6", "T15")
@@ -208,6 +213,75 @@ async def test_nothing_new_is_let_in_before_all_that_is_unfinished_has_its_key_b
         assert (await engine.batch(later.batch_id)).state == "PENDING"
         await engine.cancel(running.batch_id, by="alice", reason="enough")
         assert (await engine.wait(later.batch_id)).status == "success"
+
+
+class NarrowStore(SqliteStore):
+    """A store that reads one journal at once, and notes which."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.read_of: list[str] = []
+        self.gate = anyio.Event()
+
+    async def journals(
+        self, batch_ids: Sequence[str]
+    ) -> list[tuple[JournalRecord, ...] | Exception]:
+        self.read_of.append(batch_ids[0])
+        if len(self.read_of) == 1:
+            await self.gate.wait()
+        return await super().journals(batch_ids[:1])
+
+
+@pytest.mark.requirement("D6", "T15")
+async def test_who_is_asked_for_is_taken_up_next_and_the_others_in_their_order(desk: Desk) -> None:
+    orders = [batch(buy("KO", limit_price="1")) for _ in range(5)]
+    ids = [order.batch_id for order in orders]
+    async with desk.engine() as engine:
+        for order in orders:
+            await engine.submit(order)
+        await desk.until_sent(5)
+    store = NarrowStore(desk.store_path)
+    async with Orchestrator(store, [desk.exchange]) as engine:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(engine.cancel, ids[3], by="alice", reason="enough"))
+            await anyio.sleep(0.05)
+            store.gate.set()
+        assert (await engine.wait(ids[3])).status == "cancelled"
+        with anyio.fail_after(5):
+            while len(store.read_of) < 5:  # noqa: ASYNC110 - the store's own notes are watched
+                await anyio.sleep(0.005)
+    assert store.read_of == [ids[0], ids[3], ids[1], ids[2], ids[4]]
+
+
+@pytest.mark.requirement("S18")
+async def test_a_journal_in_the_middle_of_a_page_is_set_aside_alone(desk: Desk) -> None:
+    orders = [batch(buy("KO", limit_price="1")) for _ in range(3)]
+    async with desk.engine() as engine:
+        for order in orders:
+            await engine.submit(order)
+        await desk.until_sent(3)
+    with closing(sqlite3.connect(desk.store_path, isolation_level=None)) as connection:
+        connection.execute("UPDATE batches SET head_digest = zeroblob(32) WHERE id = 2")
+    async with desk.engine() as engine:
+        for order in (orders[0], orders[2]):
+            await engine.cancel(order.batch_id, by="alice", reason="enough")
+            assert (await engine.wait(order.batch_id)).status == "cancelled"
+        assert list(await engine.store.quarantined()) == [orders[1].batch_id]
+
+
+@pytest.mark.requirement("T15")
+async def test_a_long_journal_is_taken_up_as_it_was_left_however_few_records_a_turn_folds(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("saga.supervision.RECORDS_PER_TURN", 2)
+    order = batch(*(buy(symbol) for symbol in ("AAPL", "MSFT", "PG")), buy("KO", limit_price="1"))
+    async with desk.engine() as engine:
+        await engine.submit(order)
+        await desk.until_sent(4)
+    async with desk.engine() as engine:
+        await engine.cancel(order.batch_id, by="alice", reason="enough")
+        assert (await engine.wait(order.batch_id)).status == "cancelled"
+    assert await desk.held() == {}
 
 
 async def test_leaving_in_the_middle_of_a_call_loses_nothing(desk: Desk) -> None:

@@ -166,6 +166,19 @@ class StoreContract:
         async with place.store() as store:
             assert await store.journal(batch_id(9)) == ()
 
+    async def test_many_journals_are_read_in_one_go_each_as_it_is_read_alone(
+        self, place: Place
+    ) -> None:
+        async with place.store() as store:
+            await store.acquire()
+            for number in (1, 2):
+                for append in whole_life(number):
+                    await store.append(append)
+            asked = [batch_id(2), batch_id(9), batch_id(1)]
+            alone = [await store.journal(each) for each in asked]
+            assert list(await store.journals(asked)) == alone
+            assert list(await store.journals([])) == []
+
     async def test_a_second_first_record_is_refused_and_changes_nothing(self, place: Place) -> None:
         async with place.store() as store:
             await store.acquire()

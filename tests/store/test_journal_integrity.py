@@ -5,11 +5,12 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from saga.errors import OwnershipLost, Quarantined, StoreError, StoreUnusable
-from saga.store.chain import beginning, digest_of
+from saga.store.chain import beginning, digest_of, verified
 from saga.store.rows import BATCH_COLUMNS, TRADE_COLUMNS, batch_row, trade_row
 from saga.store.sqlite import SqliteStore
 from saga.store.verification import Problem, verify
@@ -80,6 +81,10 @@ async def test_a_journal_that_was_tampered_with_is_not_trusted(
         assert batch_id(1) in str(caught.value)
         assert finding in str(caught.value)
         assert len(await store.journal(batch_id(2))) == 7
+        error, sound = await store.journals([batch_id(1), batch_id(2)])
+        assert isinstance(error, Quarantined)
+        assert str(error) == str(caught.value)
+        assert sound == await store.journal(batch_id(2))
 
 
 @pytest.mark.requirement("S8", "S18")
@@ -91,6 +96,35 @@ async def test_verification_finds_it_and_names_the_saga(path: Path, tampering: T
     problems = verify(path)
     assert [p.batch_id for p in problems if p.batch_id is not None] == [batch_id(1)]
     assert any(finding in problem.sentence for problem in problems)
+
+
+async def test_so_many_journals_are_read_at_once_as_fill_a_page_and_one_in_any_case(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await two_sagas(path)
+    both = [batch_id(1), batch_id(2)]
+    async with SqliteStore(path) as store:
+        for records, read in ((1, 1), (7, 1), (8, 2), (100, 2)):
+            monkeypatch.setattr("saga.store.journal.RECORDS_PER_PAGE", records)
+            alone = [await store.journal(each) for each in both[:read]]
+            assert await store.journals(both) == alone
+
+
+@pytest.mark.requirement("S18")
+async def test_a_bug_in_reading_one_journal_is_told_in_its_place(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(uid: str, *arguments: Any) -> Any:
+        if uid == batch_id(1):
+            raise ArithmeticError("a directive of a plug-in")
+        return verified(uid, *arguments)
+
+    await two_sagas(path)
+    monkeypatch.setattr("saga.store.journal.verified", read)
+    async with SqliteStore(path) as store:
+        error, sound = await store.journals([batch_id(1), batch_id(2)])
+        assert isinstance(error, ArithmeticError)
+        assert sound == await store.journal(batch_id(2))
 
 
 @pytest.mark.requirement("S8")
