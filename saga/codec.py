@@ -22,6 +22,22 @@ class Record(Protocol):
 R = TypeVar("R", bound=Record)
 
 
+class _Adapters(dict[str, TypeAdapter[R]], Generic[R]):
+    """The adapter of each kind, made when it is first asked for: importing them all takes long.
+
+    Two threads may both make one, of which either serves.
+    """
+
+    def __init__(self, types: Iterable[type[R]]) -> None:
+        super().__init__()
+        self.types = {each.kind: each for each in types}
+
+    def __missing__(self, kind: str) -> TypeAdapter[R]:
+        strict = with_config(ConfigDict(extra="forbid"))(self.types[kind])
+        adapter = self[kind] = TypeAdapter(strict)
+        return adapter
+
+
 class Codec(Generic[R]):
     """Encodes the records of a family, and decodes them.
 
@@ -32,9 +48,7 @@ class Codec(Generic[R]):
 
     def __init__(self, noun: str, types: Iterable[type[R]]) -> None:
         self._noun = noun
-        self._adapters: dict[str, TypeAdapter[R]] = {
-            each.kind: TypeAdapter(with_config(ConfigDict(extra="forbid"))(each)) for each in types
-        }
+        self._adapters = _Adapters(types)
 
     def encode(self, record: R) -> str:
         """Return the record's fields as JSON text; its kind is kept beside it."""
@@ -48,14 +62,13 @@ class Codec(Generic[R]):
         Raises:
             InvalidInput: the kind is unknown, or the fields do not fit it.
         """
-        adapter = self._adapters.get(kind)
-        if adapter is None:
+        if kind not in self._adapters.types:
             raise InvalidInput(
                 f"{self._noun} of kind {kind!r} is unknown to this version; "
                 "it was written by a newer one, which must be used to read it"
             )
         try:
-            record: R = adapter.validator.validate_json(data)
+            record: R = self._adapters[kind].validator.validate_json(data)
         except ValidationError as error:
             raise InvalidInput(
                 f"{self._noun} of kind {kind!r} does not decode: {explain(error)}"

@@ -6,16 +6,19 @@ here and a new one is added beside it.
 """
 
 import dataclasses
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import AfterValidator, TypeAdapter
 
 from saga import events
 from saga.amounts import PositiveAmount
+from saga.codec import Codec
 from saga.directive import Directive, directive_kind
 from saga.errors import InvalidInput
 from saga.events import EVENT_TYPES, Event, Submitted, decode, encode
@@ -357,3 +360,35 @@ def values_of(hint: Any) -> st.SearchStrategy[Any]:
 @given(st.one_of(*(values_of(t) for t in EVENT_TYPES.values() if t is not Submitted)))
 def test_every_event_comes_back_equal(event: Event) -> None:
     assert decode(event.kind, encode(event)) == event
+
+
+@dataclass(frozen=True)
+class _Plugged:
+    """A record of whose field somebody's own code judges."""
+
+    kind: ClassVar[str] = "plugged"
+    name: Annotated[str, AfterValidator(lambda name: {"known": 1}[name] and name)]
+
+
+def test_the_adapter_of_a_kind_is_made_once_when_it_is_first_needed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[object] = []
+
+    def adapter(each: type[_Plugged]) -> TypeAdapter[_Plugged]:
+        made.append(each)
+        return TypeAdapter(each)
+
+    monkeypatch.setattr("saga.codec.TypeAdapter", adapter)
+    codec = Codec("record", [_Plugged])
+    assert made == []
+    assert [codec.decode("plugged", codec.encode(_Plugged("known"))) for _ in range(2)]
+    assert made == [_Plugged]
+
+
+def test_an_error_of_somebodys_own_code_does_not_pass_for_an_unknown_kind() -> None:
+    codec = Codec("record", [_Plugged])
+    with pytest.raises(InvalidInput, match="'other' is unknown"):
+        codec.decode("other", "{}")
+    with pytest.raises(KeyError, match="strange"):
+        codec.decode("plugged", '{"name":"strange"}')
