@@ -1,4 +1,4 @@
-"""Takes a store's tables from one version to another, up or down, one transaction a step.
+"""Takes a store's tables from one version to another, up or down, in one transaction.
 
 A store has one list of migrations for the engine and one for each projection, each counted by
 itself. A process that dies in the middle leaves the version before or the version after, never
@@ -88,34 +88,35 @@ def migrate(
     if not 0 <= target <= newest:
         raise ValueError(f"{component!r} has versions 0 to {newest}, not {target}")
     pending(connection, component, migrations)
-    while (present := version(connection, component)) < target:
-        _step_up(connection, component, migrations[present], now)
-    while (present := version(connection, component)) > target:
-        _step_down(connection, component, migrations[present - 1])
+    if version(connection, component) == target:
+        return
+    with writing(connection):
+        while (present := version(connection, component)) < target:
+            _step_up(connection, component, migrations[present], now)
+        while (present := version(connection, component)) > target:
+            _step_down(connection, component, migrations[present - 1])
 
 
 def _step_up(
     connection: sqlite3.Connection, component: str, migration: Migration, now: datetime
 ) -> None:
-    with writing(connection):
-        for statement in migration.up:
-            connection.execute(statement)
-        connection.execute(
-            "INSERT INTO migrations (component, number, name, applied_at) VALUES (?, ?, ?, ?)",
-            (component, migration.number, migration.name, microseconds(now)),
-        )
-        _note_version(connection, component)
+    for statement in migration.up:
+        connection.execute(statement)
+    connection.execute(
+        "INSERT INTO migrations (component, number, name, applied_at) VALUES (?, ?, ?, ?)",
+        (component, migration.number, migration.name, microseconds(now)),
+    )
+    _note_version(connection, component)
 
 
 def _step_down(connection: sqlite3.Connection, component: str, migration: Migration) -> None:
-    with writing(connection):
-        for statement in migration.down:
-            connection.execute(statement)
-        connection.execute(
-            "DELETE FROM migrations WHERE component = ? AND number = ?",
-            (component, migration.number),
-        )
-        _note_version(connection, component)
+    for statement in migration.down:
+        connection.execute(statement)
+    connection.execute(
+        "DELETE FROM migrations WHERE component = ? AND number = ?",
+        (component, migration.number),
+    )
+    _note_version(connection, component)
 
 
 def _note_version(connection: sqlite3.Connection, component: str) -> None:

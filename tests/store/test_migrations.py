@@ -204,6 +204,29 @@ def test_a_migration_that_fails_changes_nothing(connection: sqlite3.Connection) 
     assert len(pending(connection, "broken", (broken,))) == 1
 
 
+@pytest.mark.requirement("S8")
+def test_one_that_fails_leaves_nothing_of_those_before_it_either(
+    connection: sqlite3.Connection,
+) -> None:
+    whole = Migration(1, "whole", ("CREATE TABLE whole (a)",), ())
+    broken = Migration(2, "half", ("CREATE TABLE half (a)", "CREATE TABLE half (a)"), ())
+    before = tables(connection)
+    with pytest.raises(sqlite3.OperationalError):
+        migrate(connection, "broken", (whole, broken), now=NOON)
+    assert tables(connection) == before
+    assert not connection.in_transaction
+    assert version(connection, "broken") == 0
+
+
+@pytest.mark.requirement("S8")
+def test_all_that_is_pending_is_taken_in_one_commit(connection: sqlite3.Connection) -> None:
+    statements: list[str] = []
+    connection.set_trace_callback(statements.append)
+    migrate(connection, schema.COMPONENT, schema.MIGRATIONS, now=NOON)
+    migrate(connection, schema.COMPONENT, schema.MIGRATIONS, now=NOON)
+    assert statements.count("COMMIT") == 1
+
+
 def test_wrong_numbers_are_refused(connection: sqlite3.Connection) -> None:
     with pytest.raises(ValueError, match="numbered from 1"):
         migrate(connection, "odd", (Migration(2, "second", (), ()),), now=NOON)
