@@ -191,7 +191,7 @@ def _require_under_way(saga: Saga, event: Event) -> None:
 
 
 def _rest(saga: Saga, at: datetime, trigger: SagaTrigger) -> None:
-    saga.life.fire(trigger)
+    saga.fire(trigger)
     saga.rested_at = at
     saga.rested_number = saga.number + 1
 
@@ -200,7 +200,7 @@ def _rest(saga: Saga, at: datetime, trigger: SagaTrigger) -> None:
 
 
 def _started(saga: Saga, at: datetime, _: Started) -> None:
-    saga.life.fire(SagaTrigger.START)
+    saga.fire(SagaTrigger.START)
     saga.started_at = at
 
 
@@ -240,7 +240,7 @@ def _retried(saga: Saga, at: datetime, event: Retried) -> None:
         saga.undoes,
         f"{saga.batch_id} keeps what it did, and has no rollback to try again; resolve it",
     )
-    saga.life.fire(SagaTrigger.RETRY)
+    saga.fire(SagaTrigger.RETRY)
     saga.rested_at = None
     saga.residual = ()
     saga.undo_budget = event.undo_budget
@@ -252,7 +252,7 @@ def _retried(saga: Saga, at: datetime, event: Retried) -> None:
         saga.live[attempt.key] = attempt
     saga.lost.clear()
     for step in saga.stuck.values():
-        step.life.fire(StepTrigger.UNSTICK)
+        step.fire(StepTrigger.UNSTICK)
     saga.stuck.clear()
     for step in sorted(saga.steps, key=lambda step: step.effect_number):
         step.undo_base = len(step.undo)
@@ -293,7 +293,7 @@ def _lose(saga: Saga, attempt: AttemptRecord, at: datetime, reason: str) -> None
     """The fate of an attempt in flight is unknown from here on (rule 3)."""
     step = saga.steps[attempt.step]
     if attempt.purpose is Purpose.FORWARD and step.state in (StepState.SENDING, StepState.WORKING):
-        step.life.fire(StepTrigger.LOSE)
+        step.fire(StepTrigger.LOSE)
     attempt.state = AttemptState.UNKNOWN
     attempt.since = at
     attempt.not_found = attempt.silences = 0
@@ -401,14 +401,14 @@ def _report_forward(
         step.effect_number = saga.number + 1
         step.undo_base = len(step.undo)  # what is new gets a full round of tries
     if was_over and step.state in STEP_SENT_AND_OVER:
-        step.life.fire(StepTrigger.ADOPT)
+        step.fire(StepTrigger.ADOPT)
         saga.failed.pop(step.position, None)
         saga.retrying.pop(step.position, None)
     if step.state in STEP_IN_FLIGHT:
         if event.final:
             _end_forward(saga, at, step, event.reason)
         elif step.state is not StepState.WORKING:
-            step.life.fire(StepTrigger.ACCEPT)
+            step.fire(StepTrigger.ACCEPT)
 
 
 def _end_forward(saga: Saga, at: datetime, step: Step, reason: str | None) -> None:
@@ -416,11 +416,11 @@ def _end_forward(saga: Saga, at: datetime, step: Step, reason: str | None) -> No
     if any(attempt.state in UNPROVEN for attempt in step.forward):
         return  # late truth about an earlier attempt, while a later one is in flight or lost
     if step.rest <= 0:
-        step.life.fire(StepTrigger.FINISH)
+        step.fire(StepTrigger.FINISH)
     elif step.done > 0:
-        step.life.fire(StepTrigger.FINISH_PARTLY)
+        step.fire(StepTrigger.FINISH_PARTLY)
     else:
-        step.life.fire(StepTrigger.REFUSE)
+        step.fire(StepTrigger.REFUSE)
     if step.is_whole:
         step.reason = None
         return
@@ -456,12 +456,12 @@ def _weigh_undo(saga: Saga, step: Step, *, newest: bool) -> None:
     left = step.left_to_undo
     in_flight = any(attempt.state is not AttemptState.OVER for attempt in step.undo)
     if step.state is StepState.STUCK and (newest or left == 0):
-        step.life.fire(StepTrigger.UNSTICK)
+        step.fire(StepTrigger.UNSTICK)
         del saga.stuck[step.position]
     if step.state is StepState.COMPENSATED and (left != 0 or in_flight):
-        step.life.fire(StepTrigger.REOPEN)
+        step.fire(StepTrigger.REOPEN)
     if step.state is StepState.COMPENSATING and left == 0 and not in_flight:
-        step.life.fire(StepTrigger.CONFIRM)
+        step.fire(StepTrigger.CONFIRM)
         saga.to_undo.pop(step.position, None)
     elif left != 0 and step.state is not StepState.STUCK:
         if newest:
@@ -535,7 +535,7 @@ def _reverse(saga: Saga, step: Step, attempt: AttemptRecord, gone: list[Fill]) -
 def _follow(saga: Saga, at: datetime, step: Step, event: LateTruth) -> None:
     """Move a step of a STALE saga to where the truth is: a retry goes on from there."""
     if step.state in STEP_SENT_AND_OVER:
-        step.life.fire(StepTrigger.ADOPT)
+        step.fire(StepTrigger.ADOPT)
         saga.failed.pop(step.position, None)
     if step.state is StepState.UNKNOWN:
         _end_forward(saga, at, step, event.reason)
@@ -586,13 +586,13 @@ def _intended(saga: Saga, at: datetime, event: Intended) -> None:
     directive = step.directive_for(event.purpose, event.amount)
     if forward:
         first = step.state is StepState.PENDING
-        step.life.fire(StepTrigger.SEND if first else StepTrigger.SEND_AGAIN)
+        step.fire(StepTrigger.SEND if first else StepTrigger.SEND_AGAIN)
         saga.next_unsent = max(saga.next_unsent, event.step + 1)
         saga.retrying.pop(event.step, None)
     else:
         saga.undo_began = True
         if step.state is not StepState.COMPENSATING:
-            step.life.fire(StepTrigger.COMPENSATE)
+            step.fire(StepTrigger.COMPENSATE)
     attempt = AttemptRecord(
         key=key,
         step=event.step,
@@ -613,7 +613,7 @@ def _sent_again(saga: Saga, at: datetime, event: SentAgain) -> None:
         f"attempt {attempt.key} is {attempt.state}, and may not be sent again",
     )
     if attempt.purpose is Purpose.FORWARD:
-        saga.steps[attempt.step].life.fire(StepTrigger.SEND_AGAIN)
+        saga.steps[attempt.step].fire(StepTrigger.SEND_AGAIN)
     attempt.state = AttemptState.SENDING
     attempt.sends += 1
     attempt.since = at
@@ -690,9 +690,9 @@ def _doubt_absence(saga: Saga, step: Step, attempt: AttemptRecord, at: datetime)
     attempt.since = at
     if attempt.purpose is Purpose.COMPENSATION:
         if step.state is StepState.COMPENSATED:
-            step.life.fire(StepTrigger.REOPEN)
+            step.fire(StepTrigger.REOPEN)
     elif step.state in STEP_SENT_AND_OVER:
-        step.life.fire(StepTrigger.ADOPT)
+        step.fire(StepTrigger.ADOPT)
         saga.failed.pop(step.position, None)
         saga.retrying.pop(step.position, None)
 
@@ -704,12 +704,12 @@ def _step_stuck(saga: Saga, _: datetime, event: StepStuck) -> None:
     )
     step = saga.steps[event.step]
     if step.state is not StepState.COMPENSATING:
-        step.life.fire(StepTrigger.COMPENSATE)
+        step.fire(StepTrigger.COMPENSATE)
     _stick(saga, step, event.reason)
 
 
 def _stick(saga: Saga, step: Step, reason: str) -> None:
-    step.life.fire(StepTrigger.STICK)
+    step.fire(StepTrigger.STICK)
     step.reason = reason
     saga.to_undo.pop(step.position, None)
     saga.stuck[step.position] = step
@@ -727,7 +727,7 @@ def _withdrawn(saga: Saga, at: datetime, event: Withdrawn) -> None:
 
 
 def _compensation_started(saga: Saga, _: datetime, event: CompensationStarted) -> None:
-    saga.life.fire(SagaTrigger.COMPENSATE)
+    saga.fire(SagaTrigger.COMPENSATE)
     saga.reason = event.reason
     saga.retrying.clear()
 

@@ -17,7 +17,7 @@ from saga.directive import Directive
 from saga.events import CancelRequested, IncidentClosed, LateTruth, Resolved, Submitted
 from saga.exact import ZERO, minus, plus, times, total
 from saga.ids import Purpose, attempt_key
-from saga.machine import SAGA_ENDS, STEP_IN_FLIGHT, SagaLife, SagaState, StepLife, StepState
+from saga.machine import SAGA_ENDS, STEP_IN_FLIGHT, SagaLife, StepLife, StepState
 from saga.model import Batch, ExecutionMode
 from saga.outcome import Exposure, Fill, Outcome
 from saga.participant import Attempt
@@ -165,7 +165,7 @@ _PROCESSED: Final = {
 
 
 @dataclass(slots=True, eq=False)
-class Step:
+class Step(StepLife):
     """One directive inside a saga.
 
     Attributes:
@@ -184,7 +184,6 @@ class Step:
     position: int
     directive: Directive
     rolls_back: bool
-    life: StepLife = field(default_factory=StepLife)
     forward: list[AttemptRecord] = field(default_factory=list)
     undo: list[AttemptRecord] = field(default_factory=list)
     done: Decimal = ZERO
@@ -198,11 +197,6 @@ class Step:
     effects: list[Fill] = field(default_factory=list)
     taken_back: list[Fill] = field(default_factory=list)
     late_done: Decimal = ZERO
-
-    @property
-    def state(self) -> StepState:
-        """The step's state."""
-        return self.life.state
 
     @property
     def retry(self) -> RetryPolicy:
@@ -348,7 +342,7 @@ def _slice(fills: list[Fill], skip: Decimal, length: Decimal) -> tuple[Fill, ...
 
 
 @dataclass(slots=True, eq=False)
-class Saga:
+class Saga(SagaLife):
     """The life of one batch, as far as its journal tells.
 
     Attributes:
@@ -376,7 +370,6 @@ class Saga:
     steps: tuple[Step, ...]
     undo_budget: Decimal | None
     batch_id: str = field(init=False)
-    life: SagaLife = field(default_factory=SagaLife)
     number: int = 1
     updated_at: datetime = field(init=False)
     started_at: datetime | None = None
@@ -409,11 +402,6 @@ class Saga:
     def batch(self) -> Batch:
         """What is to be done."""
         return self.submitted.batch
-
-    @property
-    def state(self) -> SagaState:
-        """The saga's state."""
-        return self.life.state
 
     @property
     def undoes(self) -> bool:

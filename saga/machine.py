@@ -6,8 +6,9 @@ A saga has one of six states, a step one of ten. A state changes only when a *tr
 and a trigger is allowed only along an arrow of the tables below. The tables are data: the
 documentation's diagrams are drawn from them, and the tests walk them.
 
-`SagaLife` and `StepLife` hold a state. Their one method that changes it is `fire`; a trigger that
-has no arrow from the present state raises `IllegalTransition`, and nothing has changed.
+`SagaLife` and `StepLife` hold a state; a saga is the one, a step the other. Their one method that
+changes it is `fire`; a trigger that has no arrow from the present state raises `IllegalTransition`,
+and nothing has changed.
 
 Both tables run on `transitions`, with one shared `Machine` for each: a machine for each saga would
 cost kilobytes and hundreds of microseconds, and would say nothing more.
@@ -15,9 +16,10 @@ cost kilobytes and hundreds of microseconds, and would say nothing more.
 This file does not know why a trigger is fired: `core` decides, and `fold` fires.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final
+from operator import attrgetter
+from typing import Any, ClassVar, Final
 
 from transitions import Event, Machine, MachineError
 
@@ -220,27 +222,24 @@ _SAGA_MACHINE: Final = _machine(SagaState, SAGA_TRANSITIONS)
 _STEP_MACHINE: Final = _machine(StepState, STEP_TRANSITIONS)
 
 
-def _fire(machine: Machine, life: Any, trigger: StrEnum, what: str) -> None:
-    try:
-        machine.events[trigger].trigger(life)
-    except MachineError:
-        raise IllegalTransition(
-            f"{what} cannot {trigger.value} from {life.state.value}; nothing was changed"
-        ) from None
+def _illegal(what: str, state: StrEnum, trigger: StrEnum) -> IllegalTransition:
+    return IllegalTransition(
+        f"{what} cannot {trigger.value} from {state.value}; nothing was changed"
+    )
 
 
+def _read_only(name: str) -> Any:
+    """Return a property that reads an attribute without a call of ours, and cannot be written."""
+    return property(attrgetter(name))
+
+
+@dataclass(slots=True, eq=False)
 class SagaLife:
     """A saga's state; begins as PENDING and changes only by `fire`."""
 
-    __slots__ = ("_state",)
-
-    def __init__(self) -> None:
-        self._state = SagaState.PENDING
-
-    @property
-    def state(self) -> SagaState:
-        """The present state."""
-        return self._state
+    _state: SagaState = field(default=SagaState.PENDING, init=False)
+    state: ClassVar[SagaState] = _read_only("_state")
+    """The present state."""
 
     def fire(self, trigger: SagaTrigger) -> None:
         """Follow the arrow of `trigger` from the present state.
@@ -248,21 +247,19 @@ class SagaLife:
         Raises:
             IllegalTransition: there is no such arrow; nothing has changed.
         """
-        _fire(_SAGA_MACHINE, self, trigger, "a saga")
+        try:
+            _SAGA_MACHINE.events[trigger].trigger(self)
+        except MachineError:
+            raise _illegal("a saga", self.state, trigger) from None
 
 
+@dataclass(slots=True, eq=False)
 class StepLife:
     """A step's state; begins as PENDING and changes only by `fire`."""
 
-    __slots__ = ("_state",)
-
-    def __init__(self) -> None:
-        self._state = StepState.PENDING
-
-    @property
-    def state(self) -> StepState:
-        """The present state."""
-        return self._state
+    _state: StepState = field(default=StepState.PENDING, init=False)
+    state: ClassVar[StepState] = _read_only("_state")
+    """The present state."""
 
     def fire(self, trigger: StepTrigger) -> None:
         """Follow the arrow of `trigger` from the present state.
@@ -270,4 +267,7 @@ class StepLife:
         Raises:
             IllegalTransition: there is no such arrow; nothing has changed.
         """
-        _fire(_STEP_MACHINE, self, trigger, "a step")
+        try:
+            _STEP_MACHINE.events[trigger].trigger(self)
+        except MachineError:
+            raise _illegal("a step", self.state, trigger) from None

@@ -27,7 +27,7 @@ from saga.events import (
 from saga.fold import apply, begin, fold
 from saga.ids import Purpose
 from saga.ledger import AttemptRecord, Saga, Step
-from saga.machine import SagaLife, SagaState, StepLife
+from saga.machine import SagaState
 from saga.model import Batch, ExecutionMode
 from saga.outcome import Exposure, Fill, Outcome, Report
 from saga.policy import Capabilities, FailurePolicy, OnFailure, RetryPolicy
@@ -282,8 +282,6 @@ def dump(value: object) -> object:
     kind = type(value)
     if kind in _ATOMS or isinstance(value, Enum):
         return value
-    if isinstance(value, SagaLife | StepLife):
-        return value.state
     if kind in _FROZEN or isinstance(value, Directive):
         return value  # frozen, and compared by their fields
     if isinstance(value, list | tuple):
@@ -310,14 +308,12 @@ def copied(saga: Saga) -> Saga:
 
     def of_step(step: Step) -> Step:
         twin = copy(step)
-        twin.life = copy(step.life)
         twin.forward = [of(attempt) for attempt in step.forward]
         twin.undo = [of(attempt) for attempt in step.undo]
         twin.effects, twin.taken_back = list(step.effects), list(step.taken_back)
         return twin
 
     twin = copy(saga)
-    twin.life = copy(saga.life)
     twin.steps = tuple(of_step(step) for step in saga.steps)
     twin.live, twin.lost, twin.unconfirmed = (
         {key: records[key] for key in known} for known in (saga.live, saga.lost, saga.unconfirmed)

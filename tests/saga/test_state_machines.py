@@ -241,11 +241,21 @@ def _writes_of_state(source: str) -> list[int]:
             *("set_state", "_SAGA_MACHINE", "_STEP_MACHINE"),
         )
         imports = isinstance(node, ast.ImportFrom) and any(
-            alias.name in ("_SAGA_MACHINE", "_STEP_MACHINE", "_fire") for alias in node.names
+            alias.name in ("_SAGA_MACHINE", "_STEP_MACHINE", "_Trigger") for alias in node.names
         )
         if assigns or names or reaches_in or imports:
             lines.append(getattr(node, "lineno", 0))
     return lines
+
+
+@pytest.mark.requirement("D4")
+@pytest.mark.parametrize("life", [SagaLife(), StepLife()])
+def test_a_state_that_is_read_cannot_be_written(life: SagaLife | StepLife) -> None:
+    with pytest.raises(AttributeError):
+        life.state = life.state  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        del life.state
+    assert life.state == "PENDING"
 
 
 @pytest.mark.requirement("D4")
@@ -269,7 +279,7 @@ def test_the_search_for_writers_of_a_state_finds_each_way_to_do_it() -> None:
         "setattr(life, '_state', x)",
         "(life._state, y) = x, 1",
         "machine._SAGA_MACHINE.set_state(x, life)",
-        "from saga.machine import _fire",
+        "from saga.machine import _Trigger",
     )
     assert all(_writes_of_state(way) for way in ways)
     assert not _writes_of_state("print(life._state)")
