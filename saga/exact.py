@@ -18,6 +18,7 @@ from decimal import (
     InvalidOperation,
     Overflow,
 )
+from typing import Final
 
 MAX_DIGITS = 28
 """Most significant digits of a quantity, price or amount that comes from outside."""
@@ -34,32 +35,32 @@ ZERO = Decimal(0)
 ONE = Decimal(1)
 
 
-def plus(left: Decimal, right: Decimal) -> Decimal:
-    """Return the exact sum."""
-    return EXACT.add(left, right)
+plus: Final = EXACT.add
+"""Returns the exact sum of two numbers."""
 
+minus: Final = EXACT.subtract
+"""Returns the exact difference of two numbers."""
 
-def minus(left: Decimal, right: Decimal) -> Decimal:
-    """Return the exact difference."""
-    return EXACT.subtract(left, right)
+times: Final = EXACT.multiply
+"""Returns the exact product of two numbers."""
 
-
-def times(left: Decimal, right: Decimal) -> Decimal:
-    """Return the exact product."""
-    return EXACT.multiply(left, right)
+# A context takes longer to look a method of its own up than to reckon: bound once for all.
+_remainder: Final = EXACT.remainder
+_written: Final = EXACT.to_sci_string
+_widely_times: Final = _WIDEST.multiply
 
 
 def total(amounts: Iterable[Decimal]) -> Decimal:
     """Return the exact sum of all amounts; zero when there are none."""
     result = ZERO
     for amount in amounts:
-        result = EXACT.add(result, amount)
+        result = plus(result, amount)
     return result
 
 
 def exponent_of(number: Decimal) -> int:
     """Return the exponent of a finite number, without writing out its digits first."""
-    return _WIDEST.multiply(number, ZERO).adjusted()
+    return _widely_times(number, ZERO).adjusted()
 
 
 def steps_in(amount: Decimal, step: Decimal) -> int:
@@ -79,7 +80,7 @@ def floor_to_step(amount: Decimal, step: Decimal) -> Decimal:
 def is_multiple(amount: Decimal, step: Decimal) -> bool:
     """Tell whether `amount` is a whole number of steps."""
     _check_step(step)
-    return EXACT.remainder(amount, step) == 0
+    return _remainder(amount, step) == 0
 
 
 def _check_step(step: Decimal) -> None:
@@ -89,7 +90,7 @@ def _check_step(step: Decimal) -> None:
 
 def plain(amount: Decimal) -> str:
     """Return the amount as digits without exponent or trailing zeros: `1200`, `0.25`, `-3`."""
-    text = EXACT.to_sci_string(amount)
+    text = _written(amount)
     if "E" in text:  # rare, and writing it without costs three times as much
         text = format(amount, "f")
     if "." in text:
