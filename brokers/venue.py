@@ -17,6 +17,7 @@ from saga.amounts import PositiveAmount
 from saga.ids import MAX_KEY_LENGTH
 from saga.outcome import Fill
 from saga.policy import Capabilities, Seconds
+from saga.quick_dataclass import quickly_made
 
 
 class OrderStatus(StrEnum):
@@ -35,6 +36,7 @@ class OrderStatus(StrEnum):
         return self not in (OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED)
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class OrderRequest:
     """An order as it is sent to a venue.
@@ -56,6 +58,7 @@ class OrderRequest:
     time_in_force: TimeInForce = TimeInForce.DAY
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class OrderState:
     """An order as a venue tells of it.
@@ -111,6 +114,7 @@ class Account:
     fingerprint: str
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Trade:
     """One execution in the account, whoever ordered it; the input of reconciliation.

@@ -64,6 +64,7 @@ from saga.ledger import (
 from saga.machine import SagaState, StepState
 from saga.model import ExecutionMode
 from saga.outcome import Fill, Report
+from saga.quick_dataclass import quickly_made
 
 MIN_LOOK_UPS: Final = 3
 """An attempt is called absent only after at least so many look-ups that did not find it."""
@@ -86,6 +87,7 @@ class Question(StrEnum):
     """Cancel what is still open of this attempt; then look it up."""
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Ask:
     """One question about one attempt, not to be asked before an instant."""
@@ -95,6 +97,7 @@ class Ask:
     not_before: datetime
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What is to be done next.

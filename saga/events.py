@@ -19,6 +19,7 @@ from saga.ids import Purpose
 from saga.model import Batch
 from saga.outcome import Exposure, Fill
 from saga.policy import Capabilities, FailurePolicy
+from saga.quick_dataclass import quickly_made
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class Started:
     kind: ClassVar[str] = "started"
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Resumed:
     """A new owner took the saga up; what was being sent is unknown from here on.
@@ -65,6 +67,7 @@ class Resumed:
     taken_over: bool = False
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Paused:
     """Nothing new is to be sent, compensations included; deadlines go on."""
@@ -74,6 +77,7 @@ class Paused:
     reason: str
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Unpaused:
     """Sending may go on."""
@@ -83,6 +87,7 @@ class Unpaused:
     reason: str
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class CancelRequested:
     """Somebody wants the batch stopped, and undone as its mode says."""
@@ -99,6 +104,7 @@ class DeadlinePassed:
     kind: ClassVar[str] = "deadline_passed"
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Intended:
     """An attempt is about to be sent; it is sent only once this record is durable.
@@ -118,6 +124,7 @@ class Intended:
     limits: str | None = None
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class SentAgain:
     """The same attempt is about to be sent once more, after proof that it never arrived.
@@ -133,6 +140,7 @@ class SentAgain:
     limits: str | None = None
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Withheld:
     """The gate did not let the attempt pass: it was intended, and nothing of it was sent.
@@ -150,6 +158,7 @@ class Withheld:
     reason: str
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Reported:
     """The participant told something new about an attempt.
@@ -169,6 +178,7 @@ class Reported:
     reference: str | None = None
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class LateTruth:
     """The participant told something new about an attempt of a saga at rest: an incident.
@@ -192,6 +202,7 @@ class LateTruth:
     reference: str | None = None
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class AnswerLost:
     """What became of a send is not known: a timeout, a broken connection, garbage."""
@@ -203,6 +214,7 @@ class AnswerLost:
     reason: str
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class NotFound:
     """A look-up did not find the attempt, which alone proves nothing.
@@ -218,6 +230,7 @@ class NotFound:
     tombstone: bool = False
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class NoAnswer:
     """A look-up or a withdrawal got no answer that can be used."""
@@ -229,6 +242,7 @@ class NoAnswer:
     reason: str
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class ProvenAbsent:
     """Enough look-ups over a long enough time: the attempt was never accepted."""
@@ -239,6 +253,7 @@ class ProvenAbsent:
     number: int
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class GaveUp:
     """The fate of an attempt cannot be found out; it stays unknown until an operator retries."""
@@ -250,6 +265,7 @@ class GaveUp:
     reason: str
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class StepStuck:
     """Undoing a step has failed for good."""
@@ -259,6 +275,7 @@ class StepStuck:
     reason: str
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Completed:
     """The saga is over, and nothing is to be undone.
@@ -271,6 +288,7 @@ class Completed:
     reason: str | None = None
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Withdrawn:
     """The saga is over before anything was sent."""
@@ -279,6 +297,7 @@ class Withdrawn:
     reason: str
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class CompensationStarted:
     """What took effect is to be undone, for this reason."""
@@ -287,6 +306,7 @@ class CompensationStarted:
     reason: str
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class RolledBack:
     """Everything that took effect has been undone.
@@ -299,6 +319,7 @@ class RolledBack:
     cost: Decimal
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Abandoned:
     """The undo could not be finished; this is what is left."""
@@ -308,6 +329,7 @@ class Abandoned:
     residual: tuple[Exposure, ...]
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class LostTrack:
     """An outcome cannot be found out; this is what may be left of it."""
@@ -317,6 +339,7 @@ class LostTrack:
     residual: tuple[Exposure, ...]
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Retried:
     """The rollback is tried again.
@@ -331,6 +354,7 @@ class Retried:
     undo_budget: Decimal | None = None
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Adjustment:
     """One change of holdings that an operator made by hand.
@@ -348,6 +372,7 @@ class Adjustment:
     reference: str | None = None
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Resolved:
     """An operator has dealt with what was left.
@@ -368,6 +393,7 @@ class Resolved:
     adjustments: tuple[Adjustment, ...] = ()
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class IncidentClosed:
     """An operator has dealt with the late truth that he had seen.

@@ -22,6 +22,7 @@ from saga.model import Batch, ExecutionMode
 from saga.outcome import Exposure, Fill, Outcome
 from saga.participant import Attempt
 from saga.policy import MAX_ATTEMPTS, Capabilities, OnFailure, RetryPolicy
+from saga.quick_dataclass import quickly_made
 
 MAX_SENDS = 3
 """One key is handed over at most so often, each time after proof that it had not arrived."""
@@ -129,6 +130,7 @@ def absences(attempts: Sequence[AttemptRecord]) -> int:
     return count
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Tally:
     """How many steps of a saga are how far.

@@ -45,6 +45,7 @@ from saga.machine import SAGA_AT_REST, SagaState
 from saga.outcome import Report
 from saga.participant import Attempt, KeyTaken, Participant
 from saga.policy import FENCE_CHECK_SECONDS
+from saga.quick_dataclass import quickly_made
 from saga.steady_clock import SteadyClock
 from saga.store.protocol import Append, Change, CheckpointStore
 from saga.trading import Trading
@@ -84,6 +85,7 @@ class _Request:
     error: SagaError | None = None
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class _Answer:
     """What came back from a participant about one attempt."""

@@ -35,6 +35,7 @@ from saga.ids import Purpose
 from saga.ledger import AttemptRecord, AttemptState, Saga, Step
 from saga.machine import SAGA_AT_REST, SAGA_ENDS, SagaState, StepState
 from saga.outcome import Exposure, Fill
+from saga.quick_dataclass import quickly_made
 
 
 class SagaOutcome(StrEnum):
@@ -73,6 +74,7 @@ class TradeStatus(StrEnum):
     STUCK = "stuck"
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class BatchRow:
     """What the table `batches` shows of one saga.
@@ -130,6 +132,7 @@ class BatchRow:
     incidents: int = 0
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class TradeRow:
     """What the table `trades` shows of one step.
@@ -169,6 +172,7 @@ class TradeRow:
     error: str | None
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class TradeResult:
     """What the column `result` of a trade holds, as JSON.
