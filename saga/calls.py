@@ -8,7 +8,6 @@ that a library under it does, may end more than the one call.
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -129,12 +128,8 @@ def believed(told: object) -> Report | None:
     final: object = told.final
     if not isinstance(final, bool):
         raise Unusable(f"whether it is final is {_shown(final)}")
-    return replace(
-        told,
-        fills=_fills(told.fills),
-        reversed=_ids(told.reversed),
-        reason=_words(told.reason),
-        reference=_words(told.reference),
+    return Report(
+        final, _fills(told.fills), _words(told.reason), _words(told.reference), _ids(told.reversed)
     )
 
 

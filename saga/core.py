@@ -114,6 +114,9 @@ class Decision:
     wake_at: datetime | None = None
 
 
+_NOTHING: Final = Decision()
+
+
 def decide(saga: Saga, now: datetime, *, in_doubt: bool = False) -> Decision:
     """Return what is to be done next.
 
@@ -141,7 +144,7 @@ def decide(saga: Saga, now: datetime, *, in_doubt: bool = False) -> Decision:
         return Decision(asks=decision.asks, wake_at=wake_at)
     if state is SagaState.COMPENSATING:
         return _decide_compensating(saga, now, held=held)
-    return Decision()
+    return _NOTHING
 
 
 def observe(attempt: AttemptRecord, report: Report) -> tuple[Reported, ...]:
@@ -222,11 +225,12 @@ def _new_fills(attempt: AttemptRecord, report: Report, gone: tuple[str, ...]) ->
         ValueError: a fill that stands is missing or has changed, or a number cannot be one of a
             fill.
     """
+    standing = {fill.fill_id: fill for fill in attempt.fills}
     told = {fill.fill_id for fill in report.fills}
-    missing = {fill.fill_id for fill in attempt.fills} - told - set(gone)
+    missing = standing.keys() - told - set(gone)
     if missing:
         raise ValueError(f"fill {min(missing)!r}, which was told before, is missing")
-    standing = {fill.fill_id: fill for fill in attempt.fills}
+    new: dict[str, Fill] = {}
     for fill in report.fills:
         known = standing.get(fill.fill_id, fill)
         if (known.quantity, known.price, known.fee) != (fill.quantity, fill.price, fill.fee):
@@ -235,10 +239,11 @@ def _new_fills(attempt: AttemptRecord, report: Report, gone: tuple[str, ...]) ->
                 f"fee of {plain(known.fee)}, and is told as {fill.quantity} at {fill.price} with "
                 f"{fill.fee}; an execution never changes, and a new one has an id of its own"
             )
-    both = told & set(report.reversed)
+        if fill.fill_id not in attempt.fill_ids:
+            new[fill.fill_id] = fill
+    both = told.intersection(report.reversed)
     if both:
         raise ValueError(f"fill {min(both)!r} stands, and is taken back")
-    new = {fill.fill_id: fill for fill in report.fills if fill.fill_id not in attempt.fill_ids}
     for fill in new.values():
         if not (fill.quantity.is_finite() and fill.quantity > 0):
             raise ValueError(f"fill {fill.fill_id!r} has the quantity {fill.quantity}")
@@ -325,9 +330,8 @@ def _intents(saga: Saga, now: datetime) -> tuple[tuple[Intended, ...], datetime 
     # A step that waits for its next try keeps its place in the width: list order stays list order.
     free = saga.batch.width - len(saga.live) - len(saga.retrying)
     free = min(free, MAX_INTENTS_AT_ONCE - len(intents), len(saga.steps) - saga.next_unsent)
-    for position in range(saga.next_unsent, saga.next_unsent + max(0, free)):
-        amount = saga.steps[position].directive.amount
-        intents.append(Intended(position, Purpose.FORWARD, 1, amount))
+    unsent = saga.steps[saga.next_unsent : saga.next_unsent + max(0, free)]
+    intents.extend(Intended(step.position, Purpose.FORWARD, 1, step.amount) for step in unsent)
     return tuple(intents), retry_at
 
 

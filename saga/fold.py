@@ -348,11 +348,12 @@ def _reported(saga: Saga, at: datetime, event: Reported) -> None:
         saga.live.pop(attempt.key, None)
     else:
         saga.live[attempt.key] = attempt
-    if attempt.purpose is Purpose.FORWARD:
-        _report_forward(saga, at, attempt, event, was_over=was_over)
+    step, forward = saga.steps[event.step], event.purpose is Purpose.FORWARD
+    if forward:
+        _report_forward(saga, at, step, event, was_over=was_over)
     else:
-        _take_back(saga, saga.steps[event.step], event.fills)
-    _weigh_undo(saga, saga.steps[attempt.step], newest=bool(event.fills) and _is_forward(event))
+        _take_back(saga, step, event.fills)
+    _weigh_undo(saga, step, newest=forward and bool(event.fills))
 
 
 def _require_new(attempt: AttemptRecord, fills: tuple[Fill, ...]) -> None:
@@ -385,14 +386,9 @@ def _can_be_reckoned_with(number: Decimal) -> bool:
     )
 
 
-def _is_forward(event: AttemptEvent) -> bool:
-    return event.purpose is Purpose.FORWARD
-
-
 def _report_forward(
-    saga: Saga, at: datetime, attempt: AttemptRecord, event: Reported, *, was_over: bool
+    saga: Saga, at: datetime, step: Step, event: Reported, *, was_over: bool
 ) -> None:
-    step = saga.steps[attempt.step]
     if was_over and event.final and not event.fills:
         return  # the participant confirms what was proven: nothing took effect
     for fill in event.fills:
@@ -415,13 +411,14 @@ def _end_forward(saga: Saga, at: datetime, step: Step, reason: str | None) -> No
     """A forward attempt is over: what came of the step, and is it tried again?"""
     if any(attempt.state in UNPROVEN for attempt in step.forward):
         return  # late truth about an earlier attempt, while a later one is in flight or lost
-    if step.rest <= 0:
+    rest = step.rest
+    if rest <= 0:
         step.fire(StepTrigger.FINISH)
     elif step.done > 0:
         step.fire(StepTrigger.FINISH_PARTLY)
     else:
         step.fire(StepTrigger.REFUSE)
-    if step.is_whole:
+    if rest == 0:
         step.reason = None
         return
     step.reason = reason or f"ended with {step.done} done"
@@ -429,7 +426,7 @@ def _end_forward(saga: Saga, at: datetime, step: Step, reason: str | None) -> No
     never_through = absences(step.forward)
     if saga.state is not SagaState.RUNNING:
         return
-    if step.rest > 0 and tries < saga.max_attempts(step) and never_through < MAX_ABSENCES:
+    if rest > 0 and tries < saga.max_attempts(step) and never_through < MAX_ABSENCES:
         wait = timedelta(0) if never_through else step.retry.wait_after(tries)
         saga.retrying[step.position] = at + wait
     elif saga.is_atomic or step.state is StepState.REFUSED:

@@ -157,6 +157,7 @@ class Tally:
 
 
 _NOT_PROCESSED: Final = STEP_IN_FLIGHT | {StepState.PENDING}
+_DEFAULT_RETRY: Final = RetryPolicy()
 _UNPROCESSED: Final = Tally()
 _PROCESSED: Final = {
     (failed, undone): Tally(1, int(failed), int(undone))
@@ -186,6 +187,7 @@ class Step(StepLife):
     position: int
     directive: Directive
     rolls_back: bool
+    amount: Decimal = field(init=False)
     forward: list[AttemptRecord] = field(default_factory=list)
     undo: list[AttemptRecord] = field(default_factory=list)
     done: Decimal = ZERO
@@ -200,15 +202,18 @@ class Step(StepLife):
     taken_back: list[Fill] = field(default_factory=list)
     late_done: Decimal = ZERO
 
+    def __post_init__(self) -> None:
+        self.amount = self.directive.amount
+
     @property
     def retry(self) -> RetryPolicy:
         """How often it is tried."""
-        return self.directive.retry or RetryPolicy()
+        return self.directive.retry or _DEFAULT_RETRY
 
     @property
     def rest(self) -> Decimal:
         """How much of the directive has not taken effect; below zero if more did than was asked."""
-        return minus(self.directive.amount, self.done)
+        return minus(self.amount, self.done)
 
     @property
     def left_to_undo(self) -> Decimal:
@@ -218,7 +223,7 @@ class Step(StepLife):
     @property
     def is_whole(self) -> bool:
         """Exactly what was asked took effect."""
-        return self.done == self.directive.amount
+        return self.done == self.amount
 
     @property
     def done_in_time(self) -> Decimal:
@@ -228,7 +233,7 @@ class Step(StepLife):
     @property
     def was_whole(self) -> bool:
         """Exactly what was asked took effect, as far as was known when the saga ended."""
-        return self.done_in_time == self.directive.amount
+        return self.done_in_time == self.amount
 
     def tally(self) -> Tally:
         """Return what this one step adds to its saga's tally."""
@@ -348,6 +353,7 @@ class Saga(SagaLife):
     """The life of one batch, as far as its journal tells.
 
     Attributes:
+        batch: what is to be done.
         batch_id: the batch's id, which is the saga's id.
         number: how many records of the journal are folded in.
         undo_budget: the bound on the undo's cost; None is no bound.
@@ -371,6 +377,7 @@ class Saga(SagaLife):
     submitted_at: datetime
     steps: tuple[Step, ...]
     undo_budget: Decimal | None
+    batch: Batch = field(init=False)
     batch_id: str = field(init=False)
     number: int = 1
     updated_at: datetime = field(init=False)
@@ -397,13 +404,9 @@ class Saga(SagaLife):
     incidents: list[Incident] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.batch = self.submitted.batch
         self.batch_id = self.batch.batch_id
         self.updated_at = self.submitted_at
-
-    @property
-    def batch(self) -> Batch:
-        """What is to be done."""
-        return self.submitted.batch
 
     @property
     def undoes(self) -> bool:

@@ -232,7 +232,7 @@ def trade_row(saga: Saga, step: Step) -> TradeRow:
         status=str(_trade_status(saga, state)),
         state=str(state),
         rollback=bool(step.undo),
-        amount=directive.amount,
+        amount=step.amount,
         done=step.done,
         undone=step.undone,
         value=step.value,
@@ -243,13 +243,13 @@ def trade_row(saga: Saga, step: Step) -> TradeRow:
 
 
 def _result(step: Step) -> str | None:
-    fills = tuple(fill for attempt in step.forward for fill in attempt.fills)
-    if not fills:
+    if not step.effects:
         return None
+    fills = tuple(fill for attempt in step.forward for fill in attempt.fills)
     undo_fills = tuple(fill for attempt in step.undo for fill in attempt.fills)
     references = tuple(a.reference for a in (*step.forward, *step.undo) if a.reference)
     result = TradeResult(fills, undo_fills, references)
-    return _RESULT.dump_json(result, exclude_defaults=True).decode()
+    return _RESULT.serializer.to_json(result, exclude_defaults=True).decode()
 
 
 def changed_steps(saga: Saga, events: Iterable[Event]) -> Iterable[Step]:

@@ -282,7 +282,7 @@ def dump(value: object) -> object:
     kind = type(value)
     if kind in _ATOMS or isinstance(value, Enum):
         return value
-    if kind in _FROZEN or isinstance(value, Directive):
+    if kind in _FROZEN or isinstance(value, Batch | Directive):
         return value  # frozen, and compared by their fields
     if isinstance(value, list | tuple):
         return tuple([dump(item) for item in value])

@@ -85,7 +85,11 @@ BUGS: Final = (
         "a fill may be told twice",
         "Nobody looks whether a fill is known already.",
         (
-            Edit("saga/core.py", " if fill.fill_id not in attempt.fill_ids}", "}"),
+            Edit(
+                "saga/core.py",
+                "        if fill.fill_id not in attempt.fill_ids:\n",
+                "        if True:\n",
+            ),
             Edit(
                 "saga/fold.py",
                 "        if fill.fill_id in attempt.fill_ids:  # S9\n",

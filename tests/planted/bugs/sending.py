@@ -133,8 +133,8 @@ BUGS: Final = (
         (
             Edit(
                 "saga/fold.py",
-                "if step.rest > 0 and tries < saga.max_attempts(step) and never_through < MAX_ABSENCES:",
-                "if step.rest > 0:",
+                "if rest > 0 and tries < saga.max_attempts(step) and never_through < MAX_ABSENCES:",
+                "if rest > 0:",
             ),
         ),
     ),
