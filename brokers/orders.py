@@ -8,7 +8,7 @@ halts or refuses is the venue's to say.
 import hashlib
 from decimal import Decimal
 from enum import StrEnum
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import model_validator
 
@@ -56,6 +56,7 @@ class Order(Directive):
     """What buying and selling share.
 
     Attributes:
+        side: which way it trades.
         symbol: the instrument.
         quantity: how much, in shares or contracts; whole lots, except in a rollback.
         limit_price: the worst acceptable price per unit, in the account's currency; None is a
@@ -67,6 +68,7 @@ class Order(Directive):
         tick: the limit price is a whole number of these; None leaves that to the venue.
     """
 
+    side: ClassVar[Side]
     symbol: Symbol
     quantity: PositiveAmount
     limit_price: PositiveAmount | None = None
@@ -93,11 +95,6 @@ class Order(Directive):
                 f"tick {plain(self.tick)}; round it to whole ticks"
             )
         return self
-
-    @property
-    def side(self) -> Side:
-        """Which way it trades."""
-        raise NotImplementedError
 
     @property
     def amount(self) -> Decimal:
@@ -162,11 +159,7 @@ class Buy(Order):
     """Buy a quantity of a symbol."""
 
     kind: Literal["buy"] = "buy"
-
-    @property
-    def side(self) -> Side:
-        """Buy."""
-        return Side.BUY
+    side: ClassVar[Side] = Side.BUY
 
     def inverse(self, outcome: Outcome) -> Order:
         """Return the market sell of exactly what was bought.
@@ -182,11 +175,7 @@ class Sell(Order):
     """Sell a quantity of a symbol."""
 
     kind: Literal["sell"] = "sell"
-
-    @property
-    def side(self) -> Side:
-        """Sell."""
-        return Side.SELL
+    side: ClassVar[Side] = Side.SELL
 
     def inverse(self, outcome: Outcome) -> Order:
         """Return the market buy of exactly what was sold.

@@ -448,7 +448,7 @@ def _weigh_undo(saga: Saga, step: Step, *, newest: bool) -> None:
         step: the step.
         newest: the step took new effect, which is the first to be undone and tried afresh.
     """
-    if not step.rolls_back or step.has_lost:
+    if not step.rolls_back or (saga.lost and step.has_lost):
         return
     left = step.left_to_undo
     in_flight = any(attempt.state is not AttemptState.OVER for attempt in step.undo)

@@ -10,7 +10,7 @@ import secrets
 import string
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -63,6 +63,9 @@ class Purpose(StrEnum):
     """To undo what the directive really did."""
 
 
+_LETTERS: Final = {purpose: purpose[0].upper() for purpose in Purpose}
+
+
 def generate_batch_id(now: datetime | None = None) -> str:
     """Return a new id `BAT_YYYYMMDD_HHMMSS_xxxxxxxx`, in UTC, with a random suffix.
 
@@ -88,7 +91,7 @@ def attempt_key(batch_id: str, step: int, purpose: Purpose, number: int) -> str:
         purpose: forward or compensation.
         number: the attempt's number for that purpose, from 1.
     """
-    key = f"{batch_id.removeprefix('BAT_')}-{step}{purpose[0].upper()}{number}"
+    key = f"{batch_id.removeprefix('BAT_')}-{step}{_LETTERS[purpose]}{number}"
     assert len(key) <= MAX_KEY_LENGTH, f"key {key} is longer than {MAX_KEY_LENGTH}"
     return key
 

@@ -16,6 +16,7 @@ cost kilobytes and hundreds of microseconds, and would say nothing more.
 This file does not know why a trigger is fired: `core` decides, and `fold` fires.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from operator import attrgetter
@@ -194,7 +195,7 @@ class _Trigger(Event):
             raise MachineError(f"{self.name} has no arrow from {model.state}")
         dest = arrows[0].dest
         assert dest is not None, "an arrow leads somewhere"
-        setattr(model, self.machine.model_attribute, self.machine.states[dest].value)
+        setattr(model, self.machine.model_attribute, self.machine.members[dest])
         return True
 
 
@@ -202,10 +203,12 @@ class _Table(Machine):
     """A machine whose triggers follow their arrows, and do nothing else."""
 
     event_cls = _Trigger
+    members: Mapping[str, StrEnum]
+    """The states, by their names."""
 
 
 def _machine(states: type[StrEnum], table: tuple[Transition, ...]) -> Machine:
-    return _Table(
+    made = _Table(
         model=None,
         states=states,
         initial=states["PENDING"],
@@ -216,6 +219,8 @@ def _machine(states: type[StrEnum], table: tuple[Transition, ...]) -> Machine:
         auto_transitions=False,
         model_attribute="_state",
     )
+    made.members = {state.name: state for state in states}
+    return made
 
 
 _SAGA_MACHINE: Final = _machine(SagaState, SAGA_TRANSITIONS)
