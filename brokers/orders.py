@@ -136,7 +136,8 @@ class Order(Directive):
         return f"{self.side} {plain(self.quantity)} {self.symbol}{price}"
 
     def _counterpart_of(self, outcome: Outcome, counterpart: type["Buy"] | type["Sell"]) -> "Order":
-        if not outcome.done > 0:
+        done = outcome.done
+        if not done > 0:
             raise ValueError(
                 f"directive {self.directive_id} took no effect, so that nothing undoes it"
             )
@@ -147,7 +148,7 @@ class Order(Directive):
             rollback=True,
             retry=self.retry,
             symbol=self.symbol,
-            quantity=outcome.done,
+            quantity=done,
             reference_price=last_price if last_price > 0 else None,
             lot=self.lot,
             tick=self.tick,
