@@ -14,32 +14,14 @@ from functools import partial
 from typing import Protocol, TypeVar, TypeVarTuple
 
 import aiosqlite
-import anyio
+
+from saga.held import outcome_of
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 Connect = Callable[[], sqlite3.Connection]
 
 _CHUNK = 64  # Asked for by aiosqlite; only its own cursors, which are not used here, look at it.
-
-
-async def outcome_of(future: asyncio.Future[T]) -> T:
-    """Wait until the future is done, whatever comes, and return its result.
-
-    Both kinds of cancellation wait: anyio's, by a shield, and asyncio's own (a guest's event loop
-    may use `task.cancel()`), by asking the task to be cancelled again once the result is in hand.
-    """
-    cancelled: asyncio.CancelledError | None = None
-    with anyio.CancelScope(shield=True):
-        while not future.done():
-            try:
-                await asyncio.wait((future,))
-            except asyncio.CancelledError as error:
-                cancelled = error
-    if cancelled is not None and (task := asyncio.current_task()) is not None:
-        task.uncancel()  # One request came in and was held back: the count stays what it was.
-        task.cancel(*cancelled.args)
-    return future.result()
 
 
 class Bridge(Protocol):

@@ -25,10 +25,11 @@ from saga.clock import Clock, SystemClock
 from saga.complaints import Complaints
 from saga.errors import SagaError, StoreError, StorePoisoned, StoreUnusable
 from saga.gate import PastIntent
+from saga.held import outcome_of
 from saga.logbook import LogEntry, LogRecord
 from saga.store import database, journal, logbook, marked, ownership, past_intents, schema
 from saga.store.backup import back_up
-from saga.store.bridge import Bridge, ThreadBridge, outcome_of
+from saga.store.bridge import Bridge, ThreadBridge
 from saga.store.chain import as_record
 from saga.store.file_system import unfit
 from saga.store.halt_file import HaltFile

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar, TypeVarTuple
 
 from saga.errors import StoreBusy
-from saga.store.bridge import InlineBridge, outcome_of
+from saga.held import outcome_of
+from saga.store.bridge import InlineBridge
 from tests.simulation.life import Life
 
 T = TypeVar("T")
