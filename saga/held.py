@@ -1,4 +1,4 @@
-"""A wait that no cancellation cuts short: the outcome comes first, and the cancellation after it."""
+"""A wait that no cancellation cuts short: the outcome is first, the cancellation comes after."""
 
 import asyncio
 import math

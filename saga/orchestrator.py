@@ -64,6 +64,7 @@ from saga.machine import SAGA_AT_REST
 from saga.model import Batch
 from saga.participant import Participant
 from saga.policy import FailurePolicy
+from saga.pulse import Pulse
 from saga.remedy import failed_trades_again
 from saga.runner import SagaRunner
 from saga.steady_clock import DOUBT_SECONDS, SteadyClock
@@ -146,6 +147,7 @@ class Orchestrator:
             self._clock,
             seconds=self._limits.hook_seconds,
         )
+        self._pulse = Pulse()
         self._sagas = Supervision(
             store,
             self._participants,
@@ -154,7 +156,7 @@ class Orchestrator:
             trading=self._trading,
             program=PROGRAM,
             taken_over=take_over,
-            on_commit=self._pulse_now,
+            on_commit=self._pulse.beat,
             on_alert=self._alerts.look_at,
             on_unheard=self._hear_late,
         )
@@ -162,7 +164,6 @@ class Orchestrator:
         self._submitting = 0
         self._none_submitting = anyio.Event()
         self._entered = False
-        self._pulse = anyio.Event()
         self._open = False
         self._stack = AsyncExitStack()
         self._tasks: TaskGroup
@@ -209,7 +210,7 @@ class Orchestrator:
             await self._sagas.stop()
             await self._submitted()
         finally:  # a guest's loop may cancel even this wait (asyncio's own way): leave all the same
-            self._pulse.set()
+            self._pulse.beat()
             self._tasks.cancel_scope.cancel()
             try:
                 await self._stack.__aexit__(kind, error, trace)
@@ -337,7 +338,7 @@ class Orchestrator:
             self._submitting -= 1
             if not self._submitting:
                 self._none_submitting.set()
-        self._pulse_now()
+        self._pulse.beat()
         if self._open:  # otherwise it is durable, and the next owner takes it up
             self._sagas.start(saga, resumed=False)
         return batch.batch_id
@@ -688,10 +689,6 @@ class Orchestrator:
         await runner.request(event)
         return runner.view()
 
-    def _pulse_now(self) -> None:
-        self._pulse.set()
-        self._pulse = anyio.Event()
-
     # --- looking ----------------------------------------------------------------------------------
 
     async def batch(self, batch_id: str) -> BatchRow:
@@ -725,7 +722,7 @@ class Orchestrator:
             Quarantined: a record of the one saga that is asked for cannot be read.
         """
         while True:
-            pulse = self._pulse
+            seen = self._pulse.beats
             try:
                 async for record in self.store.records(after=after, batch_id=batch_id):
                     after = record.sequence
@@ -741,7 +738,7 @@ class Orchestrator:
                     raise
             if not self._open:
                 return
-            await pulse.wait()
+            await self._pulse.behind(seen)
 
     def on_outcome(self, hook: Hook, *, statuses: Container[BatchStatus] | None = None) -> None:
         """Call `hook` with the batch's view whenever one comes to rest with one of the statuses."""

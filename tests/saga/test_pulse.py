@@ -1,0 +1,38 @@
+"""Whoever waits for news hears of each that came since he looked, and of none twice."""
+
+import anyio
+import pytest
+
+from saga.pulse import Pulse
+
+
+async def test_a_beat_wakes_everybody_who_waits() -> None:
+    pulse, woken = Pulse(), 0
+
+    async def wait() -> None:
+        nonlocal woken
+        await pulse.behind(pulse.beats)
+        woken += 1
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(wait)
+        group.start_soon(wait)
+        await anyio.wait_all_tasks_blocked()
+        assert woken == 0
+        pulse.beat()
+    assert woken == 2
+
+
+async def test_a_beat_between_the_look_and_the_wait_is_not_missed() -> None:
+    pulse = Pulse()
+    seen = pulse.beats
+    pulse.beat()
+    with anyio.fail_after(1):
+        await pulse.behind(seen)
+
+
+async def test_what_was_seen_is_not_told_again() -> None:
+    pulse = Pulse()
+    pulse.beat()
+    with pytest.raises(TimeoutError), anyio.fail_after(0.01):
+        await pulse.behind(pulse.beats)
