@@ -17,7 +17,6 @@ from functools import partial
 from typing import Final
 
 import anyio
-from anyio.abc import TaskGroup
 
 from saga.alarms import Alarms
 from saga.calls import Unusable, answer_of, believed, in_words, named
@@ -49,6 +48,7 @@ from saga.quick_dataclass import quickly_made
 from saga.steady_clock import SteadyClock
 from saga.store.protocol import Append, Change, CheckpointStore
 from saga.trading import Trading
+from saga.under_way import CallsUnderWay
 from saga.views import BatchRow, TradeRow, batch_row, changed_steps, trade_row
 
 _LOG = Complaints("saga.runner")
@@ -187,10 +187,13 @@ class SagaRunner:
 
     async def run(self) -> None:
         """Drive the saga until it comes to rest or the runner is stopped."""
+        calls = CallsUnderWay(self.wake)
         try:
-            async with anyio.create_task_group() as calls:
+            try:
                 await self._drive(calls)
-                calls.cancel_scope.cancel()  # look-ups, at most: nothing is being sent any more
+            finally:
+                await calls.end()  # look-ups, at most, where all is well: nothing is being sent
+            calls.raise_failure()
         finally:
             self.closed = True
             waiting = [m for m in self._inbox if isinstance(m, _Request)]
@@ -207,8 +210,9 @@ class SagaRunner:
             )
             request.answered.set()
 
-    async def _drive(self, calls: TaskGroup) -> None:
-        while True:
+    async def _drive(self, calls: CallsUnderWay) -> None:
+        while not calls.cancelled:
+            calls.raise_failure()
             self._wake.clear()
             now = self._around.clock.now()
             events, decision = self._settle(now)
@@ -323,7 +327,7 @@ class SagaRunner:
 
     # --- calls to participants -------------------------------------------------------------------
 
-    def _send(self, event: Intended | SentAgain, calls: TaskGroup, fenced_from: float) -> None:
+    def _send(self, event: Intended | SentAgain, calls: CallsUnderWay, fenced_from: float) -> None:
         key = self._saga.key(event.step, event.purpose, event.number)
         record = self._saga.live[key]
         attempt = self._saga.attempt(record)
@@ -332,7 +336,7 @@ class SagaRunner:
         if participant is None:
             self._end_call(_Answer(record, None, NotServed(_nobody_for(attempt))))
             return
-        calls.start_soon(self._call_send, record, attempt, participant, fenced_from)
+        calls.begin(self._call_send, record, attempt, participant, fenced_from)
 
     async def _call_send(
         self,
@@ -364,7 +368,7 @@ class SagaRunner:
     def _call_seconds(self, record: AttemptRecord) -> float:
         return self._saga.capabilities(record).call_timeout_seconds
 
-    def _ask(self, decision: Decision, now: datetime, calls: TaskGroup) -> None:
+    def _ask(self, decision: Decision, now: datetime, calls: CallsUnderWay) -> None:
         """Ask what is due, and set an alarm for what is not."""
         wake_at = decision.wake_at
         self._missing = None
@@ -398,14 +402,14 @@ class SagaRunner:
         poll = self._saga.capabilities(ask.attempt).poll_seconds
         return max(due, quiet + timedelta(seconds=poll))
 
-    def _start_asking(self, ask: Ask, calls: TaskGroup) -> None:
+    def _start_asking(self, ask: Ask, calls: CallsUnderWay) -> None:
         attempt = self._saga.attempt(ask.attempt)
         participant = self._around.participants.get(attempt.directive.kind)
         if participant is None:
             self._missing = _nobody_for(attempt)
             return
         self._begin_call(ask.attempt)
-        calls.start_soon(self._call_ask, ask, attempt, participant)
+        calls.begin(self._call_ask, ask, attempt, participant)
 
     async def _call_ask(self, ask: Ask, attempt: Attempt, participant: Participant) -> None:
         seconds = self._call_seconds(ask.attempt)
