@@ -10,13 +10,14 @@ What is written, and how, is said in `journal` and `ownership`; here is only who
 import asyncio
 import os
 import sqlite3
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar, TypeVarTuple
+from typing import Final, Self, TypeVar, TypeVarTuple
 
 import anyio.lowlevel
 import anyio.to_thread
@@ -48,6 +49,9 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 _LOG = Complaints("saga.store")
+
+TOLD_AT_ONCE: Final = 8
+"""So many of those who share a commit learn in one round of the loop what became of them."""
 
 
 @dataclass(slots=True)
@@ -331,13 +335,7 @@ class SqliteStore:
         else:
             outcomes = committed.outcomes
             opened.recent.add(committed.records)
-        for ticket, outcome in zip(tickets, outcomes, strict=True):
-            ticket.settle(outcome)
-        next_leader = opened.waiting.first()
-        if next_leader is None:
-            opened.led = False
-        else:
-            next_leader.wake()
+        _tell(opened, deque(zip(tickets, outcomes, strict=True)))
 
     async def quarantine(self, batch_id: str, reason: str) -> None:
         """Set a saga aside: it is not resumed, and is listed with this reason."""
@@ -483,6 +481,24 @@ class SqliteStore:
         if self._poison is not None:
             raise StorePoisoned(self._poison)
         return opened
+
+
+def _tell(opened: _Opened, told: deque[tuple[Ticket, int | BaseException]]) -> None:
+    """Tell a few in each round of the loop what became of them, then hand the lead on.
+
+    Each goes on to decide what comes next: all in one round would keep the loop from everybody.
+    """
+    for _ in range(min(TOLD_AT_ONCE, len(told))):
+        ticket, outcome = told.popleft()
+        ticket.settle(outcome)
+    if told:
+        asyncio.get_running_loop().call_soon(_tell, opened, told)
+        return
+    next_leader = opened.waiting.first()
+    if next_leader is None:
+        opened.led = False
+    else:
+        next_leader.wake()
 
 
 async def _one_turn() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
@@ -12,7 +13,7 @@ import anyio.to_thread
 import pytest
 
 from saga.errors import BatchConflict, OwnershipLost
-from saga.store import waiting
+from saga.store import sqlite, waiting
 from saga.store.bridge import ThreadBridge
 from saga.store.sqlite import SqliteStore
 from tests.store.sample_appends import batch_id, first
@@ -212,3 +213,33 @@ async def test_all_who_share_a_refused_commit_get_an_error_of_their_own(path: Pa
                 group.start_soon(write, number)
     assert len({id(error) for error in errors}) == 3
     assert len({str(error) for error in errors}) == 1
+
+
+async def test_those_who_share_a_commit_are_told_a_few_at_a_time_and_in_their_order(
+    path: Path,
+) -> None:
+    loop = asyncio.get_running_loop()
+    rounds = 0
+    told_in: dict[int, int] = {}
+
+    def count() -> None:
+        nonlocal rounds
+        rounds += 1
+        if len(told_in) < 50:
+            loop.call_soon(count)
+
+    async with SqliteStore(path) as store:
+        await store.acquire()
+
+        async def write(number: int) -> None:
+            assert await store.append(first(number)) == number
+            told_in[number] = rounds
+
+        async with anyio.create_task_group() as group:
+            for number in range(1, 51):
+                group.start_soon(write, number)
+            loop.call_soon(count)
+        at_once = Counter(told_in.values())
+        assert max(at_once.values()) <= sqlite.TOLD_AT_ONCE
+        assert list(told_in) == sorted(told_in)
+        assert await store.append(first(51)) == 51
