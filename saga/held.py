@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeVar
 
@@ -10,33 +11,68 @@ import anyio
 T = TypeVar("T")
 
 
+class Bell:
+    """Is rung once, for one who waits for it whatever comes."""
+
+    __slots__ = ("_heard", "_rung")
+
+    def __init__(self) -> None:
+        self._rung = False
+        self._heard: asyncio.Future[None] | None = None
+
+    def is_rung(self) -> bool:
+        """Whether it was."""
+        return self._rung
+
+    def ring(self) -> None:
+        """Let whoever waits go on; harmless where it was rung before."""
+        self._rung = True
+        if self._heard is not None and not self._heard.done():
+            self._heard.set_result(None)
+
+    async def rung(self) -> None:
+        """Return once it was rung; a cancellation waits, see `outcome_of`."""
+        await _held(self.is_rung, self._hear)
+
+    async def _hear(self) -> None:
+        self._heard = asyncio.get_running_loop().create_future()
+        await self._heard
+
+
 async def outcome_of(future: asyncio.Future[T]) -> T:
     """Wait until the future is done, whatever comes, and return its result.
 
     Both kinds of cancellation wait: anyio's, by a shield, and asyncio's own (a guest's event loop
     may use `task.cancel()`), by asking for it again once the result is in hand.
     """
-    if not future.done():
-        try:
-            await _done(future)
-        except asyncio.CancelledError as error:
-            # A scope of anyio asks again by itself, once it is no longer shielded off.
-            by_scope = anyio.current_effective_deadline() == -math.inf
-            asked = await _done_whatever_comes(future, None if by_scope else error)
-            if asked is not None and (task := asyncio.current_task()) is not None:
-                task.uncancel()  # One request was held back: the count stays what it was.
-                task.cancel(*asked.args)
+    await _held(future.done, partial(_done, future))
     return future.result()
 
 
-async def _done_whatever_comes(
-    future: asyncio.Future[T], asked: asyncio.CancelledError | None
+async def _held(is_over: Callable[[], bool], wait: Callable[[], Awaitable[None]]) -> None:
+    if is_over():
+        return
+    try:
+        await wait()
+    except asyncio.CancelledError as error:
+        # A scope of anyio asks again by itself, once it is no longer shielded off.
+        by_scope = anyio.current_effective_deadline() == -math.inf
+        asked = await _whatever_comes(is_over, wait, None if by_scope else error)
+        if asked is not None and (task := asyncio.current_task()) is not None:
+            task.uncancel()  # One request was held back: the count stays what it was.
+            task.cancel(*asked.args)
+
+
+async def _whatever_comes(
+    is_over: Callable[[], bool],
+    wait: Callable[[], Awaitable[None]],
+    asked: asyncio.CancelledError | None,
 ) -> asyncio.CancelledError | None:
-    """Wait for the future; return asyncio's last request to be cancelled, if there was one."""
+    """Wait until it is over; return asyncio's last request to be cancelled, if there was one."""
     with anyio.CancelScope(shield=True):
-        while not future.done():
+        while not is_over():
             try:
-                await _done(future)
+                await wait()
             except asyncio.CancelledError as error:
                 asked = error
     return asked

@@ -26,7 +26,6 @@ from saga.clock import Clock, SystemClock
 from saga.complaints import Complaints
 from saga.errors import SagaError, StoreError, StorePoisoned, StoreUnusable
 from saga.gate import PastIntent
-from saga.held import outcome_of
 from saga.logbook import LogEntry, LogRecord
 from saga.store import database, journal, logbook, marked, ownership, past_intents, schema
 from saga.store.backup import back_up
@@ -50,6 +49,14 @@ Ts = TypeVarTuple("Ts")
 
 _LOG = Complaints("saga.store")
 
+ROUNDS_AT_FIRST: Final = 1
+"""So many rounds of the loop the first who comes waits for others before it is written."""
+ROUNDS_BETWEEN: Final = 4
+"""So many rounds are between two commits where somebody waits.
+
+Whoever has just been told what became of its append is back within them with the next one, unless
+it has to wait for the outside.
+"""
 TOLD_AT_ONCE: Final = 8
 """So many of those who share a commit learn in one round of the loop what became of them."""
 
@@ -310,19 +317,18 @@ class SqliteStore:
         opened = self._held_open()
         if self._poison is not None:
             raise StorePoisoned(self._poison)
-        ticket = Ticket(append, asyncio.get_running_loop().create_future())
+        ticket = Ticket(append)
         opened.waiting.add(ticket)
-        if opened.led:
-            await outcome_of(ticket.turn)
-        else:
+        if not opened.led:
             opened.led = True
+            _hand_on(ticket, ROUNDS_AT_FIRST)
+        await ticket.turn.rung()
         if ticket.outcome is None:
             await self._lead(opened, ticket)
         return ticket.result()
 
     async def _lead(self, opened: _Opened, leader: Ticket) -> None:
         """Write for everybody who waits, oneself first, then hand the lead on."""
-        await _one_turn()
         tickets = opened.waiting.take(leader)
         appends = [ticket.append for ticket in tickets]
         try:
@@ -498,15 +504,15 @@ def _tell(opened: _Opened, told: deque[tuple[Ticket, int | BaseException]]) -> N
     if next_leader is None:
         opened.led = False
     else:
-        next_leader.wake()
+        _hand_on(next_leader, ROUNDS_BETWEEN)
 
 
-async def _one_turn() -> None:
-    """Let every task that is ready go first, so that what they append shares the commit."""
-    loop = asyncio.get_running_loop()
-    turn: asyncio.Future[None] = loop.create_future()
-    loop.call_soon(turn.set_result, None)
-    await outcome_of(turn)
+def _hand_on(leader: Ticket, rounds: int) -> None:
+    """Let it lead after some rounds of the loop: what is appended until then shares its commit."""
+    if rounds:
+        asyncio.get_running_loop().call_soon(_hand_on, leader, rounds - 1)
+    else:
+        leader.turn.ring()
 
 
 def _own_copy(error: BaseException) -> BaseException:

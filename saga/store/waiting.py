@@ -4,13 +4,13 @@ Half of a commit's places go by priority and the rest by age: an urgent saga wai
 that is under way and for its own, however many others wait, and none of those waits for ever.
 """
 
-import asyncio
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Final
 
 from saga.errors import StoreError
+from saga.held import Bell
 from saga.model import Priority
 from saga.store.protocol import Append
 
@@ -23,31 +23,26 @@ class Ticket:
     """One append that waits.
 
     Attributes:
-        turn: done as soon as the append is written or refused, or has to lead.
         outcome: the last sequence number or the error; None until it is known.
+        turn: rung as soon as the append is written or refused, or has to lead.
         number: its place among all that came, the first of which is 0.
     """
 
     append: Append
-    turn: asyncio.Future[None]
     outcome: int | BaseException | None = None
+    turn: Bell = field(default_factory=Bell)
     number: int = 0
 
     def settle(self, outcome: int | BaseException) -> None:
         """Say what became of it."""
         self.outcome = outcome
-        self.wake()
+        self.turn.ring()
 
     def result(self) -> int:
         """Return the last sequence number, or raise the error."""
         if isinstance(self.outcome, int):
             return self.outcome
         raise self.outcome or StoreError("the append was left before it was settled")
-
-    def wake(self) -> None:
-        """Let its caller go on."""
-        if not self.turn.done():
-            self.turn.set_result(None)
 
 
 class Waiting:

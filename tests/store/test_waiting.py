@@ -1,6 +1,5 @@
 """Which appends share a commit: half go by priority, the rest by age, and nobody is left behind."""
 
-import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -19,7 +18,7 @@ def waiting() -> Waiting:
 def tickets_of(waiting: Waiting, priority: Priority, count: int) -> list[Ticket]:
     append = first(1)
     urgent = replace(append, batch=append.batch.model_copy(update={"priority": priority}))
-    tickets = [Ticket(urgent, asyncio.get_running_loop().create_future()) for _ in range(count)]
+    tickets = [Ticket(urgent) for _ in range(count)]
     for ticket in tickets:
         waiting.add(ticket)
     return tickets
