@@ -214,10 +214,9 @@ class SagaRunner:
         while not calls.cancelled:
             calls.raise_failure()
             self._wake.clear()
-            now = self._around.clock.now()
-            events, decision = self._settle(now)
             # Before the commit, which checks the fence: a process may be frozen right behind it.
-            fenced_from = self._around.clock.elapsed()
+            now, fenced_from = self._around.clock.look()
+            events, decision = self._settle(now)
             if events:
                 await self._commit(events, now)
             for request in self._heard:
@@ -296,10 +295,10 @@ class SagaRunner:
         append = Append(
             batch=saga.batch,
             changes=tuple(
-                change_of(saga, first + offset, now, event) for offset, event in enumerate(events)
+                [change_of(saga, number, now, event) for number, event in enumerate(events, first)]
             ),
             batch_row=row,
-            trade_rows=tuple(trade_row(saga, step) for step in changed_steps(saga, events)),
+            trade_rows=tuple([trade_row(saga, step) for step in changed_steps(saga, events)]),
         )
         await self._append(append)
         self.row = row

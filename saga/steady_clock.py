@@ -50,7 +50,7 @@ class SteadyClock:
 
     def now(self) -> datetime:
         """Return the present instant, in UTC; it goes on evenly while the wall is in doubt."""
-        return self._look()[0]
+        return self.look()[0]
 
     def elapsed(self) -> float:
         """Return seconds on a clock that never jumps; only differences have a meaning."""
@@ -58,18 +58,18 @@ class SteadyClock:
 
     async def sleep_until(self, instant: datetime) -> None:
         """Return once `now()` is not before `instant`, or after that long if it was put back."""
-        now, elapsed = self._look()
+        now, elapsed = self.look()
         left = (instant - now).total_seconds()
         end = elapsed + left
         while True:
             # The other clock returns early where it jumps; then the time that is left is waited.
             await self._clock.sleep_until(self._clock.now() + timedelta(seconds=left))
-            now, elapsed = self._look()
+            now, elapsed = self.look()
             left = min((instant - now).total_seconds(), end - elapsed)
             if left <= 0:
                 return
 
-    def _look(self) -> tuple[datetime, float]:
+    def look(self) -> tuple[datetime, float]:
         """Look at both clocks, judge the wall by them, and return `now()` and `elapsed()`."""
         wall, elapsed = self._clock.now(), self._clock.elapsed()
         ahead = (wall - self._wall).total_seconds() - (elapsed - self._elapsed)
