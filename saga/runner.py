@@ -232,7 +232,9 @@ class SagaRunner:
                 return
             if len(events) >= MAX_EVENTS_PER_COMMIT:  # there may be more
                 continue
-            self._ask(decision, self._around.clock.now() if events else now, calls)
+            if events and decision.asks:  # what is due may be, by the time that the commit took
+                now = self._around.clock.now()
+            self._ask(decision, now, calls)
             await self._wake.wait()
 
     # --- deciding and recording ------------------------------------------------------------------
