@@ -68,11 +68,11 @@ class Waiting:
         """Take those that share the leader's commit, the leader first."""
         taken = [self._lines[leader.append.batch.priority].popleft()]
         assert taken == [leader], "who leads is the first of a line"
-        while len(taken) < MAX_APPENDS_PER_COMMIT:
-            lines = [line for line in self._lines.values() if line]
-            if not lines:
-                break
+        lines = [line for line in self._lines.values() if line]
+        while lines and len(taken) < MAX_APPENDS_PER_COMMIT:
             by_priority = len(taken) < MAX_APPENDS_PER_COMMIT // 2
             line = lines[0] if by_priority else min(lines, key=lambda line: line[0].number)
             taken.append(line.popleft())
+            if not line:
+                lines.remove(line)
         return taken
