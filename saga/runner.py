@@ -57,6 +57,8 @@ MAX_EVENTS_PER_COMMIT: Final = 512
 """Decisions are gathered into one commit up to about this many events."""
 MAX_UNHEARD: Final = 1_000
 """Most keys of which a runner notes that there was news nobody asked about any more."""
+MAX_FENCE_LOOKS: Final = 10
+"""So often the store is asked who owns it, where each answer comes too late to send by it."""
 MAX_BUSY_TRIES: Final = 30
 """So often a record is tried while another program holds the store's lock (10 s each)."""
 
@@ -350,11 +352,10 @@ class SagaRunner:
         refusal = await trading.judge(attempt, self._saga.batch)
         if refusal is None and self._around.clock.elapsed() - fenced_from > FENCE_CHECK_SECONDS:
             try:
-                await self._around.store.verify_owner()
+                refusal = await self._look_at_fence(attempt)
             except BaseException:  # then nothing is sent
                 trading.withhold(attempt)
                 raise
-            refusal = trading.standing_refusal(attempt)
             if refusal is not None:
                 trading.withhold(attempt)
         if refusal is not None:
@@ -365,6 +366,22 @@ class SagaRunner:
             lambda: participant.send(attempt), seconds, partial(named, participant, attempt)
         )
         self._end_call(_Answer(record, None, result))
+
+    async def _look_at_fence(self, attempt: Attempt) -> Refusal | None:
+        """Make sure that this process owns the store, by a look that is young when it is heard."""
+        clock = self._around.clock
+        for _ in range(MAX_FENCE_LOOKS):
+            begun = clock.elapsed()
+            await self._around.store.verify_owner()
+            # The answer is as old as the question: the process may have been frozen behind it.
+            if clock.elapsed() - begun <= FENCE_CHECK_SECONDS:
+                return self._around.trading.standing_refusal(attempt)
+        return Refusal(
+            "fence",
+            f"{MAX_FENCE_LOOKS} times in a row the store took more than {FENCE_CHECK_SECONDS:g} s "
+            "to say that this process still owns it, so the order was not sent; look at the disk, "
+            "and send it again",
+        )
 
     def _call_seconds(self, record: AttemptRecord) -> float:
         return self._saga.capabilities(record).call_timeout_seconds
