@@ -2,6 +2,9 @@
 
 A kind, or a field, that this version does not know was written by a newer one, and means
 something: it is refused, never skipped.
+
+A field that has its default is left out, and so a default never changes. What holds promises is
+written in full instead: they must not change with what a later version promises by default.
 """
 
 from collections.abc import Iterable
@@ -44,17 +47,19 @@ class Codec(Generic[R]):
     Args:
         noun: what one of them is called, for the sentences.
         types: the family, each type with a kind of its own.
+        in_full: those of them that are written with their defaults.
     """
 
-    def __init__(self, noun: str, types: Iterable[type[R]]) -> None:
+    def __init__(self, noun: str, types: Iterable[type[R]], *, in_full: Iterable[type[R]]) -> None:
         self._noun = noun
+        self._in_full = frozenset(each.kind for each in in_full)
         self._adapters = _Adapters(types)
 
     def encode(self, record: R) -> str:
         """Return the record's fields as JSON text; its kind is kept beside it."""
-        # Defaults are written too: what was agreed when a saga began must not change with a later
-        # version's defaults, and a directive without its kind could not be read back.
-        return self._adapters[record.kind].serializer.to_json(record).decode()
+        serializer = self._adapters[record.kind].serializer
+        brief = record.kind not in self._in_full
+        return serializer.to_json(record, exclude_defaults=brief).decode()
 
     def decode(self, kind: str, data: str) -> R:
         """Return the record that was encoded.

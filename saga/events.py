@@ -6,20 +6,41 @@ come from the core: intents, and every change of the saga's state. All are facts
 durable; none is ever changed or removed.
 
 Events carry their names and fields into the file, so both are a format: add fields with defaults,
-never rename or remove one.
+never rename or remove one. A default is a format too, for what has it is not written: it is what
+says nothing (None, false, zero, empty), and never changes. Only what was agreed on submission is
+written in full.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final
+
+from pydantic import BeforeValidator, SerializerFunctionWrapHandler, WrapSerializer
 
 from saga.codec import Codec
 from saga.ids import Purpose
+from saga.many_alike import fold_alike, unfold_alike
 from saga.model import Batch
 from saga.outcome import Exposure, Fill
 from saga.policy import Capabilities, FailurePolicy
 from saga.quick_dataclass import quickly_made
+
+
+def _folded(batch: Batch, to_json: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    written: dict[str, Any] = to_json(batch)
+    return {**written, "directives": fold_alike(written["directives"])}
+
+
+def _unfolded(value: Any) -> Any:
+    if isinstance(value, Mapping) and "directives" in value:
+        return {**value, "directives": unfold_alike(value["directives"])}
+    return value
+
+
+WrittenBatch = Annotated[Batch, WrapSerializer(_folded), BeforeValidator(_unfolded)]
+"""A batch whose directives are written as what they have in common and a row for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +58,7 @@ class Submitted:
     """
 
     kind: ClassVar[str] = "submitted"
-    batch: Batch
+    batch: WrittenBatch
     policy: FailurePolicy
     capabilities: dict[str, Capabilities]
     deadline: datetime | None
@@ -454,6 +475,6 @@ EVENT_TYPES: Final[dict[str, type[Event]]] = {
     )
 }
 
-_CODEC: Final[Codec[Event]] = Codec("journal record", EVENT_TYPES.values())
+_CODEC: Final[Codec[Event]] = Codec("journal record", EVENT_TYPES.values(), in_full=(Submitted,))
 encode: Final = _CODEC.encode
 decode: Final = _CODEC.decode

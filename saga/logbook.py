@@ -93,7 +93,9 @@ ENTRY_TYPES: Final[dict[str, type[LogEntry]]] = {
     for entry_type in (EngineStarted, TradingStateSet, LimitsSet, AlertTold)
 }
 
-_CODEC: Final[Codec[LogEntry]] = Codec("logbook entry", ENTRY_TYPES.values())
+_CODEC: Final[Codec[LogEntry]] = Codec(
+    "logbook entry", ENTRY_TYPES.values(), in_full=ENTRY_TYPES.values()
+)
 encode_entry: Final = _CODEC.encode
 decode_entry: Final = _CODEC.decode
 

@@ -22,6 +22,7 @@ from brokers.orders import Side
 from brokers.paper import BookedOrder, Books, conservation_errors, read_books
 from brokers.paper.rows import standing
 from saga.store.verification import verify
+from tests.written_form import whole_record
 
 _KEY: Final = re.compile(r"^(\d{8}_\d{6}_[0-9a-z]{5,8})-(\d+)([FC])(\d+)$", re.ASCII)
 _REST: Final = frozenset({"COMPLETED", "ROLLED_BACK", "STALE"})
@@ -182,7 +183,7 @@ def _cases(connection: sqlite3.Connection) -> dict[str, Case]:
     for row, kind, data in records.fetchall():
         case = by_row[row]
         if kind == "submitted":
-            case.content = json.loads(data)["batch"]
+            case.content = whole_record(kind, data)["batch"]
             directives = case.content["directives"]
             case.is_trade = all(each["kind"] in ("buy", "sell") for each in directives)
             case.legs = [_leg(each) for each in directives if case.is_trade]

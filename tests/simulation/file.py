@@ -3,13 +3,14 @@
 Nothing here imports how the engine reads a journal; the file's format is what both agree on.
 """
 
-import json
 import re
 import sqlite3
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final
+
+from tests.written_form import whole_record
 
 _KEY: Final = re.compile(r"^(\d{8}_\d{6}_[0-9a-z]{5,8})-(\d+)([FC])(\d+)$")
 _PURPOSE: Final = {"F": "forward", "C": "compensation"}
@@ -105,11 +106,11 @@ def records_of(connection: sqlite3.Connection, uid: str, *kinds: str) -> list[di
     """Return the content of a saga's records of some kinds, in order."""
     places = ", ".join("?" * len(kinds))
     rows = connection.execute(
-        "SELECT j.data FROM journal j JOIN batches b ON b.id = j.batch_id"
+        "SELECT j.kind, j.data FROM journal j JOIN batches b ON b.id = j.batch_id"
         f" WHERE b.batch_uid = ? AND j.kind IN ({places}) ORDER BY j.number",
         (uid, *kinds),
     )
-    return [json.loads(data) for (data,) in rows]
+    return [whole_record(kind, data) for kind, data in rows]
 
 
 def state_of(connection: sqlite3.Connection, uid: str) -> str | None:
@@ -155,7 +156,7 @@ def stories(connection: sqlite3.Connection, after: int) -> list[Story]:
         " WHERE sequence > ? ORDER BY sequence",
         (after,),
     ):
-        lines.setdefault(batch, []).append(Line(sequence, number, kind, json.loads(data)))
+        lines.setdefault(batch, []).append(Line(sequence, number, kind, whole_record(kind, data)))
     trades: dict[int, list[dict[str, Any]]] = {}
     for trade in _dicts(
         connection,
