@@ -145,6 +145,36 @@ CREATE TRIGGER logbook_is_never_shortened BEFORE DELETE ON logbook
 BEGIN SELECT RAISE(ABORT, 'the logbook is append-only; an entry is never removed'); END
 """
 
+_SORTED = (
+    "CREATE INDEX batches_sorted_by_created_at ON batches"
+    " (status, state, mode, priority, created_at)",
+    "CREATE INDEX batches_sorted_by_updated_at ON batches"
+    " (status, state, mode, priority, updated_at)",
+    "CREATE INDEX batches_sorted_by_total_trades ON batches"
+    " (status, state, mode, priority, total_trades)",
+)
+_SORTED_OF_KEY = (
+    "CREATE INDEX batches_of_key_sorted_by_created_at ON batches"
+    " (exclusion_key, status, state, mode, priority, created_at)"
+    " WHERE exclusion_key IS NOT NULL",
+    "CREATE INDEX batches_of_key_sorted_by_updated_at ON batches"
+    " (exclusion_key, status, state, mode, priority, updated_at)"
+    " WHERE exclusion_key IS NOT NULL",
+    "CREATE INDEX batches_of_key_sorted_by_total_trades ON batches"
+    " (exclusion_key, status, state, mode, priority, total_trades)"
+    " WHERE exclusion_key IS NOT NULL",
+)
+_DROP_SORTED = (
+    "DROP INDEX batches_of_key_sorted_by_total_trades",
+    "DROP INDEX batches_of_key_sorted_by_updated_at",
+    "DROP INDEX batches_of_key_sorted_by_created_at",
+    "DROP INDEX batches_sorted_by_total_trades",
+    "DROP INDEX batches_sorted_by_updated_at",
+    "DROP INDEX batches_sorted_by_created_at",
+)
+# Not as a list: SQLite would build a table of it in memory for each index and each update.
+_AT_REST = "state <> 'PENDING' AND state <> 'RUNNING' AND state <> 'COMPENSATING'"
+
 MIGRATIONS: Final = (
     Migration(
         number=1,
@@ -177,21 +207,8 @@ MIGRATIONS: Final = (
         up=(
             # One for each order, led by what has few values: any filter on these is a handful of
             # ordered walks, merged (see sqlite_history).
-            "CREATE INDEX batches_sorted_by_created_at ON batches"
-            " (status, state, mode, priority, created_at)",
-            "CREATE INDEX batches_sorted_by_updated_at ON batches"
-            " (status, state, mode, priority, updated_at)",
-            "CREATE INDEX batches_sorted_by_total_trades ON batches"
-            " (status, state, mode, priority, total_trades)",
-            "CREATE INDEX batches_of_key_sorted_by_created_at ON batches"
-            " (exclusion_key, status, state, mode, priority, created_at)"
-            " WHERE exclusion_key IS NOT NULL",
-            "CREATE INDEX batches_of_key_sorted_by_updated_at ON batches"
-            " (exclusion_key, status, state, mode, priority, updated_at)"
-            " WHERE exclusion_key IS NOT NULL",
-            "CREATE INDEX batches_of_key_sorted_by_total_trades ON batches"
-            " (exclusion_key, status, state, mode, priority, total_trades)"
-            " WHERE exclusion_key IS NOT NULL",
+            *_SORTED,
+            *_SORTED_OF_KEY,
             # What may be rare, and is then gathered whole.
             "CREATE INDEX batches_by_created_at ON batches (created_at)",
             "CREATE INDEX batches_by_completed_at ON batches (completed_at)"
@@ -206,12 +223,7 @@ MIGRATIONS: Final = (
             "DROP INDEX batches_by_parent",
             "DROP INDEX batches_by_completed_at",
             "DROP INDEX batches_by_created_at",
-            "DROP INDEX batches_of_key_sorted_by_total_trades",
-            "DROP INDEX batches_of_key_sorted_by_updated_at",
-            "DROP INDEX batches_of_key_sorted_by_created_at",
-            "DROP INDEX batches_sorted_by_total_trades",
-            "DROP INDEX batches_sorted_by_updated_at",
-            "DROP INDEX batches_sorted_by_created_at",
+            *_DROP_SORTED,
         ),
     ),
     Migration(
@@ -243,5 +255,15 @@ MIGRATIONS: Final = (
         name="records that leave out what says nothing, and directives in rows",
         up=(),  # The tables stay; but an older program could not read such records.
         down=(),
+    ),
+    Migration(
+        number=8,
+        name="what is in flight is in no sorted index, which each of its records would move",
+        up=(
+            *_DROP_SORTED,
+            *(f"{index} WHERE {_AT_REST}" for index in _SORTED),
+            *(f"{index} AND {_AT_REST}" for index in _SORTED_OF_KEY),
+        ),
+        down=(*_DROP_SORTED, *_SORTED, *_SORTED_OF_KEY),
     ),
 )

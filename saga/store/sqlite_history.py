@@ -6,6 +6,10 @@ merged from one ordered walk for each group that is asked for, and reads just th
 shows. *Gathering*: what may be rare (a symbol, a directive, a parent, a span of time) is found
 through an index of its own and sorted here, where it is no more than `GATHERED_AT_MOST` rows.
 
+The indexes that hold the orders hold what is at rest alone: what is in flight would move in them
+with each of its records. It is no more than admission lets in, is gathered, and merged with the
+walks.
+
 What is too frequent to be gathered is left out while merging, and there `EXAMINED_AT_MOST` rows
 bound the work: the page then ends early, and its cursor goes on from there.
 
@@ -58,6 +62,8 @@ _SORTED_BY: Final = {
     BatchSort.SIZE: "total_trades",
 }
 _BATCH: Final = f"SELECT {', '.join(BATCH_COLUMNS)} FROM batches"
+_AT_REST: Final = "state <> 'PENDING' AND state <> 'RUNNING' AND state <> 'COMPENSATING'"
+"""As the indexes that hold the orders have it, word for word; without it SQLite leaves them be."""
 _TRADES: Final = f"SELECT {', '.join(TRADE_COLUMNS)} FROM trades WHERE batch_id = ?"
 
 Group = tuple[str, ...]
@@ -122,7 +128,12 @@ def count_batches(connection: sqlite3.Connection, query: BatchQuery) -> int:
     least, greatest = _span(query.created_from, query.created_to)
     by_created = BatchSort.CREATED
     table = f"batches INDEXED BY {_index(by_created, keyed=query.exclusion_key is not None)}"
-    return sum(
+    in_flight = [
+        _IN_FLIGHT.condition,
+        *_group_conditions(query),
+        *_other_conditions(query),
+    ]
+    return _count(connection, _IN_FLIGHT.table, in_flight) + sum(
         _count(
             connection,
             table,
@@ -163,6 +174,7 @@ def _merged(connection: sqlite3.Connection, query: BatchQuery) -> tuple[list[Key
     last: Key | None = None
     with ExitStack() as cursors:
         walks = [_walk(connection, query, group, cursors) for group in _groups(connection, query)]
+        walks.append((key, True) for key in _ordered(connection, query, _IN_FLIGHT))
         merged = merge(*walks, key=_key_of, reverse=query.descending)
         for examined, (key, matches) in enumerate(merged):
             if examined == EXAMINED_AT_MOST:
@@ -228,7 +240,7 @@ def _is_past(position: Key, prefix: Key, *, descending: bool) -> bool:
 
 
 def _groups(connection: sqlite3.Connection, query: BatchQuery) -> list[Group]:
-    """Return the groups that there are and that are asked for, by skipping through an index."""
+    """Return the groups at rest that are asked for and not empty, by skipping through an index."""
     keyed = query.exclusion_key is not None
     names = ", ".join(_GROUP)
     # With the greatest instant behind it a group's values lead beyond all of its batches. Without
@@ -236,6 +248,7 @@ def _groups(connection: sqlite3.Connection, query: BatchQuery) -> list[Group]:
     statement = (
         f"SELECT {names} FROM batches INDEXED BY {_index(BatchSort.CREATED, keyed=keyed)}"
         f" WHERE {'exclusion_key = ? AND ' if keyed else ''}({names}, created_at) > (?, ?, ?, ?, ?)"
+        f" AND {_AT_REST}"
         f" ORDER BY {names} LIMIT 1"
     )
     allowed = (query.statuses, query.states, query.modes, query.priorities)
@@ -255,6 +268,13 @@ def _groups(connection: sqlite3.Connection, query: BatchQuery) -> list[Group]:
 def _gathered(
     connection: sqlite3.Connection, query: BatchQuery, source: _Source
 ) -> tuple[list[Key], Key | None]:
+    ordered = _ordered(connection, query, source)
+    page = ordered[: query.limit]
+    return page, page[-1] if len(ordered) > len(page) else None
+
+
+def _ordered(connection: sqlite3.Connection, query: BatchQuery, source: _Source) -> list[Key]:
+    """Return the keys of all batches of a source that are to be shown yet, in order."""
     picked = _all_of([source.condition, *_group_conditions(query), *_other_conditions(query)])
     column = _SORTED_BY[query.sort]
     rows = connection.execute(
@@ -267,9 +287,7 @@ def _gathered(
     position = query.position()
     if position is not None:
         keys = (key for key in keys if (key < position) is query.descending and key != position)
-    ordered = sorted(keys, reverse=query.descending)
-    page = ordered[: query.limit]
-    return page, page[-1] if len(ordered) > len(page) else None
+    return sorted(keys, reverse=query.descending)
 
 
 def _batch_at(connection: sqlite3.Connection, number: int) -> BatchRow:
@@ -295,6 +313,7 @@ def _group_condition(query: BatchQuery, group: Group) -> _Condition:
     conditions = [
         _Condition(f"{name} = ?", (value,)) for name, value in zip(_GROUP, group, strict=True)
     ]
+    conditions.append(_Condition(_AT_REST))
     if query.exclusion_key is not None:
         conditions.insert(0, _Condition("exclusion_key = ?", (query.exclusion_key,)))
     return _all_of(conditions)
@@ -357,6 +376,15 @@ def _sources(query: BatchQuery) -> list[_Source]:
 def _source_in_batches(index: str, condition: _Condition) -> _Source:
     table = f"batches INDEXED BY {index}"
     return _Source(f"SELECT 1 FROM {table} WHERE {condition.sql}", table, condition)
+
+
+_IN_FLIGHT: Final = _source_in_batches(
+    "batches_unfinished",
+    _Condition(
+        "state NOT IN ('COMPLETED', 'ROLLED_BACK')"
+        " AND state IN ('PENDING', 'RUNNING', 'COMPENSATING')"
+    ),
+)
 
 
 def _rarest(connection: sqlite3.Connection, sources: Sequence[_Source]) -> _Source | None:

@@ -36,6 +36,29 @@ async def test_a_batch_that_stays_where_it_stands_moves_only_in_the_order_of_cha
     assert moved > {*stayed, "batches_by_status", "batches_unfinished", "batches_with_incidents"}
 
 
+SORTED = tuple(
+    f"batches_{of_key}sorted_by_{column}"
+    for of_key in ("", "of_key_")
+    for column in ("created_at", "updated_at", "total_trades")
+)
+
+
+@pytest.mark.parametrize("index", SORTED)
+async def test_a_batch_in_flight_is_in_no_sorted_index(path: Path, index: str) -> None:
+    async with SqliteStore(path) as store:
+        await store.acquire()
+        for append in whole_life():
+            await store.append(append)
+    keyed = "exclusion_key IS NOT NULL AND " if "of_key" in index else ""
+    with closing(sqlite3.connect(path)) as connection:
+        rows = f"SELECT count(*) FROM batches INDEXED BY {index} WHERE {keyed}"
+        at_rest = "state <> 'PENDING' AND state <> 'RUNNING' AND state <> 'COMPENSATING'"
+        assert connection.execute(rows + at_rest).fetchone() == (1,)
+        # SQLite takes a partial index only for a question that the index surely can answer.
+        with pytest.raises(sqlite3.OperationalError, match="no query solution"):
+            connection.execute(rows + "state IN ('RUNNING', 'COMPLETED')")
+
+
 @pytest.mark.parametrize(
     "changes",
     [
