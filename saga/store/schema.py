@@ -81,6 +81,36 @@ CREATE TABLE trades (
 ) STRICT
 """
 
+# A list in a CHECK is built in memory as a table, each time that a row is written.
+_TRADES_WITHOUT_LISTS = """
+CREATE TABLE trades (
+    id INTEGER PRIMARY KEY,
+    batch_id INTEGER NOT NULL REFERENCES batches (id),
+    position INTEGER NOT NULL CHECK (position >= 0),
+    directive_id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    symbol TEXT,
+    direction INTEGER NOT NULL CHECK (direction IN (-1, 0, 1)),
+    status TEXT NOT NULL CHECK (
+        status = 'pending' OR status = 'running' OR status = 'success' OR status = 'partial'
+        OR status = 'error' OR status = 'unknown' OR status = 'not_sent' OR status = 'undoing'
+        OR status = 'undone' OR status = 'stuck'),
+    state TEXT NOT NULL CHECK (
+        state = 'PENDING' OR state = 'SENDING' OR state = 'WORKING' OR state = 'DONE'
+        OR state = 'PARTIAL' OR state = 'REFUSED' OR state = 'UNKNOWN' OR state = 'COMPENSATING'
+        OR state = 'COMPENSATED' OR state = 'STUCK'),
+    rollback INTEGER NOT NULL CHECK (rollback IN (0, 1)),
+    amount TEXT NOT NULL CHECK (amount <> '' AND amount NOT GLOB '*[^0-9.]*'),
+    done TEXT NOT NULL CHECK (done <> '' AND done NOT GLOB '*[^0-9.]*'),
+    undone TEXT NOT NULL CHECK (undone <> '' AND undone NOT GLOB '*[^0-9.]*'),
+    value TEXT NOT NULL CHECK (value <> '' AND value NOT GLOB '*[^0-9.-]*'),
+    attempts INTEGER NOT NULL CHECK (attempts >= 0),
+    result TEXT,
+    error TEXT,
+    UNIQUE (batch_id, position)
+) STRICT
+"""
+
 _JOURNAL = """
 CREATE TABLE journal (
     sequence INTEGER PRIMARY KEY CHECK (sequence >= 1),
@@ -144,6 +174,25 @@ _NO_LOGBOOK_DELETE = """
 CREATE TRIGGER logbook_is_never_shortened BEFORE DELETE ON logbook
 BEGIN SELECT RAISE(ABORT, 'the logbook is append-only; an entry is never removed'); END
 """
+
+_INDEXES_OF_TRADES = (
+    "CREATE INDEX trades_by_status ON trades (status)",
+    "CREATE INDEX trades_by_symbol ON trades (symbol, batch_id) WHERE symbol IS NOT NULL",
+    "CREATE INDEX trades_by_directive ON trades (directive_id, batch_id)",
+)
+
+
+def _trades_anew(table: str) -> tuple[str, ...]:
+    """Return the statements that make the table of trades anew, with the rows that it has."""
+    return (
+        "CREATE TABLE trades_kept AS SELECT * FROM trades",
+        "DROP TABLE trades",
+        table,
+        "INSERT INTO trades SELECT * FROM trades_kept",
+        "DROP TABLE trades_kept",
+        *_INDEXES_OF_TRADES,
+    )
+
 
 _SORTED = (
     "CREATE INDEX batches_sorted_by_created_at ON batches"
@@ -265,5 +314,11 @@ MIGRATIONS: Final = (
             *(f"{index} AND {_AT_REST}" for index in _SORTED_OF_KEY),
         ),
         down=(*_DROP_SORTED, *_SORTED, *_SORTED_OF_KEY),
+    ),
+    Migration(
+        number=9,
+        name="trades whose words are checked without a list",
+        up=_trades_anew(_TRADES_WITHOUT_LISTS),
+        down=_trades_anew(_TRADES),
     ),
 )

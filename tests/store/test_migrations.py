@@ -124,8 +124,38 @@ def test_the_tables_know_every_word_of_the_program(
 ) -> None:
     migrate(connection, schema.COMPONENT, schema.MIGRATIONS, now=NOON)
     ((sql,),) = connection.execute("SELECT sql FROM sqlite_schema WHERE name = ?", (table,))
-    listed = [set(re.findall(r"'(\w+)'", part)) for part in re.findall(r"\bIN\s*\(([^)]*)\)", sql)]
+    checks = re.findall(r"\bCHECK\s*\(((?:[^()]|\([^)]*\))*)\)", sql)
+    listed = [set(re.findall(r"'(\w+)'", check)) for check in checks]
     assert set(words) in listed
+
+
+@pytest.mark.requirement("T2")
+async def test_a_table_that_is_made_anew_keeps_its_rows(path: Path) -> None:
+    async with SqliteStore(path) as store:
+        await store.acquire()
+        for append in whole_life():
+            await store.append(append)
+    with closing(connect_writer(path)) as connection:
+        rows = connection.execute("SELECT * FROM trades ORDER BY id").fetchall()
+        assert len(rows) == 2
+        for number in (6, NEWEST):
+            migrate(connection, schema.COMPONENT, schema.MIGRATIONS, now=NOON, to=number)
+            assert connection.execute("SELECT * FROM trades ORDER BY id").fetchall() == rows
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+async def test_no_word_that_the_program_does_not_know_is_written(path: Path) -> None:
+    async with SqliteStore(path) as store:
+        await store.acquire()
+        await store.append(whole_life()[0])
+    with closing(connect_writer(path)) as connection:
+        for table, column in (
+            *(("trades", each) for each in ("status", "state", "rollback", "direction")),
+            *(("batches", each) for each in ("status", "state", "outcome", "mode", "priority")),
+        ):
+            word = 9 if column in ("rollback", "direction") else "'invented'"
+            with pytest.raises(sqlite3.IntegrityError, match="CHECK constraint failed"):
+                connection.execute(f"UPDATE {table} SET {column} = {word}")
 
 
 @pytest.mark.requirement("S8")
