@@ -64,10 +64,7 @@ def also_carried_on(found: Sequence[Unfinished]) -> list[str]:
 def waits_for_a_person(each: Unfinished) -> str:
     """Return that a batch waits, what of it is at the broker, and what can be done about it."""
     batch_id, saga = each.row.batch_id, each.saga
-    orders = [
-        f"{saga.steps[attempt.step].directive.describe()} ({attempt.key})"
-        for attempt in saga.live.values()
-    ]
+    orders = [f"{live.directive.describe()} ({live.key})" for live in saga.live.values()]
     at_broker = f"At the broker: {_few(orders)}." if orders else "No order of it is open."
     if each.row.paused:
         what = (
@@ -92,7 +89,7 @@ def _may_send(saga: Saga) -> str:
         ]
         return f"may send the undo of {_few(undone)}" if undone else "it is being undone"
     unsent = [step.directive.describe() for step in saga.steps if not step.forward]
-    unsure = [saga.steps[attempt.step].directive.describe() for attempt in saga.live.values()]
+    unsure = [attempt.directive.describe() for attempt in saga.live.values()]
     parts = []
     if unsent:
         parts.append(f"may send {_few(unsent)}")

@@ -236,17 +236,17 @@ def _open_orders(saga: Saga, many: str, one: str) -> list[str]:
     sentences = []
     if working:
         verb = many if len(working) > 1 else one
-        names = _few([_order(saga, each) for each in working])
+        names = _few([_order(each) for each in working])
         sentences.append(f"Open at the broker, and {verb}: {names}.")
     if unknown:
-        names = _few([_order(saga, each) for each in unknown])
+        names = _few([_order(each) for each in unknown])
         sentences.append(f"Looked up first, as their fate is not known: {names}.")
     return sentences
 
 
-def _order(saga: Saga, attempt: AttemptRecord) -> str:
+def _order(attempt: AttemptRecord) -> str:
     filled = f", {plain(attempt.done)} filled" if attempt.done else ""
-    return f"{saga.steps[attempt.step].directive.describe()} ({attempt.key}{filled})"
+    return f"{attempt.directive.describe()} ({attempt.key}{filled})"
 
 
 def _amount(each: InPlace) -> str:

@@ -285,7 +285,7 @@ def waits_for(saga: Saga) -> str | None:
     if saga.state is SagaState.PENDING:
         return "to be unpaused" if saga.paused else "admission"
     for attempt in saga.live.values():
-        what = saga.steps[attempt.step].directive.describe()
+        what = attempt.directive.describe()
         if attempt.state is AttemptState.UNKNOWN:
             told = f"; {attempt.silences} questions without an answer" if attempt.silences else ""
             return f"the fate of {what} ({attempt.key}): {attempt.reason}{told}"
@@ -295,13 +295,13 @@ def waits_for(saga: Saga) -> str | None:
         return "to be unpaused"
     working = [a for a in saga.live.values() if a.state is AttemptState.WORKING]
     if working:
-        first = saga.steps[working[0].step].directive.describe()
+        first = working[0].directive.describe()
         more = f" and {len(working) - 1} more" if len(working) > 1 else ""
         end = "be cancelled" if _is_withdrawn(saga, working[0]) else "fill"
         return f"{first} to {end} ({working[0].key}){more}"
     if saga.live:
         sending = next(iter(saga.live.values()))
-        return f"the answer to {saga.steps[sending.step].directive.describe()} ({sending.key})"
+        return f"the answer to {sending.directive.describe()} ({sending.key})"
     if saga.unconfirmed:
         return "the confirmation that nothing arrived late"
     return None

@@ -165,6 +165,7 @@ def test_a_trades_row_tells_result_and_error() -> None:
 # --- what a saga waits for -----------------------------------------------------------------------
 
 KEY = "20261120_120000_k3v9x-0F1"
+UNDO_KEY = "20261120_120000_k3v9x-0C1"
 
 
 def silent() -> Telling:
@@ -215,6 +216,19 @@ def unconfirmed() -> Telling:
             f"core_test_take AAA to be cancelled ({KEY}) and 1 more",
         ),
         (unconfirmed, "the confirmation that nothing arrived late"),
+        (undoing, f"the answer to core_test_give AAA ({UNDO_KEY})"),
+        (
+            lambda: undoing().report(0, UNDO, final=False),
+            f"core_test_give AAA to fill ({UNDO_KEY})",
+        ),
+        (
+            lambda: undoing().tell(AnswerLost(0, UNDO, 1, "timeout")),
+            f"the fate of core_test_give AAA ({UNDO_KEY}): timeout",
+        ),
+        (
+            lambda: undoing().report(0, UNDO, final=False).tell(NoAnswer(0, UNDO, 1, "no route")),
+            f"an answer about core_test_give AAA ({UNDO_KEY}): no route",
+        ),
     ],
 )
 def test_a_saga_says_what_it_waits_for(make: Callable[[], Telling], sentence: str | None) -> None:
