@@ -8,6 +8,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 from anyio import to_thread
@@ -18,6 +19,7 @@ from desk.exit_codes import ExitCode
 from desk.home import Home
 from desk.saga_rules import broken_rules
 from desk.trading_state import Standing, read_standing
+from desk.waiting import PATIENCE_SECONDS, Waiting, waiting_of
 from portfolio.breaks import BreakReport, BrokerSide, find_breaks, of_books
 from saga.errors import Quarantined, SagaError
 from saga.fold import saga_of
@@ -97,12 +99,19 @@ class Checked:
         report: what journal, broker and portfolios say differently.
         trading: which orders may go out; HALTED waits for a person.
         unattended: what does not go on by itself, though it is not over.
+        waiting: what work under way waits for that nobody can account for.
     """
 
     findings: tuple[Finding, ...]
     report: BreakReport
     trading: Standing
     unattended: tuple[Unattended, ...] = ()
+    waiting: tuple[Waiting, ...] = ()
+
+    @property
+    def overdue(self) -> tuple[Waiting, ...]:
+        """Of what nobody can account for, what a person should look at."""
+        return tuple(each for each in self.waiting if each.is_overdue)
 
     @property
     def is_halted(self) -> bool:
@@ -116,7 +125,7 @@ class Checked:
             return ExitCode.FAILED
         uncompared = self.report.orders is None and self.report.sagas
         waiting = self.report.needs_a_person or self.unattended or self.is_halted
-        open_ends = uncompared or waiting
+        open_ends = uncompared or waiting or self.overdue
         return ExitCode.UNCERTAIN if open_ends else ExitCode.DONE
 
     @property
@@ -133,12 +142,16 @@ class Checked:
         if self.report.orders is None and self.report.sagas:
             return "Not certain: there are no books of the broker to compare with."
         explained = len(self.report.explained)
-        if self.unattended or self.is_halted:
+        if self.unattended or self.is_halted or self.overdue:
             why = Counter((each.why, each.what_to_do) for each in self.unattended)
             parts = [
                 f"{_count(number, 'batch')} {'is' if number == 1 else 'are'} {what}; {to_do}"
                 for (what, to_do), number in why.items()
             ]
+            if self.overdue:
+                parts.append(
+                    f"{self._unaccounted(self.overdue)}; `saga show ID`, and ask the broker"
+                )
             if self.is_halted:
                 parts.append("trading is HALTED and waits for a person; `saga activate`")
             return f"Not certain: no break, but {'. '.join(parts)}."
@@ -147,9 +160,19 @@ class Checked:
                 f"Not certain: no break, but of {_count(explained, 'explained difference')} some "
                 "wait for a person."
             )
+        if self.waiting:
+            return (
+                f"No break, but not all is known yet: {self._unaccounted(self.waiting)}; look "
+                f"again in {PATIENCE_SECONDS} seconds."
+            )
         if explained:
             return f"All is well: no break, and {_count(explained, 'explained difference')}."
         return "All is well: journal, broker and books say the same."
+
+    def _unaccounted(self, waiting: tuple[Waiting, ...]) -> str:
+        batches = {each.batch_id for each in waiting}
+        verb = "waits" if len(batches) == 1 else "wait"
+        return f"{_count(len(batches), 'batch')} {verb} for what nobody can account for"
 
 
 def _count(number: int, what: str) -> str:
@@ -186,8 +209,22 @@ async def check_home(home: Home, on_saga: Callable[[int, int], None]) -> Checked
         report = await find_breaks(reader, look if exchange is not None else None)
         trading = await reader.read(read_standing, home)
         unattended = await reader.read(_unattended)
+        unaccounted = await reader.read(_waiting, datetime.now(UTC))
     unique = tuple(dict.fromkeys(findings))
-    return Checked(unique[:MAX_FINDINGS], report, trading, unattended)
+    return Checked(unique[:MAX_FINDINGS], report, trading, unattended, unaccounted)
+
+
+def _waiting(connection: sqlite3.Connection, now: datetime) -> tuple[Waiting, ...]:
+    """Return what work under way waits for that nobody can account for, as of one instant."""
+    is_carried_on = judged(read_owner(connection)).pid is not None
+    found: list[Waiting] = []
+    for row in sqlite_history.active_batches(connection):
+        try:
+            records = journal.read_journal(connection, row.batch_id)
+            found += waiting_of(records, now, is_carried_on=is_carried_on)
+        except (SagaError, ValueError, ArithmeticError):
+            continue  # a finding says so
+    return tuple(found)
 
 
 def _unattended(connection: sqlite3.Connection) -> tuple[Unattended, ...]:

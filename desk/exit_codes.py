@@ -2,7 +2,9 @@
 
 For a night job, `saga check`: DONE is that nothing is wrong (work under way is no break), FAILED
 that there is a break or a finding, UNCERTAIN that there is none, but something waits for a person
-(a halt does) or was not compared, STORE that the store or the broker's books cannot be read.
+(a halt does), was not compared, or has been unknown for over a minute (an order without an answer,
+an undo that does not get through; at once if no saga process has it), STORE that the store or the
+broker's books cannot be read.
 """
 
 from enum import IntEnum

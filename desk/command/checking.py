@@ -53,9 +53,10 @@ def check(
     """Check the store, and compare journal, broker and books: the break report.
 
     Exit status 0 if nothing is wrong (work under way is no break), 1 if there is a break or a
-    finding, 4 if there is none but something waits for a person (a halt does) or could not be
-    compared, 5 if the store or the broker's books cannot be read. It may run beside the owner, and
-    changes nothing.
+    finding, 4 if there is none but something waits for a person (a halt does), could not be
+    compared, or has been unknown for over 60 seconds (an order without an answer, an undo that
+    does not get through), 5 if the store or the broker's books cannot be read. It may run beside
+    the owner, and changes nothing.
 
     Example: saga check --json
     """
@@ -92,6 +93,18 @@ def _as_json(checked: Checked) -> dict[str, Any]:
         "unattended": [
             {"batch_id": each.batch_id, "why": each.why, "what_to_do": each.what_to_do}
             for each in checked.unattended
+        ],
+        "waiting": [
+            {
+                "batch_id": each.batch_id,
+                "waits_for": each.what,
+                "client_order_id": each.client_order_id,
+                "since": each.since,
+                "questions": each.questions,
+                "is_overdue": each.is_overdue,
+                "what_to_do": each.what_to_do,
+            }
+            for each in checked.waiting
         ],
         "totals": [
             {
@@ -167,6 +180,10 @@ def _show(checked: Checked, screen: Screen) -> None:
         screen.text()
         for row in checked.unattended[:MAX_BREAKS_SHOWN]:
             screen.text(f"{row.batch_id} is {row.why}. To do: {row.what_to_do}.")
+    if checked.waiting:
+        screen.text()
+        for each in checked.waiting[:MAX_BREAKS_SHOWN]:
+            screen.text(f"{each.sentence}. To do: {each.what_to_do}.")
     screen.text()
     screen.text(Text(checked.verdict, style="bold"))
 

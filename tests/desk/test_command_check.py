@@ -1,7 +1,10 @@
 """`saga check` for a night shift and for a night job: the report, its shape and its exit status."""
 
+import json
 import re
 import sqlite3
+import time
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
@@ -9,14 +12,16 @@ import anyio
 import pytest
 
 from brokers import Side
-from brokers.paper import FaultRule, PaperExchange
+from brokers.paper import Fault, FaultRule, Operation, PaperExchange
+from desk import waiting
 from desk.check import Checked, Finding
 from desk.exit_codes import ExitCode
 from desk.trading_state import Standing
 from portfolio.breaks import Break, BreakReport, Kind
+from saga.ids import Purpose
 from saga.logbook import TradingState, TradingStateSet
 from tests.desk.conftest import SLOW, Invoke
-from tests.desk.terminal import Desk
+from tests.desk.terminal import LONGEST_SECONDS, Desk, Done
 
 BREAK_FIELDS = {
     *("kind", "owner", "batch_id", "symbol", "sentence", "journal", "broker", "portfolio"),
@@ -45,7 +50,7 @@ def test_nothing_wrong_is_said_in_one_line_with_status_0(traded: Desk, invoke: I
     assert "2 sagas looked over; 3 fills and 2 orders of ours compared." in shown.out
     assert set(told.data) == {
         *("ok", "status", "verdict", "sagas", "orders", "fills", "checked", "not_seen_at_rest"),
-        *("findings", "breaks", "explained", "trading", "unattended", "totals"),
+        *("findings", "breaks", "explained", "trading", "unattended", "waiting", "totals"),
     }
     assert (told.data["ok"], told.data["status"], told.data["breaks"]) == (True, 0, [])
     assert {each["symbol"] for each in told.data["totals"]} == {"KO", "PG", None}
@@ -170,3 +175,76 @@ def test_a_halt_is_no_break_and_waits_for_a_person_with_status_4(
     }
     assert "Trading is HALTED, by halt file: ann: the market is mad" in shown.out
     assert shown.out.splitlines()[-1].startswith("Not certain: no break, but trading is HALTED")
+
+
+LOST_AND_SILENT = (
+    FaultRule(fault=Fault.TIMES_OUT_ACCEPTED, symbol="AAPL", times=1),
+    FaultRule(fault=Fault.TIMES_OUT_NOT_ACCEPTED, on=Operation.FIND, symbol=None, times=None),
+)
+UNDO_HANGS = (
+    FaultRule(fault=Fault.REFUSES, symbol="PG"),
+    FaultRule(fault=Fault.PARTIAL_THEN_SILENCE, purpose=Purpose.COMPENSATION, quantity=Decimal(10)),
+)
+
+
+def _until(look: Callable[[], Done], is_so: Callable[[Done], bool]) -> Done:
+    end = time.monotonic() + LONGEST_SECONDS
+    while time.monotonic() < end:
+        if is_so(done := look()):
+            return done
+        time.sleep(0.1)
+    raise AssertionError(f"it never came to that: {done}")
+
+
+@pytest.mark.requirement("S10", "L6", "B9")
+@pytest.mark.parametrize(
+    ("rules", "what"),
+    [
+        (LOST_AND_SILENT, r"the fate of buy 40 AAPL \(\S+-0F1\), since 20\S+ \S+Z"),
+        (UNDO_HANGS, r"30 of buy 40 AAPL to be undone \(\S+-0C1\), since 20\S+ \S+Z"),
+    ],
+)
+def test_what_nobody_can_account_for_is_named_and_a_person_should_look_once_it_lasts(
+    desk: Desk,
+    traded: Desk,
+    invoke: Invoke,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    rules: tuple[FaultRule, ...],
+    what: str,
+) -> None:
+    once = {"attempts": 1, "backoff_seconds": 0}
+    legs = [
+        {"kind": "buy", "directive_id": f"EXE_{s}", "symbol": s, "quantity": "40", "retry": once}
+        for s in ("AAPL", "PG")
+    ]
+    file = tmp_path / "batch.json"
+    file.write_text(json.dumps({"execution_mode": "ATOMIC", "max_parallel": 1, "directives": legs}))
+    _at_exchange(desk, None, *rules)
+    running = desk.start("run", file)
+    batch_id = running.until(lambda rows: len(rows) > 1)["batch_id"]
+    told = _until(
+        lambda: invoke("show", str(batch_id), "--json"),
+        lambda done: any(
+            order["filled"] == "10" or order["status"] == "not known"
+            for order in done.data["orders"]
+        ),
+    )
+    early = invoke("check")
+    monkeypatch.setattr(waiting, "PATIENCE_SECONDS", 0)
+    late = _until(lambda: invoke("check"), lambda done: done.code != 0)
+    as_json = invoke("check", "--json").data
+    running.process.kill()
+    running.finish()
+
+    assert early.code == 0, told.out
+    assert late.code == as_json["status"] == 4
+    assert "All is well" not in late.out
+    words = " ".join(late.out.split())
+    assert re.search(rf"{batch_id} waits for {what}", words), late.out
+    assert "1 batch waits for what nobody can account for; `saga show ID`" in words
+    (waits,) = as_json["waiting"]
+    assert (waits["batch_id"], waits["is_overdue"]) == (batch_id, True)
+    if rules is LOST_AND_SILENT:
+        assert "not all is known yet: 1 batch waits for what nobody can account for" in early.out
+        _until(lambda: invoke("check"), lambda done: "without an answer" in done.out)

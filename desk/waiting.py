@@ -1,0 +1,145 @@
+"""What an unfinished batch waits for that nobody can account for, as its journal tells it.
+
+An order that is open at the broker, or whose call is under way, is accounted for. One whose answer
+was lost, or about which the broker is silent, is not; nor is an undo that does not get through.
+Pure.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from desk.output import instant
+from saga.events import (
+    CompensationStarted,
+    Intended,
+    NoAnswer,
+    NotFound,
+    Reported,
+    Retried,
+    SentAgain,
+)
+from saga.exact import ZERO, plain
+from saga.fold import saga_of
+from saga.ids import Purpose
+from saga.ledger import AttemptState, Saga
+from saga.machine import SagaState
+from saga.store.protocol import JournalRecord
+from saga.wording import counted
+
+PATIENCE_SECONDS: Final = 60
+"""So long nobody has to look: the broker is asked again, and an undo takes its time."""
+
+_Answers = Intended | SentAgain | Reported | NotFound
+"""What ends a row of questions without an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """One thing that an unfinished batch waits for, and that nobody can account for.
+
+    Attributes:
+        batch_id: the batch.
+        what: what it waits for, behind "waits for".
+        client_order_id: of the order; None for an undo that has none in the air.
+        since: when its fate became unknown, or the broker silent; when the undo began.
+        questions: how many questions in a row had no answer.
+        is_overdue: it has lasted too long, or no saga process has the batch; a person should look.
+    """
+
+    batch_id: str
+    what: str
+    client_order_id: str | None
+    since: datetime
+    questions: int
+    is_overdue: bool
+
+    @property
+    def sentence(self) -> str:
+        """It in words."""
+        asked = f", {counted(self.questions, 'question')} without an answer"
+        return (
+            f"{self.batch_id} waits for {self.what}, since {instant(self.since)}"
+            f"{asked if self.questions else ''}"
+        )
+
+    @property
+    def what_to_do(self) -> str:
+        """What a person does about it."""
+        if not self.is_overdue:
+            return f"look again once it has lasted {PATIENCE_SECONDS} seconds"
+        about = f" about {self.client_order_id}" if self.client_order_id else ""
+        return f"`saga show {self.batch_id}`, and ask the broker{about}"
+
+
+def waiting_of(
+    records: Sequence[JournalRecord], now: datetime, *, is_carried_on: bool
+) -> tuple[Waiting, ...]:
+    """Return what a batch waits for that nobody can account for.
+
+    Args:
+        records: its journal.
+        now: the present instant.
+        is_carried_on: a saga process has it.
+    """
+    saga = saga_of(records)
+    found = [*_orders(saga, records)]
+    if not found and (undo := _undo(saga, records, now)) is not None:
+        found.append(undo)
+    too_old = now - timedelta(seconds=PATIENCE_SECONDS)
+    return tuple(
+        Waiting(
+            saga.batch_id,
+            what,
+            key,
+            since,
+            questions,
+            is_overdue=not is_carried_on or since <= too_old,
+        )
+        for what, key, since, questions in found
+    )
+
+
+_Found = tuple[str, str | None, datetime, int]
+
+
+def _orders(saga: Saga, records: Sequence[JournalRecord]) -> Iterator[_Found]:
+    silent = _silent_since(saga, records)
+    for each in saga.live.values():
+        words = f"{each.directive.describe()} ({each.key})"
+        if each.purpose is Purpose.COMPENSATION:
+            words = f"the undo {words}"
+        if each.state is AttemptState.UNKNOWN:
+            yield f"the fate of {words}", each.key, each.since, each.silences
+        elif each.silences:
+            yield f"an answer about {words}", each.key, silent[each.key], each.silences
+
+
+def _silent_since(saga: Saga, records: Sequence[JournalRecord]) -> dict[str, datetime]:
+    """Return by key when the row of questions without an answer began."""
+    found: dict[str, datetime] = {}
+    for record in records:
+        event = record.event
+        if isinstance(event, NoAnswer):
+            found.setdefault(saga.key(event.step, event.purpose, event.number), record.at)
+        elif isinstance(event, _Answers):
+            found.pop(saga.key(event.step, event.purpose, event.number), None)
+    return found
+
+
+def _undo(saga: Saga, records: Sequence[JournalRecord], now: datetime) -> _Found | None:
+    """Return a rollback that has not got through for too long; None if there is none."""
+    if saga.state is not SagaState.COMPENSATING:
+        return None
+    left = [step for step in saga.steps if step.rolls_back and step.left_to_undo != ZERO]
+    began = [each.at for each in records if isinstance(each.event, CompensationStarted | Retried)]
+    if not left or not began or now - began[-1] <= timedelta(seconds=PATIENCE_SECONDS):
+        return None
+    first = left[-1]
+    amount = plain(abs(first.left_to_undo))
+    more = f" and {len(left) - 1} more" if len(left) > 1 else ""
+    key = next((each.key for each in saga.live.values()), None)
+    order = f" ({key})" if key else ""
+    what = f"{amount} of {first.directive.describe()}{more} to be undone{order}"
+    return what, key, began[-1], 0
