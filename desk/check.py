@@ -20,7 +20,7 @@ from desk.home import Home
 from desk.saga_rules import broken_rules
 from desk.trading_state import Standing, read_standing
 from desk.waiting import PATIENCE_SECONDS, Waiting, waiting_of
-from portfolio.breaks import BreakReport, BrokerSide, find_breaks, of_books
+from portfolio.breaks import Break, BreakReport, BrokerSide, Kind, find_breaks, of_books
 from saga.errors import Quarantined, SagaError
 from saga.fold import saga_of
 from saga.ledger import Saga
@@ -168,6 +168,23 @@ class Checked:
         if explained:
             return f"All is well: no break, and {_count(explained, 'explained difference')}."
         return "All is well: journal, broker and books say the same."
+
+    def advice_on(self, each: Break) -> str:
+        """What a person does about a break; what only a STALE batch allows is for such a one."""
+        if each.kind is not Kind.EXTERNAL:
+            return each.what_to_do
+        stale = [row.batch_id for row in self.unattended if row.what_to_do == WHAT_TO_DO["STALE"]]
+        if not stale:
+            return (
+                "find out who did it at the broker, and have it set right there; no batch is "
+                "STALE, so that there is none for which it could be booked by hand"
+            )
+        which = " or ".join(stale[:3])
+        return (
+            f"find out who did it at the broker; if it dealt with what {which} left over, `saga "
+            f"resolve {stale[0] if len(stale) == 1 else 'ID'} --adjust "
+            "SYMBOL,QUANTITY,CASH,TRADE_ID` books it"
+        )
 
     def _unaccounted(self, waiting: tuple[Waiting, ...]) -> str:
         batches = {each.batch_id for each in waiting}

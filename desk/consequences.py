@@ -15,7 +15,7 @@ from desk.wishes import Change, Retry
 from saga.alerts import in_sentence
 from saga.directive import Directive
 from saga.errors import NotAllowed
-from saga.exact import plain, plus, times, total
+from saga.exact import ZERO, minus, plain, plus, times, total
 from saga.ids import Purpose
 from saga.ledger import AttemptRecord, AttemptState, Saga, Step
 from saga.machine import SAGA_AT_REST, SAGA_ENDS, SagaState
@@ -183,18 +183,7 @@ def of_resolve(saga: Saga, changes: Sequence[Change]) -> list[str]:
     sentences = ["No order is sent. The batch is closed, and its portfolio trades again."]
     sentences += map(_booked, changes)
     left_over = residual(saga)
-    for left in left_over:
-        mine = [change.quantity for change in changes if change.subject == left.symbol]
-        done = total(mine)
-        if not mine:
-            sentences.append(
-                f"Left over: {_amount(left)}. No --adjust names it, so the books keep it as held."
-            )
-        elif left.is_known and plus(left.low, done):
-            sentences.append(
-                f"Left over: {_amount(left)}, but --adjust changes {plain(done)}; the difference "
-                "stays in the books."
-            )
+    sentences += [_kept(left, changes) for left in left_over]
     symbols = {left.symbol for left in left_over}
     sentences += [
         f"Nothing of {change.subject} is left over by this batch; is the symbol right?"
@@ -203,6 +192,88 @@ def of_resolve(saga: Saga, changes: Sequence[Change]) -> list[str]:
     ]
     sentences.append("Afterwards run `saga check`: it compares the books with the broker's.")
     return sentences
+
+
+def why_not_resolved(saga: Saga, changes: Sequence[Change]) -> str | None:
+    """Return which difference resolving would leave in the books; None if it leaves none."""
+    if saga.state is not SagaState.STALE:
+        return None
+    left_over = residual(saga)
+    kept = [left for left in left_over if _difference(left, changes)]
+    if not kept:
+        return None
+    names = [
+        f"{signed(_in_books(left, changes))} {left.symbol}"
+        if left.is_known or _is_named(left, changes)
+        else f"{_range(left)} {left.symbol}"
+        for left in kept
+    ]
+    first = kept[0]
+    how = f"--adjust {first.symbol},{signed(_flattening(first))},CASH,TRADE_ID"
+    return (
+        f"a difference would remain in the books: {_few(names)}; nothing was done: give what was "
+        f"done by hand, as {how} ({_CASH_IS}), or close it with the difference by "
+        "--keep-difference"
+    )
+
+
+_CASH_IS = "CASH is signed, fees included: a sale brings it in, a purchase pays it out"
+
+
+def _difference(left: InPlace, changes: Sequence[Change]) -> bool:
+    """Tell whether the books go on saying something of a symbol that is left over."""
+    return not _is_named(left, changes) or bool(_in_books(left, changes))
+
+
+def _is_named(left: InPlace, changes: Sequence[Change]) -> bool:
+    return any(change.subject == left.symbol for change in changes)
+
+
+def _in_books(left: InPlace, changes: Sequence[Change]) -> Decimal:
+    """Return what the books will say of the batch: the fills that are known, and the changes."""
+    known = left.low if left.is_known or left.sure is None else left.sure
+    return plus(known, total(each.quantity for each in changes if each.subject == left.symbol))
+
+
+def _flattening(left: InPlace) -> Decimal:
+    """Return the change that makes the books flat, as far as the fills are known."""
+    return minus(ZERO, _in_books(left, ()))
+
+
+def _range(left: InPlace) -> str:
+    if left.is_known:
+        return signed(left.low)
+    return f"{signed(left.low)} to {signed(left.high)}"
+
+
+def _kept(left: InPlace, changes: Sequence[Change]) -> str:
+    """Return what the books and the broker will say of a symbol that is left over."""
+    before, after = _in_books(left, ()), _in_books(left, changes)
+    told = f"Left over: {_amount(left)}."
+    mine = total(each.quantity for each in changes if each.subject == left.symbol)
+    if not _is_named(left, changes):
+        told += (
+            f" No --adjust names it: the books will go on saying {signed(after)} {left.symbol} of "
+            f"this batch. The broker holds {_range(left)} {left.symbol} of it if nobody has traded "
+            "by hand, and 0 if somebody has made it flat: then the books are wrong by "
+            f"{signed(after)} {left.symbol}."
+        )
+    elif after:
+        wrong = bool(before) and (mine > 0) is (before > 0)
+        told += (
+            f" --adjust changes it by {signed(mine)}; the difference becomes {signed(after)} "
+            f"{left.symbol}: so much the books will say, and the broker holds so much only if "
+            f"{signed(mine)} was really traded."
+        )
+        if wrong:
+            many = "doubled" if after == times(before, Decimal(2)) else "more than was left"
+            told += (
+                f" WARNING: the sign is that of what is left over, so that it is {many}; to make "
+                f"it flat takes {signed(_flattening(left))}."
+            )
+    else:
+        told += f" With --adjust the books will say 0 {left.symbol} of this batch."
+    return told
 
 
 def doubts_about(changes: Sequence[Change]) -> list[str]:

@@ -33,6 +33,7 @@ from desk.consequences import (
     of_retry,
     of_retry_failed,
     of_unpause,
+    why_not_resolved,
 )
 from desk.driving import drive, tell_others
 from desk.exit_codes import ExitCode, of_row
@@ -209,6 +210,13 @@ def resolve(
         str, typer.Option(metavar="TEXT", help="Where that can be seen: a ticket, a trade id.")
     ],
     adjust: AdjustOption = None,
+    keep_difference: Annotated[
+        bool,
+        typer.Option(
+            "--keep-difference",
+            help="Close it though the books go on saying what --adjust does not account for.",
+        ),
+    ] = False,
     by: ByOption = None,
     yes: YesOption = False,
     no_input: NoInputOption = False,
@@ -217,8 +225,9 @@ def resolve(
 ) -> None:
     """Close a STALE batch whose left-over exposure you have dealt with by hand.
 
-    Example: saga resolve ID --reason "sold by phone" --action "sold 40 KO at 63.10" --evidence
-    "ticket 4711" --adjust KO,-40,2524.00,T-4711
+    What was left over and --adjust does not make flat stays in the books, and is only kept with
+    --keep-difference. Example: saga resolve ID --reason "sold by phone" --action "sold 40 KO at
+    63.10" --evidence "ticket 4711" --adjust KO,-40,2524.00,T-4711
     """
     session = operators_session(context, home, as_json=as_json)
     wish = Resolve(
@@ -233,6 +242,9 @@ def resolve(
     def consequence(saga: Saga) -> list[str]:
         return of_resolve(saga, wish.changes)
 
+    def refuse(saga: Saga) -> str | None:
+        return None if keep_difference else why_not_resolved(saga, wish.changes)
+
     _act(
         session,
         batch_id,
@@ -242,6 +254,7 @@ def resolve(
         yes=yes,
         no_input=no_input,
         doubts=doubts_about(wish.changes),
+        refuse=refuse,
     )
 
 
@@ -344,10 +357,12 @@ def _act(
     no_input: bool,
     ends_well: str | None = None,
     doubts: Sequence[str] = (),
+    refuse: Callable[[Saga], str | None] = lambda _saga: None,
 ) -> None:
     """Say what a wish will do, get it done, and show what became of the batch.
 
-    What is in doubt is done only if somebody was asked, or said --yes.
+    What is in doubt is done only if somebody was asked, or said --yes. What `refuse` gives a
+    reason against is not done at all.
     """
 
     async def work() -> ExitCode:
@@ -357,6 +372,8 @@ def _act(
         wanted = wish(saga) if callable(wish) else wish
         for sentence in consequence(saga):
             session.screen.say(sentence)
+        if (why := refuse(saga)) is not None:
+            raise InvalidInput(why)
         if doubts and not yes and not session.asks(yes=yes, no_input=no_input):
             raise InvalidInput(
                 f"{'; '.join(doubts)}; nothing was done: correct it, or insist with --yes (-y)"

@@ -87,8 +87,8 @@ def _as_json(checked: Checked) -> dict[str, Any]:
         "checked": SEEN.split(),
         "not_seen_at_rest": UNSEEN.split(),
         "findings": _findings(checked),
-        "breaks": [_break_as_json(each) for each in report.breaks],
-        "explained": [_break_as_json(each) for each in report.explained],
+        "breaks": [_break_as_json(each, checked) for each in report.breaks],
+        "explained": [_break_as_json(each, checked) for each in report.explained],
         "trading": checked.trading.as_json(),
         "unattended": [
             {"batch_id": each.batch_id, "why": each.why, "what_to_do": each.what_to_do}
@@ -121,7 +121,7 @@ def _as_json(checked: Checked) -> dict[str, Any]:
     }
 
 
-def _break_as_json(each: Break) -> dict[str, Any]:
+def _break_as_json(each: Break, checked: Checked) -> dict[str, Any]:
     return {
         "kind": each.kind.value,
         "owner": each.owner,
@@ -134,7 +134,7 @@ def _break_as_json(each: Break) -> dict[str, Any]:
         "since": each.since,
         "client_order_id": each.client_order_id,
         "trade_id": each.trade_id,
-        "what_to_do": each.what_to_do,
+        "what_to_do": checked.advice_on(each),
         "explained": each.explained,
     }
 
@@ -165,8 +165,10 @@ def _show(checked: Checked, screen: Screen) -> None:
         screen.text()
         screen.text(Text("Findings: what is wrong within the store or a saga", style="bold red"))
         screen.table(FINDING_COLUMNS, findings)
-    _show_breaks("Breaks: journal, broker and books differ", "bold red", report.breaks, screen)
-    _show_breaks("Explained: no breaks", "bold", report.explained, screen)
+    _show_breaks(
+        "Breaks: journal, broker and books differ", "bold red", report.breaks, checked, screen
+    )
+    _show_breaks("Explained: no breaks", "bold", report.explained, checked, screen)
     differing = [each for each in report.totals if each.difference]
     if differing:
         screen.text()
@@ -188,7 +190,9 @@ def _show(checked: Checked, screen: Screen) -> None:
     screen.text(Text(checked.verdict, style="bold"))
 
 
-def _show_breaks(heading: str, style: str, breaks: Sequence[Break], screen: Screen) -> None:
+def _show_breaks(
+    heading: str, style: str, breaks: Sequence[Break], checked: Checked, screen: Screen
+) -> None:
     if not breaks:
         return
     shown = breaks[:MAX_BREAKS_SHOWN]
@@ -196,7 +200,7 @@ def _show_breaks(heading: str, style: str, breaks: Sequence[Break], screen: Scre
     screen.text(Text(heading, style=style))
     screen.table(BREAK_COLUMNS, [_line(n, each) for n, each in enumerate(shown, start=1)])
     for number, each in enumerate(shown, start=1):
-        screen.text(f"{number}. {each.sentence}. To do: {each.what_to_do}.")
+        screen.text(f"{number}. {each.sentence}. To do: {checked.advice_on(each)}.")
     if len(breaks) > len(shown):
         screen.text(f"and {len(breaks) - len(shown)} more: `saga check --json` has them all")
 

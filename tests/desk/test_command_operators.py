@@ -22,6 +22,7 @@ QUICK = {"attempts": 1, "backoff_seconds": 0}
 UNDO_REFUSED = FaultRule(
     fault=Fault.REFUSES, purpose=Purpose.COMPENSATION, times=None, reason="trading is halted"
 )
+CLOSED = ("--reason", "x", "--action", "y", "--evidence", "z")
 LATE_LEG_REFUSED = FaultRule(fault=Fault.REFUSES, symbol="PG", reason="not today")
 
 
@@ -129,6 +130,7 @@ def test_an_operator_closes_it_with_evidence_and_the_books_follow(
     )
 
     assert [each["owner"] for each in external.data["breaks"]] == ["external"]
+    assert f"saga resolve {stale} --adjust" in external.data["breaks"][0]["what_to_do"]
     assert done.code == 0, done.err
     assert done.data["batch"]["state"] == "ROLLED_BACK"
     assert done.data["in_place"] == [], "what was done by hand counts too"
@@ -157,7 +159,16 @@ def test_a_batch_closed_by_hand_says_by_whom_what_was_done_and_what_remains(
     desk: Desk, invoke: Invoke, stale: str
 ) -> None:
     said = ("--reason", "sold by phone", "--action", "sold 30 AAPL", "--evidence", "ticket 4711")
-    done = invoke("resolve", stale, *said, "--adjust", "AAPL,-30,6000.50,T-1", "--by", "anna")
+    done = invoke(
+        "resolve",
+        stale,
+        *said,
+        "--adjust",
+        "AAPL,-30,6000.50,T-1",
+        "--by",
+        "anna",
+        "--keep-difference",
+    )
     assert done.code == 0, done.err
 
     shown = invoke("show", stale).out
@@ -306,10 +317,38 @@ def _texts(value: object) -> Iterator[str]:
 def test_resolving_without_an_adjustment_says_what_the_books_will_keep(
     invoke: Invoke, stale: str
 ) -> None:
-    done = invoke("resolve", stale, "--reason", "x", "--action", "y", "--evidence", "z")
+    done = invoke("resolve", stale, *CLOSED, "--keep-difference")
 
-    assert "Left over: 40 AAPL (known). No --adjust names it" in done.err
+    told = " ".join(done.err.split())
+    assert "Left over: 40 AAPL (known). No --adjust names it: the books will go on saying +40" in (
+        told
+    )
+    assert "The broker holds +40 AAPL of it if nobody has traded by hand, and 0 if somebody" in told
     assert done.code == 0
+
+
+@pytest.mark.requirement("B9")
+@pytest.mark.parametrize(
+    ("adjust", "said", "remains"),
+    [
+        ((), "the books are wrong by +40 AAPL", "+40 AAPL"),
+        (("--adjust", "AAPL,-30,6000"), "the difference becomes +10 AAPL", "+10 AAPL"),
+        (("--adjust", "AAPL,40,-8000"), "so that it is doubled; to make it flat takes -40", "+80"),
+    ],
+)
+def test_a_batch_is_closed_with_a_difference_only_by_who_says_that_he_keeps_it(
+    invoke: Invoke, stale: str, adjust: tuple[str, ...], said: str, remains: str
+) -> None:
+    refused = invoke("resolve", stale, *CLOSED, *adjust, "--yes")
+    state = invoke("show", stale, "--json").data["batch"]["state"]
+    kept = invoke("resolve", stale, *CLOSED, *adjust, "--yes", "--keep-difference")
+
+    assert (refused.code, state, kept.code) == (2, "STALE", 0), refused.err
+    told = " ".join(refused.err.split())
+    assert said in told
+    assert f"a difference would remain in the books: {remains}" in told
+    assert "as --adjust AAPL,-40,CASH,TRADE_ID" in told
+    assert "or close it with the difference by --keep-difference" in told
 
 
 @pytest.mark.requirement("B9", "T14")
@@ -374,7 +413,7 @@ def test_a_check_sees_a_trade_that_no_saga_made(traded: Desk, invoke: Invoke) ->
     (found,) = done.data["breaks"]
     assert (found["kind"], found["owner"], found["trade_id"]) == ("external", "external", trade_id)
     assert f"trade {trade_id} (buy 3 KO)" in found["sentence"]
-    assert "saga resolve ID --adjust" in found["what_to_do"]
+    assert "saga resolve" not in found["what_to_do"], "no batch is STALE that it could be for"
 
 
 @pytest.mark.requirement("S2", "S3")
