@@ -67,11 +67,12 @@ def waits_for_a_person(each: Unfinished) -> str:
     orders = [f"{live.directive.describe()} ({live.key})" for live in saga.live.values()]
     at_broker = f"At the broker: {_few(orders)}." if orders else "No order of it is open."
     if each.row.paused:
-        what = (
-            f"`saga unpause {batch_id} --reason ...` lets it go on, "
-            f"`saga cancel {batch_id} --reason ...` stops it."
+        what = f"`saga unpause {batch_id} --reason ...` lets it go on"
+        if saga.state is not SagaState.COMPENSATING:
+            what += f", `saga cancel {batch_id} --reason ...` stops it"
+        return (
+            f"{batch_id} is paused ({each.row.state}) and waits for a person. {at_broker} {what}."
         )
-        return f"{batch_id} is paused ({each.row.state}) and waits for a person. {at_broker} {what}"
     return (
         f"{batch_id} is STALE and waits for a person. {at_broker} `saga show {batch_id}`, then "
         "`saga retry` or `saga resolve`."

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from desk.home import Home
+from saga.machine import SagaState
 from saga.store.ownership import LEASE_SECONDS, read_owner
 from saga.store.process import Process, SystemProcesses
 from saga.store.protocol import Owner
@@ -40,14 +41,16 @@ class Carrier:
         """What a person is told of it for these unfinished batches: a paused one is no run's."""
         rows = tuple(rows)
         paused = [row.batch_id for row in rows if row.paused]
+        undone = all(row.state == SagaState.COMPENSATING for row in rows if row.paused)
         if self.pid is not None or not paused:
             return self.sentence
         which = "ID" if len(paused) > 1 else paused[0]
         parts = [self.sentence] if len(paused) < len(rows) else []
         parts.append(
             f"no saga process has {_few(paused)}, which {'are' if len(paused) > 1 else 'is'} "
-            f"paused: only `saga unpause {which} --reason ...` or `saga cancel {which} --reason "
-            "...` helps"
+            f"paused: only `saga unpause {which} --reason ...`"
+            + ("" if undone else f" or `saga cancel {which} --reason ...`")
+            + " helps"
         )
         return "; ".join(parts)
 

@@ -256,8 +256,9 @@ def _unattended(connection: sqlite3.Connection) -> tuple[Unattended, ...]:
     nobody = judged(read_owner(connection)).pid is None
     for row in sqlite_history.active_batches(connection):
         if row.paused:
-            paused = Unattended(row.batch_id, "paused and waits for a person", WHAT_TO_DO["paused"])
-            found.append(paused)
+            undone = row.state == SagaState.COMPENSATING
+            to_do = "`saga unpause ID`" if undone else WHAT_TO_DO["paused"]
+            found.append(Unattended(row.batch_id, "paused and waits for a person", to_do))
         elif nobody:
             found.append(Unattended(row.batch_id, "carried on by nobody", WHAT_TO_DO["nobody"]))
     return tuple(found)

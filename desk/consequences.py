@@ -27,11 +27,15 @@ _SHOWN = 5
 
 
 def of_cancel(saga: Saga) -> list[str]:
-    """Return what cancelling does."""
+    """Return what cancelling does.
+
+    Raises:
+        NotAllowed: it is being undone already, or over.
+    """
     if saga.state is SagaState.PENDING:
         return [f"{saga.batch_id} has sent nothing; cancelling it withdraws it whole."]
     if saga.state is not SagaState.RUNNING:
-        return [f"{saga.batch_id} is {saga.state}; there is nothing to stop."]
+        return [_too_late_to_cancel(saga)]
     sentences = [*_open_orders(saga, "are cancelled", "is cancelled")]
     if saga.paused:
         sentences.insert(0, "It is paused; the cancel lifts the pause, so that the undo is sent.")
@@ -39,16 +43,59 @@ def of_cancel(saga: Saga) -> list[str]:
     if unsent:
         sentences.append(f"{unsent} of {len(saga.steps)} legs were not sent, and will not be.")
     filled = [step for step in saga.steps if step.done]
-    if saga.undoes:
-        undone = [step for step in filled if step.rolls_back]
-        if undone:
-            names = _few([f"{plain(s.done)} of {s.directive.describe()}" for s in reversed(undone)])
-            sentences.append(f"What filled is undone at the market, newest first: {names}.")
-        else:
-            sentences.append("Nothing has filled as far as is known, so nothing is to be undone.")
-    else:
+    if not saga.undoes:
         sentences.append(f"What filled stays: {len(filled)} legs; nothing is undone.")
-    return sentences
+        return sentences
+    undone = [step for step in reversed(filled) if step.rolls_back and step.left_to_undo > 0]
+    if undone:
+        names = _few([_undo(step) for step in undone])
+        sentences.append(f"What filled is undone at the market, newest first: {names}.")
+    else:
+        sentences.append("Nothing has filled as far as is known, so nothing is to be undone.")
+    return [*sentences, *_undone_if_filled(saga)]
+
+
+def _too_late_to_cancel(saga: Saga) -> str:
+    """Return that a cancel changes nothing, as it was asked for before.
+
+    Raises:
+        NotAllowed: it was not, and a cancel is refused.
+    """
+    if saga.cancel is not None:
+        return f"{saga.batch_id} is {saga.state}, and was cancelled by {saga.cancel.by} before."
+    if saga.state is SagaState.COMPENSATING:
+        raise NotAllowed(
+            f"{saga.batch_id} is COMPENSATING: it is being undone already, and that is not "
+            f"cancelled; `saga show {saga.batch_id}` says how far it is"
+        )
+    raise NotAllowed(f"{saga.batch_id} is {saga.state}; there is nothing to stop")
+
+
+def _undone_if_filled(saga: Saga) -> list[str]:
+    """Return what else is undone if an order in the air turns out to have filled."""
+    names = []
+    for attempt in saga.live.values():
+        step = saga.steps[attempt.step]
+        if attempt.purpose is Purpose.FORWARD and step.rolls_back and attempt.open_amount:
+            side = side_of(step.directive, Purpose.COMPENSATION)
+            what = f"{side} up to {plain(attempt.open_amount)} {step.directive.subject or ''}"
+            names.append(what.rstrip() + _about(attempt.open_amount, _price_of(step)))
+    if not names:
+        return []
+    return [
+        f"What of the others did fill, or fills before it is over, is undone too: {_few(names)}."
+    ]
+
+
+def _price_of(step: Step) -> Decimal | None:
+    planned: Decimal | None = getattr(step.directive, "limit_price", None) or getattr(
+        step.directive, "reference_price", None
+    )
+    return step.last_price if step.last_price is not None else planned
+
+
+def _about(amount: Decimal, price: Decimal | None) -> str:
+    return f" for about {money(times(amount, price))} USD" if price else ""
 
 
 def of_look_again(saga: Saga) -> list[str]:
@@ -116,8 +163,7 @@ def of_retry(saga: Saga, wish: Retry) -> list[str]:
             f"{money(budget)} USD; give more with --undo-budget N or --no-undo-budget, or resolve "
             "it by hand"
         )
-    undone = [step for step in saga.steps if step.rolls_back and step.left_to_undo > 0]
-    sent = _few([_undo(step) for step in undone]) or "nothing known"
+    sent = flattening(saga) or "nothing known"
     left = _few([_amount(each) for each in residual(saga)]) or "nothing known"
     sentences = [
         f"Orders are sent to undo what is left: {left}.",
@@ -133,6 +179,12 @@ def of_retry(saga: Saga, wish: Retry) -> list[str]:
             f"{spent} USD is spent. It is checked before each undo, not foretold."
         )
     return sentences
+
+
+def flattening(saga: Saga) -> str:
+    """Return the orders that undo what is left, as far as it is known; empty if nothing is."""
+    undone = [step for step in saga.steps if step.rolls_back and step.left_to_undo > 0]
+    return _few([_undo(step) for step in undone])
 
 
 def of_retry_failed(saga: Saga, again: Batch) -> list[str]:
@@ -161,15 +213,13 @@ def _leg(leg: Directive) -> str:
     price: Decimal | None = getattr(leg, "limit_price", None) or getattr(
         leg, "reference_price", None
     )
-    about = f" for about {money(times(leg.amount, price))} USD" if price else ""
-    return f"{leg.describe()}{about}"
+    return f"{leg.describe()}{_about(leg.amount, price)}"
 
 
 def _undo(step: Step) -> str:
     side = side_of(step.directive, Purpose.COMPENSATION)
-    price = step.last_price
-    about = f" for about {money(times(step.left_to_undo, price))} USD" if price else ""
-    return f"{side} {plain(step.left_to_undo)} {step.directive.subject or ''}".rstrip() + about
+    what = f"{side} {plain(step.left_to_undo)} {step.directive.subject or ''}".rstrip()
+    return what + _about(step.left_to_undo, step.last_price)
 
 
 def _budget(budget: Decimal | None) -> str:

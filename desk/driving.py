@@ -77,7 +77,7 @@ async def drive(
             if pending is not None and granted is not None:
                 granted()
             pending, batch_id, knocking_since = None, row.batch_id, time.monotonic()
-            session.when_interrupted = _goes_on_elsewhere(batch_id, pid)
+            session.when_interrupted = _goes_on_elsewhere(row, pid)
             if not wait:
                 return Driven(row, pid)
             session.screen.say(f"Process {pid} owns the store and carries this out.")
@@ -326,8 +326,11 @@ def _resumable() -> str:
     )
 
 
-def _goes_on_elsewhere(batch_id: str, pid: int) -> str:
-    return f"{batch_id} goes on in process {pid}; `saga cancel {batch_id} --reason ...` stops it."
+def _goes_on_elsewhere(row: BatchRow, pid: int) -> str:
+    goes_on = f"{row.batch_id} goes on in process {pid}"
+    if row.state not in (SagaState.PENDING, SagaState.RUNNING):
+        return f"{goes_on}; `saga show {row.batch_id}` says how far it is."
+    return f"{goes_on}; `saga cancel {row.batch_id} --reason ...` stops it."
 
 
 async def _watch_from_outside(session: Session, batch_id: str) -> BatchRow | None:

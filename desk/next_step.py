@@ -2,6 +2,7 @@
 
 from desk.carrier import Carrier
 from desk.closing import Closing
+from desk.consequences import flattening
 from desk.output import money
 from saga.ledger import Saga
 from saga.machine import SagaState
@@ -68,8 +69,19 @@ def _stale(saga: Saga) -> str:
         )
     return (
         f"a person has to act: `saga retry {saga.batch_id} --reason ...{option}`{more} tries the "
-        f"rollback again; `saga resolve {saga.batch_id} --reason ... --action ... --evidence ...` "
-        "closes it once it was dealt with by hand. Its portfolio trades nothing until then."
+        f"rollback again; `saga resolve {saga.batch_id} --reason ... --action ... --evidence ... "
+        "--adjust SYMBOL,QUANTITY,CASH,TRADE_ID` closes it once it was dealt with by hand. "
+        f"{_what_flattens(saga)}Its portfolio trades nothing until then."
+    )
+
+
+def _what_flattens(saga: Saga) -> str:
+    orders = flattening(saga)
+    unknown = ", once what became of the others is known" if saga.lost else ""
+    return (
+        f"To make flat what is known to be left: {orders}, at the market{unknown}. "
+        if orders
+        else ""
     )
 
 
@@ -80,11 +92,19 @@ def _under_way(row: BatchRow, carrier: Carrier | None) -> str:
         who = carrier.sentence
     else:
         who = f"it is {carrier.sentence}"
+    unpause = f"`saga unpause {row.batch_id} --reason ...`"
+    cancel = f"`saga cancel {row.batch_id} --reason ...`"
+    undone = row.state == SagaState.COMPENSATING
     if row.paused and carrier is not None and carrier.pid is None:
-        return (
-            f"it is paused, and no saga process has it: only `saga unpause {row.batch_id} --reason "
-            f"...` (it goes on) or `saga cancel {row.batch_id} --reason ...` (it is stopped) helps."
-        )
+        helps = f"only {unpause} (it goes on) or {cancel} (it is stopped) helps"
+        if undone:
+            helps = f"only {unpause} (its undo goes on) helps"
+        return f"it is paused, and no saga process has it: {helps}."
     if row.paused:
-        return f"it is paused: `saga unpause {row.batch_id} --reason ...` lets it go on; {who}."
-    return f"{who}; `saga cancel {row.batch_id} --reason ...` stops it."
+        return f"it is paused: {unpause} lets it go on; {who}."
+    if undone:
+        return (
+            f"{who}; what filled is being undone, and that is not cancelled; `saga pause "
+            f"{row.batch_id} --reason ...` holds it."
+        )
+    return f"{who}; {cancel} stops it."

@@ -166,7 +166,8 @@ def _left_alone(each: Unfinished) -> str:
     row = each.row
     how = "`saga run` without a file carries it on"
     if row.paused:
-        how = f"`saga cancel {row.batch_id} --reason ...`, as it is paused"
+        do = "unpause" if each.saga.state is SagaState.COMPENSATING else "cancel"
+        how = f"`saga {do} {row.batch_id} --reason ...`, as it is paused"
     found = in_place(each.saga)
     held = [
         f"{plain(it.low) if it.is_known else f'{plain(it.low)} to {plain(it.high)}'} {it.symbol} "

@@ -68,7 +68,12 @@ def test_what_is_left_is_shown_and_said_to_be_known(invoke: Invoke, stale: str) 
 
     assert "! stale" in shown.out
     assert "LEFT OVER: what could not be undone or found out" in shown.out
-    assert f"saga resolve {stale}" in shown.out
+    now = " ".join(shown.out.split()).partition("Now: ")[2]
+    assert f"`saga resolve {stale} --reason ... --action ... --evidence ... --adjust" in now
+    assert "--adjust SYMBOL,QUANTITY,CASH,TRADE_ID` closes it" in now
+    assert re.search(
+        r"make flat what is known to be left: sell 40 AAPL for about [0-9,.]+ USD", now
+    )
     (left,) = as_json["residual"]
     assert (left["symbol"], left["low"], left["high"], left["known"]) == ("AAPL", "40", "40", True)
     assert Decimal(left["value_low"]) == 40 * Decimal(left["last_price"])

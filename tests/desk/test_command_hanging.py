@@ -1,0 +1,115 @@
+"""A batch whose orders nobody can account for: what is offered, refused and said beforehand."""
+
+import json
+import re
+import time
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+import anyio
+import pytest
+
+from brokers.paper import Fault, FaultRule, Operation, PaperExchange
+from saga.ids import Purpose
+from tests.desk.conftest import Invoke
+from tests.desk.terminal import LONGEST_SECONDS, Desk
+
+ONCE = {"attempts": 1, "backoff_seconds": 0}
+UNDO_HANGS = FaultRule(
+    fault=Fault.PARTIAL_THEN_SILENCE, purpose=Purpose.COMPENSATION, quantity=Decimal(10)
+)
+LAST_REFUSED = FaultRule(fault=Fault.REFUSES, symbol="PG")
+LAST_LOST = FaultRule(fault=Fault.TIMES_OUT_ACCEPTED, symbol="PG")
+SILENT = FaultRule(fault=Fault.TIMES_OUT_NOT_ACCEPTED, on=Operation.FIND, times=None)
+
+
+Leave = Callable[..., str]
+
+
+@pytest.fixture
+def leave(traded: Desk, invoke: Invoke, tmp_path: Path) -> Leave:
+    """Run a batch until an order of it is as it should be, kill its process, and give its id."""
+
+    def leave(is_so: Callable[[dict[str, str]], bool], *rules: FaultRule) -> str:
+        legs = [
+            {"kind": kind, "directive_id": f"EXE_{s}", "symbol": s, "quantity": "40", "retry": ONCE}
+            for kind, s in (("buy", "AAPL"), ("sell", "KO"), ("buy", "PG"))
+        ]
+        file = tmp_path / "batch.json"
+        whole = {"execution_mode": "ATOMIC", "max_parallel": 1, "directives": legs}
+        file.write_text(json.dumps(whole))
+
+        async def script() -> None:
+            await PaperExchange(traded.home / "exchange.db").script(*rules)
+
+        anyio.run(script)
+        running = traded.start("run", file)
+        batch_id = str(running.until(lambda rows: len(rows) > 1)["batch_id"])
+        end = time.monotonic() + LONGEST_SECONDS
+        while not any(map(is_so, invoke("show", batch_id, "--json").data["orders"])):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        running.process.kill()
+        running.finish()
+        return batch_id
+
+    return leave
+
+
+def _half_undone(order: dict[str, str]) -> bool:
+    return order["purpose"] == "compensation" and order["filled"] == "10"
+
+
+def _not_known(order: dict[str, str]) -> bool:
+    return order["status"] == "not known"
+
+
+def _words(text: str) -> str:
+    return " ".join(text.split())
+
+
+@pytest.mark.requirement("B9", "O7")
+def test_a_batch_that_is_being_undone_is_not_offered_a_cancel_and_refuses_it_without_asking(
+    traded: Desk, invoke: Invoke, leave: Leave
+) -> None:
+    batch_id = leave(_half_undone, UNDO_HANGS, LAST_REFUSED)
+
+    shown = _words(invoke("show", batch_id).out)
+    code, asked = traded.on_terminal("cancel", batch_id, "--reason", "enough", width=100)
+    paused = invoke("pause", batch_id, "--reason", "asking", "--json").code
+    held = [_words(invoke(*words).out) for words in (("show", batch_id), ("check",))]
+    told = _words(invoke("run").err)
+
+    assert "saga cancel" not in shown
+    assert "what filled is being undone, and that is not cancelled" in shown
+    assert code == 6
+    assert "it is being undone already" in _words(asked)
+    assert "Do it?" not in asked
+    assert paused == 0
+    for text in (*held, told):
+        assert "saga unpause" in text
+        assert "saga cancel" not in text
+
+
+@pytest.mark.requirement("B9", "O7")
+def test_a_cancel_says_which_orders_undo_what_filled_and_what_did_if_it_is_not_known(
+    traded: Desk, leave: Leave
+) -> None:
+    batch_id = leave(_not_known, LAST_LOST, SILENT)
+
+    code, asked = traded.on_terminal(
+        "cancel", batch_id, "--reason", "enough", width=200, typed="n\n"
+    )
+
+    words = _words(asked)
+    assert code == 1, "he said no"
+    assert re.search(
+        r"What filled is undone at the market, newest first: buy 40 KO for about [\d,.]+ USD, "
+        r"sell 40 AAPL for about [\d,.]+ USD\.",
+        words,
+    ), words
+    assert re.search(r"Looked up first, as their fate is not known: buy 40 PG \(\S+-2F1\)", words)
+    assert "What of the others did fill, or fills before it is over, is undone too: sell up to" in (
+        words
+    )
