@@ -3,18 +3,23 @@
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 
 from rich.text import Text
 
-from desk.carrier import Carrier
+from desk.carrier import Carrier, carrier_of
 from desk.exposure import in_place
+from desk.home import Home
 from desk.output import Column, Money, Screen, Value, money
+from desk.trading_state import Standing, read_standing
+from desk.waiting import Waiting, waiting_of
 from portfolio.books import Books, read_books
+from portfolio.naming import exclusion_key
 from saga.exact import ZERO, minus, plus, times, total
 from saga.fold import saga_of
 from saga.history import History
+from saga.logbook import TradingState
 from saga.store.rows import instant as instant_of
 from saga.store.sqlite_reader import SqliteReader
 from saga.views import BatchRow
@@ -42,11 +47,57 @@ class Holdings:
         books: as they stand; fills that are known are in them.
         may_change: by symbol, least and most that orders in the air may have changed beside it.
         priced_at: by symbol, when its last price was paid.
+        waiting: what its batches wait for that nobody can account for.
+        incidents: its batches that have an open incident.
+        trading: which orders may go out; None if nobody looked.
     """
 
     books: Books
     may_change: Mapping[str, tuple[Decimal, Decimal]]
     priced_at: Mapping[str, datetime]
+    waiting: tuple[Waiting, ...] = ()
+    incidents: tuple[str, ...] = ()
+    trading: Standing | None = None
+
+    @property
+    def needs_a_person(self) -> bool:
+        """Something of its own waits for a person, or has been unknown for too long.
+
+        A halt is no trouble of one portfolio; it is told, and `saga check` waits for a person.
+        """
+        overdue = any(each.is_overdue for each in self.waiting)
+        return bool(self.books.stale or self.incidents or overdue)
+
+    @property
+    def is_halted(self) -> bool:
+        """No order goes out."""
+        return self.trading is not None and self.trading.said.state is TradingState.HALTED
+
+    @property
+    def word(self) -> str:
+        """How it stands, in a few words."""
+        words = ["STALE"] if self.books.stale else []
+        if self.is_halted:
+            words.append("trading is HALTED")
+        if self.incidents:
+            words.append("open incident")
+        if self.waiting:
+            words.append("not all is known")
+        return ", ".join(words) or "in order"
+
+    @property
+    def troubles(self) -> list[str]:
+        """What is not in order, a sentence for each."""
+        found = [f"STALE because of {mark.batch_id}: {mark.reason}" for mark in self.books.stale]
+        if self.is_halted and self.trading is not None:
+            found.append(f"{self.trading.sentence[0].upper()}{self.trading.sentence[1:]}.")
+        found += [
+            f"{batch_id} has an open incident: `saga show {batch_id}` says what came late; deal "
+            f"with it, then `saga incident close {batch_id} --reason ...`."
+            for batch_id in self.incidents
+        ]
+        found += [f"{each.sentence}. To do: {each.what_to_do}." for each in self.waiting]
+        return found
 
     @property
     def worth(self) -> Decimal:
@@ -80,7 +131,9 @@ class Holdings:
         }
 
 
-async def read_holdings(reader: SqliteReader, history: History, name: str) -> Holdings | None:
+async def read_holdings(
+    reader: SqliteReader, history: History, name: str, home: Home
+) -> Holdings | None:
     """Return a portfolio's holdings; None if it has no books."""
     books = await reader.read(read_books, name)
     may_change: dict[str, tuple[Decimal, Decimal]] = {}
@@ -97,7 +150,28 @@ async def read_holdings(reader: SqliteReader, history: History, name: str) -> Ho
             break
     if books is None:
         return None
-    return Holdings(books, may_change, await reader.read(read_price_instants, name))
+    is_carried_on = (await carrier_of(home)).pid is not None
+    waiting: list[Waiting] = []
+    for batch_id in books.open_batches:
+        records = await history.journal(batch_id)
+        waiting += waiting_of(records, datetime.now(UTC), is_carried_on=is_carried_on)
+    return Holdings(
+        books,
+        may_change,
+        await reader.read(read_price_instants, name),
+        tuple(waiting),
+        await reader.read(_with_incidents, name),
+        await reader.read(read_standing, home),
+    )
+
+
+def _with_incidents(connection: sqlite3.Connection, name: str) -> tuple[str, ...]:
+    """Return which of a portfolio's batches have an open incident."""
+    rows = connection.execute(
+        "SELECT batch_uid FROM batches WHERE exclusion_key = ? AND incidents > 0 ORDER BY id",
+        (exclusion_key(name),),
+    )
+    return tuple(batch_id for (batch_id,) in rows)
 
 
 async def _add(found: dict[str, tuple[Decimal, Decimal]], history: History, batch_id: str) -> None:
@@ -145,6 +219,8 @@ def show_holdings(
             "open_batches": list(books.open_batches),
             "carried_on_by": carrier.pid,
             "stale": stale,
+            "standing": holdings.word,
+            "troubles": holdings.troubles,
         },
         empty="Nothing is held.",
     )
@@ -158,8 +234,7 @@ def _show_facts(
     holdings: Holdings, active: Sequence[BatchRow], carrier: Carrier, screen: Screen
 ) -> None:
     books = holdings.books
-    word = "STALE" if books.stale else "in order"
-    screen.text(Text(f"Portfolio {books.name}, PAPER, {word}", style="bold"))
+    screen.text(Text(f"Portfolio {books.name}, PAPER, {holdings.word}", style="bold"))
     unpriced = [each.symbol for each in books.holdings.values() if each.last_price is None]
     without = f", without {', '.join(unpriced)}: no price" if unpriced else ""
     stale = {mark.batch_id for mark in books.stale}
@@ -176,6 +251,6 @@ def _show_facts(
             ("under way", f"{', '.join(under_way)}{carried}" if under_way else None),
         ]
     )
-    for mark in books.stale:
-        screen.text(Text(f"STALE because of {mark.batch_id}: {mark.reason}", style="bold red"))
+    for sentence in holdings.troubles:
+        screen.text(Text(sentence, style="bold red"))
     screen.text()

@@ -84,10 +84,10 @@ def waiting_of(
         is_carried_on: a saga process has it.
     """
     saga = saga_of(records)
-    found = [*_orders(saga, records)]
-    if not found and (undo := _undo(saga, records, now)) is not None:
-        found.append(undo)
     too_old = now - timedelta(seconds=PATIENCE_SECONDS)
+    found = [*_orders(saga, records)]
+    if not found and (undo := _undo(saga, records)) is not None:
+        found += [undo] if not is_carried_on or undo[2] <= too_old else []
     return tuple(
         Waiting(
             saga.batch_id,
@@ -128,13 +128,13 @@ def _silent_since(saga: Saga, records: Sequence[JournalRecord]) -> dict[str, dat
     return found
 
 
-def _undo(saga: Saga, records: Sequence[JournalRecord], now: datetime) -> _Found | None:
-    """Return a rollback that has not got through for too long; None if there is none."""
+def _undo(saga: Saga, records: Sequence[JournalRecord]) -> _Found | None:
+    """Return a rollback that has not got through, and when it began; None if there is none."""
     if saga.state is not SagaState.COMPENSATING:
         return None
     left = [step for step in saga.steps if step.rolls_back and step.left_to_undo != ZERO]
     began = [each.at for each in records if isinstance(each.event, CompensationStarted | Retried)]
-    if not left or not began or now - began[-1] <= timedelta(seconds=PATIENCE_SECONDS):
+    if not left or not began:
         return None
     first = left[-1]
     amount = plain(abs(first.left_to_undo))

@@ -300,9 +300,10 @@ def portfolio(
     as_json: JsonOption = False,
     output: OutputOption = None,
 ) -> None:
-    """Show a portfolio's books: cash, holdings, what is reserved, and whether it is stale.
+    """Show a portfolio's books: cash, holdings, what is reserved, and whether it is in order.
 
-    Example: saga portfolio --json
+    Exit status 4 if a person should look: it is stale, an incident of it is open, or nobody can say
+    what became of an order. Example: saga portfolio --json
     """
     session = Session(context, home, as_json=as_json, output=output, settings_matter=False)
     wanted = name or session.configured.settings.portfolio
@@ -310,7 +311,7 @@ def portfolio(
     async def work() -> ExitCode:
         store = session.configured.home.store
         async with SqliteReader(store) as reader, session.history() as history:
-            holdings = await read_holdings(reader, history, wanted)
+            holdings = await read_holdings(reader, history, wanted, session.configured.home)
             names = await reader.read(read_names)
             active = await history.active()
         if holdings is None:
@@ -318,6 +319,6 @@ def portfolio(
             raise InvalidInput(f"portfolio {wanted!r} has no books; there are: {known}")
         carrier = await carrier_of(session.configured.home)
         show_holdings(holdings, active, carrier, session.screen)
-        return ExitCode.UNCERTAIN if holdings.books.stale else ExitCode.DONE
+        return ExitCode.UNCERTAIN if holdings.needs_a_person else ExitCode.DONE
 
     session.run(work)

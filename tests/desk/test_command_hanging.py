@@ -113,3 +113,41 @@ def test_a_cancel_says_which_orders_undo_what_filled_and_what_did_if_it_is_not_k
     assert "What of the others did fill, or fills before it is over, is undone too: sell up to" in (
         words
     )
+
+
+@pytest.mark.requirement("O10", "S10", "T11")
+@pytest.mark.parametrize(
+    ("is_so", "rules", "said"),
+    [
+        (_not_known, (LAST_LOST, SILENT), "waits for the fate of buy 40 PG"),
+        (_half_undone, (UNDO_HANGS, LAST_REFUSED), "to be undone"),
+    ],
+)
+def test_a_portfolio_is_not_in_order_while_nobody_can_account_for_an_order_of_it(
+    invoke: Invoke,
+    leave: Leave,
+    is_so: Callable[[dict[str, str]], bool],
+    rules: tuple[FaultRule, ...],
+    said: str,
+) -> None:
+    batch_id = leave(is_so, *rules)
+
+    books, data = invoke("portfolio"), invoke("portfolio", "--json").data
+
+    assert books.code == 4
+    assert "Portfolio main, PAPER, not all is known" in books.out
+    assert said in _words(books.out)
+    assert [each.startswith(f"{batch_id} waits for") for each in data["troubles"]] == [True]
+
+
+@pytest.mark.requirement("O10", "S13")
+def test_a_portfolio_says_that_trading_is_halted(traded: Desk, invoke: Invoke) -> None:
+    well = invoke("portfolio")
+    (traded.home / "saga.db.halt").write_text("ann: the market is mad")
+
+    halted = invoke("portfolio")
+
+    assert "Portfolio main, PAPER, in order" in well.out
+    assert "Portfolio main, PAPER, trading is HALTED" in halted.out
+    assert "Trading is HALTED, by halt file: ann: the market is mad" in _words(halted.out)
+    assert (well.code, halted.code) == (0, 0), "`saga check` is what waits for a person then"

@@ -45,6 +45,10 @@ def test_what_the_broker_took_back_is_looked_up_shown_and_closed(
     assert "LATE, found by" in invoke("events", busted).out
     books = {each["symbol"]: each for each in invoke("portfolio", "--json").data["holdings"]}
     assert books["KO"]["quantity"] == "50", "the first batch's, and no more"
+    told = invoke("portfolio")
+    assert told.code == 4
+    assert "Portfolio main, PAPER, open incident" in told.out
+    assert f"{busted} has an open incident: `saga show {busted}`" in " ".join(told.out.split())
 
     closed = invoke(
         *("incident", "close", busted, "--reason", "bought it again", "--action", "bought 20 KO"),
