@@ -199,4 +199,20 @@ def _status(attempt: AttemptRecord) -> str:
         return "never arrived"
     if attempt.done == attempt.amount:
         return "filled"
-    return "over, part filled" if attempt.done else "refused or cancelled"
+    how = _how_it_ended(attempt)
+    return f"{how}, part filled" if attempt.done else how
+
+
+def _how_it_ended(attempt: AttemptRecord) -> str:
+    """Return how an order ended that did not fill whole: in the broker's word, if it has one."""
+    word = (attempt.reason or "").partition(":")[0].strip()
+    if word in _ENDINGS:
+        return _ENDINGS[word]
+    if attempt.done:
+        return "over"
+    # The broker gives an order a number when it accepts it; one that it refuses has none.
+    return "refused" if attempt.reference is None else "cancelled"
+
+
+_ENDINGS: Final = {"cancelled": "cancelled", "expired": "expired", "rejected": "refused"}
+"""The words that a broker's report on the end of an order begins with, and what people read."""

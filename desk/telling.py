@@ -36,6 +36,7 @@ from saga.events import (
 from saga.exact import plain
 from saga.ids import Purpose, attempt_key
 from saga.model import ExecutionMode
+from saga.policy import RetryPolicy
 from saga.store.protocol import JournalRecord
 
 BY_CUSTOMER: Final = "cancelled by the customer"
@@ -108,8 +109,9 @@ class Teller:
         if isinstance(event, OfAttempt):
             concerned = self._concerned(event)
             if isinstance(event, Reported) and event.final and event.reason:
-                if BY_CUSTOMER in event.reason and self._stop is not None:
-                    why = f"cancelled by this saga: {self._stop}"
+                stop = self._why_stopped(event)
+                if BY_CUSTOMER in event.reason and stop is not None:
+                    why = f"cancelled by this saga: {stop}"
                     self.stopped[concerned.client_order_id] = why
                     words = by_this_saga(words, why)
                 elif self._one_stops_all and self._stop is None:
@@ -117,6 +119,17 @@ class Teller:
                     self._stop = f"{what} failed: {event.reason}"
             words = f"{words} [{concerned.words}]"
         return words, concerned
+
+    def _why_stopped(self, event: Reported) -> str | None:
+        """Return why the saga itself cancels an order; None if nothing is known to make it."""
+        if event.purpose is Purpose.FORWARD:
+            return self._stop
+        # An undo goes on whatever stops the batch; only its own patience ends it.
+        retry = self._directives[event.step].retry or RetryPolicy()
+        return (
+            f"the undo was not filled after {retry.undo_patience_seconds:g} seconds, and is tried "
+            "again for the rest"
+        )
 
     def _concerned(self, event: "OfAttempt") -> Concerned:
         directive = self._directives[event.step]

@@ -151,3 +151,32 @@ def test_a_portfolio_says_that_trading_is_halted(traded: Desk, invoke: Invoke) -
     assert "Portfolio main, PAPER, trading is HALTED" in halted.out
     assert "Trading is HALTED, by halt file: ann: the market is mad" in _words(halted.out)
     assert (well.code, halted.code) == (0, 0), "`saga check` is what waits for a person then"
+
+
+@pytest.mark.requirement("O7", "T11")
+def test_an_undo_that_was_given_up_for_want_of_patience_is_not_explained_with_the_batchs_reason(
+    traded: Desk, invoke: Invoke, tmp_path: Path
+) -> None:
+    retry = ONCE | {"undo_patience_seconds": 0.2}
+    legs = [
+        {"kind": "buy", "directive_id": f"EXE_{s}", "symbol": s, "quantity": "40", "retry": retry}
+        for s in ("AAPL", "PG")
+    ]
+    file = tmp_path / "batch.json"
+    file.write_text(json.dumps({"execution_mode": "ATOMIC", "max_parallel": 1, "directives": legs}))
+    anyio.run(PaperExchange(traded.home / "exchange.db").script, UNDO_HANGS, LAST_REFUSED)
+
+    done = invoke("run", file, "--json")
+    shown = _words(invoke("show", done.data["batch"]["batch_id"]).out)
+
+    told = [(each["status"], each["filled"]) for each in done.data["orders"]]
+    assert told == [
+        ("filled", "40"),
+        ("refused", "0"),
+        ("cancelled, part filled", "10"),
+        ("filled", "30"),
+    ]
+    why = done.data["orders"][2]["reason"]
+    assert why.startswith("cancelled by this saga: the undo was not filled after 0.2 seconds")
+    assert why in shown
+    assert "cancelled by this saga: buy 40 PG failed" not in shown

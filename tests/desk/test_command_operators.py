@@ -213,7 +213,7 @@ def test_every_order_is_shown_as_the_broker_knows_it(invoke: Invoke, stale: str)
     assert all(o["client_order_id"] in shown and o["sent_at"] for o in orders)
     assert (orders[0]["status"], orders[0]["filled"]) == ("filled", "40")
     assert orders[0]["average_price"] is not None
-    assert (orders[1]["status"], orders[1]["reason"]) == ("refused or cancelled", "not today")
+    assert (orders[1]["status"], orders[1]["reason"]) == ("refused", "not today")
     (filled,) = [e for e in events if e["order"] and e["order"]["fill_ids"]]
     assert filled["order"]["client_order_id"] == orders[0]["client_order_id"]
     assert filled["order"]["broker_order_id"] == orders[0]["broker_order_id"] is not None

@@ -79,4 +79,5 @@ def test_an_order_that_the_saga_cancelled_at_its_deadline_says_so(
         assert "cancelled by this saga: its deadline passed" in text
         assert "cancelled by the customer" not in text
     assert re.search(r"because +the deadline .* passed", shown.out)
+    assert [order["status"] for order in done.data["orders"]] == ["filled", "cancelled"]
     assert [trade["time_in_force"] for trade in done.data["trades"]] == ["DAY", "GTC"]
