@@ -42,12 +42,21 @@ def _what_now(row: BatchRow, saga: Saga, closing: Closing | None, carrier: Carri
         return _stale(saga)
     if row.status in ("failed", "cancelled", "partial_success"):
         return (
-            f"it is over. `saga retry {batch_id} --reason ...` sends what was not carried out as a "
-            f"new batch; `saga diagram {batch_id}` draws its way."
+            f"it is over. `saga retry {batch_id} --reason ...` sends {_sent_again(saga)} as a new "
+            f"batch; `saga diagram {batch_id}` draws its way."
         )
     if saga.state is SagaState.COMPLETED:
         return f"nothing; it is done. `saga diagram {batch_id}` draws its way."
     return _under_way(row, carrier)
+
+
+def _sent_again(saga: Saga) -> str:
+    if saga.state is not SagaState.ROLLED_BACK:
+        return "what was not carried out"
+    if any(not step.rolls_back for step in saga.steps):
+        return "what was not carried out, the undone legs included,"
+    undone = ", the undone ones included," if any(step.undone for step in saga.steps) else ""
+    return f"all its legs ({len(saga.steps)}){undone}"
 
 
 def _closed(closing: Closing) -> str:

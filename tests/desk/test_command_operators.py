@@ -118,6 +118,9 @@ def test_a_retry_undoes_what_was_left_once_the_broker_lets_it(
     assert done.data["batch"]["state"] == "ROLLED_BACK"
     assert done.data["in_place"] == []
     assert invoke("check").code == 0
+    assert "sends all its legs (2), the undone ones included, as a new batch" in " ".join(
+        invoke("show", stale).out.split()
+    )
 
 
 @pytest.mark.requirement("B9", "O10")
