@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from saga.amounts import to_decimal
 from saga.complaints import Complaints
+from saga.errors import SagaError
 from saga.outcome import Fill, Report
 from saga.participant import Attempt, Participant
 from saga.wording import shown
@@ -98,12 +99,17 @@ def named(participant: Participant, attempt: Attempt) -> str:
 
 
 def in_words(error: BaseException) -> str:
-    """Return the kind and the words of an exception, harmless and short."""
+    """Return the kind and the words of an exception, harmless and short.
+
+    Our own errors are whole sentences, which their kind would only make harder to read.
+    """
     name = type(error).__name__
     try:
         text = str(error)
     except Exception:  # even its words are somebody else's program
         text = "its own words cannot be read"
+    if text and isinstance(error, SagaError):
+        return harmless(text)
     return f"{name}: {harmless(text)}" if text else name
 
 

@@ -180,3 +180,14 @@ def test_an_undo_that_was_given_up_for_want_of_patience_is_not_explained_with_th
     assert why.startswith("cancelled by this saga: the undo was not filled after 0.2 seconds")
     assert why in shown
     assert "cancelled by this saga: buy 40 PG failed" not in shown
+
+
+@pytest.mark.requirement("T11")
+def test_no_screen_names_the_class_of_an_error(invoke: Invoke, leave: Leave) -> None:
+    batch_id = leave(_not_known, LAST_LOST, SILENT)
+
+    screens = [invoke(*words).out for words in (("show", batch_id), ("events", batch_id))]
+
+    for text in screens:
+        assert "the exchange did not answer in time" in _words(text)
+        assert "OutcomeUnknown" not in text
