@@ -36,8 +36,29 @@ from saga.views import BatchRow, TradeRow, batch_row, trade_row
 
 MAX_FINDINGS: Final = 1_000
 """No more findings than this are listed."""
-SEEN: Final = "S2 S3 S4 S5 S6 S7 S8 S9 S10 S11 S18"
-UNSEEN: Final = "S1 S12 S13 S14 S15 S16 S17"
+SEEN: Final = {
+    "S2": "orders that no journal intended",
+    "S3": "orders that were sent twice",
+    "S4": "more filled than was asked",
+    "S5": "more undone than filled",
+    "S6": "an ATOMIC batch that ended half done",
+    "S7": "fills that the broker and the journal tell differently",
+    "S8": "a journal that was altered, has a gap or breaks its rules",
+    "S9": "fills that were booked twice or not at all",
+    "S10": "shares and cash that are not the sum of their trades",
+    "S11": "tables that say otherwise than the journal",
+    "S18": "batches that were set aside",
+}
+"""What is looked for, by the promise that it would break."""
+UNSEEN: Final = {
+    "S1": "a batch lost in a crash",
+    "S12": "two owners at once",
+    "S13": "an order past a limit or a halt",
+    "S14": "news of what a crash undid",
+    "S15": "an event told twice or never",
+    "S16": "a batch accepted twice",
+    "S17": "a password written down",
+}
 """What only a running system can break, and only its tests can show."""
 
 

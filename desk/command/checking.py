@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 from typing import Any, Final
 
 import typer
@@ -12,7 +13,7 @@ from desk.check import SEEN, UNSEEN, Checked, check_home
 from desk.command.options import HomeOption, JsonOption
 from desk.doctor import Verdict, examine
 from desk.exit_codes import ExitCode
-from desk.output import Column, Format, Screen, Value
+from desk.output import Column, Format, Money, Screen, Value
 from desk.session import Session
 from portfolio.breaks import Break, Says, SymbolTotal
 
@@ -84,8 +85,8 @@ def _as_json(checked: Checked) -> dict[str, Any]:
         "sagas": report.sagas,
         "orders": report.orders,
         "fills": report.fills,
-        "checked": SEEN.split(),
-        "not_seen_at_rest": UNSEEN.split(),
+        "checked": list(SEEN),
+        "not_seen_at_rest": list(UNSEEN),
         "findings": _findings(checked),
         "breaks": [_break_as_json(each, checked) for each in report.breaks],
         "explained": [_break_as_json(each, checked) for each in report.explained],
@@ -159,7 +160,8 @@ def _show(checked: Checked, screen: Screen) -> None:
     report = checked.report
     orders = "no broker's books" if report.orders is None else f"{report.orders} orders of ours"
     screen.text(f"{report.sagas} sagas looked over; {report.fills} fills and {orders} compared.")
-    screen.text(f"Looked for {SEEN}; not to be seen at rest: {UNSEEN}.")
+    screen.text(f"Looked for: {'; '.join(SEEN.values())}.")
+    screen.text(f"Only a running system can show: {'; '.join(UNSEEN.values())}.")
     findings = _findings(checked)
     if findings:
         screen.text()
@@ -219,14 +221,15 @@ def _line(number: int, each: Break) -> dict[str, Value]:
 
 
 def _total_line(each: SymbolTotal) -> dict[str, Value]:
+    amount = Money if each.symbol is None else Decimal
     return {
         "symbol": each.symbol or "cash",
-        "portfolio": each.portfolio,
-        "broker": each.broker,
-        "difference": each.difference,
-        "explained": each.explained,
-        "by_breaks": each.by_breaks,
-        "unexplained": each.unexplained,
+        "portfolio": amount(each.portfolio),
+        "broker": amount(each.broker),
+        "difference": amount(each.difference),
+        "explained": amount(each.explained),
+        "by_breaks": amount(each.by_breaks),
+        "unexplained": amount(each.unexplained),
     }
 
 

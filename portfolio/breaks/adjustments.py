@@ -13,7 +13,7 @@ from decimal import Decimal
 from brokers.venue import Trade
 from portfolio.books import Books, LedgerEntry
 from portfolio.breaks.journal_side import JournalSaga, JournalSide
-from portfolio.breaks.record import Break, Kind, Says
+from portfolio.breaks.record import Break, Kind, Says, money
 from portfolio.breaks.trades import BrokerTrades, TradeId, cash_of, id_of, shares_of
 from saga.events import Adjustment
 from saga.exact import ZERO, minus, plain, total
@@ -79,7 +79,7 @@ def _booking(line: _Line, kind: Kind, how: str, sign: int) -> Break:
         kind,
         batch_id,
         symbol,
-        f"the adjustment {plain(quantity)} {symbol or ''} for {plain(cash)} cash {how}",
+        f"the adjustment {plain(quantity)} {symbol or ''} for {money(cash)} cash {how}",
         journal=says if sign > 0 else None,
         portfolio=None if sign > 0 else says,
         trade_id=reference,
@@ -166,7 +166,7 @@ def _unnamed(
         taken = free
     if not taken or not each.quantity:
         sentence = (
-            f"an operator booked {plain(each.quantity)} {each.subject} for {plain(each.cash)} "
+            f"an operator booked {plain(each.quantity)} {each.subject} for {money(each.cash)} "
             "cash and named no trade, and none at the broker is like that"
         )
         return _told(

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from portfolio.books import Books, LedgerEntry, read_books, read_ledger, read_names
 from portfolio.breaks.journal_side import JournalSaga, JournalSide
-from portfolio.breaks.record import Break, Kind, Says
+from portfolio.breaks.record import Break, Kind, Says, money
 from saga.exact import ZERO, minus, plain, plus
 
 Ledgers = Mapping[str, tuple[Books | None, tuple[LedgerEntry, ...]]]
@@ -83,8 +83,8 @@ def _adds_up(books: Books, ledger: Iterable[LedgerEntry]) -> list[Break]:
                 Kind.CASH_DIFFERS,
                 None,
                 None,
-                f"portfolio {books.name!r} has cash {plain(books.cash)}, its ledger adds up to "
-                f"{plain(cash)}",
+                f"portfolio {books.name!r} has cash {money(books.cash)}, its ledger adds up to "
+                f"{money(cash)}",
                 portfolio=Says(None, books.cash),
                 gap=Says(ZERO, minus(cash, books.cash)),
             )

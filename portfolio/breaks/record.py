@@ -73,8 +73,14 @@ class Says:
         """It in a few words."""
         parts = [] if self.quantity is None else [plain(self.quantity)]
         if self.cash is not None:
-            parts.append(f"{plain(self.cash)} cash")
+            parts.append(f"{money(self.cash)} cash")
         return ", ".join(parts)
+
+
+def money(amount: Decimal) -> str:
+    """Return an amount of money exactly, with at least two places."""
+    whole, _, places = plain(amount).partition(".")
+    return f"{whole}.{places.ljust(2, '0')}"
 
 
 @dataclass(frozen=True, slots=True)

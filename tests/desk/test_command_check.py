@@ -86,7 +86,14 @@ def test_a_break_names_its_owner_its_exact_amounts_and_what_to_do_with_status_1(
     )
     assert "1. order " in shown.out
     assert "To do: find out who did it at the broker" in shown.out
-    assert re.search(r"cash +[\d.]+ +[\d.]+ +-[\d.]+", shown.out), "the totals that differ"
+    amount = r"-?[\d,]+\.\d\d\d*"
+    assert re.search(rf"cash +{amount} +{amount} +-{amount}", shown.out), "the totals that differ"
+    assert re.search(rf"{amount} cash", shown.out), "money has two places at least"
+    assert not re.search(r"\.\d cash", shown.out)
+    assert "Looked for: orders that no journal intended; orders that were sent twice;" in (
+        " ".join(shown.out.split())
+    )
+    assert not re.search(r"\bS\d+ S\d+", shown.out), "promises are named in words"
 
 
 @pytest.mark.requirement("S10")

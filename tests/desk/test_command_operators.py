@@ -393,7 +393,7 @@ def test_a_check_lists_every_problem_with_its_saga(traded: Desk, invoke: Invoke)
     assert (latest, "S11") in found
     (cash,) = done.data["breaks"]
     assert (cash["kind"], cash["owner"]) == ("cash differs", "external")
-    assert "has cash 5, its ledger adds up to" in cash["sentence"]
+    assert "has cash 5.00, its ledger adds up to" in cash["sentence"]
     assert "failed_trades is 1, the journal says 0" in invoke("check").out
 
 
