@@ -23,7 +23,7 @@ from saga.events import (
 from saga.exact import ZERO, plain
 from saga.fold import saga_of
 from saga.ids import Purpose
-from saga.ledger import AttemptState, Saga
+from saga.ledger import AttemptRecord, AttemptState, Saga
 from saga.machine import SagaState
 from saga.store.protocol import JournalRecord
 from saga.wording import counted
@@ -86,6 +86,12 @@ def waiting_of(
     saga = saga_of(records)
     too_old = now - timedelta(seconds=PATIENCE_SECONDS)
     found = [*_orders(saga, records)]
+    # A call ends long before that, and that of a process that is gone nobody waits for.
+    found += [
+        (f"the answer to {_named(each)}", each.key, each.since, 0)
+        for each in saga.live.values()
+        if each.state is AttemptState.SENDING and (not is_carried_on or each.since <= too_old)
+    ]
     if not found and (undo := _undo(saga, records)) is not None:
         found += [undo] if not is_carried_on or undo[2] <= too_old else []
     return tuple(
@@ -107,13 +113,15 @@ _Found = tuple[str, str | None, datetime, int]
 def _orders(saga: Saga, records: Sequence[JournalRecord]) -> Iterator[_Found]:
     silent = _silent_since(saga, records)
     for each in saga.live.values():
-        words = f"{each.directive.describe()} ({each.key})"
-        if each.purpose is Purpose.COMPENSATION:
-            words = f"the undo {words}"
         if each.state is AttemptState.UNKNOWN:
-            yield f"the fate of {words}", each.key, each.since, each.silences
+            yield f"the fate of {_named(each)}", each.key, each.since, each.silences
         elif each.silences:
-            yield f"an answer about {words}", each.key, silent[each.key], each.silences
+            yield f"an answer about {_named(each)}", each.key, silent[each.key], each.silences
+
+
+def _named(attempt: AttemptRecord) -> str:
+    undo = "the undo " if attempt.purpose is Purpose.COMPENSATION else ""
+    return f"{undo}{attempt.directive.describe()} ({attempt.key})"
 
 
 def _silent_since(saga: Saga, records: Sequence[JournalRecord]) -> dict[str, datetime]:

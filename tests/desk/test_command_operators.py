@@ -359,6 +359,32 @@ def test_a_batch_is_closed_with_a_difference_only_by_who_says_that_he_keeps_it(
     assert "or close it with the difference by --keep-difference" in told
 
 
+@pytest.mark.requirement("B9")
+def test_a_wrong_sign_on_a_short_says_that_the_difference_doubles(
+    traded: Desk, invoke: Invoke, tmp_path: Path
+) -> None:
+    legs = [
+        {"kind": kind, "directive_id": f"EXE_{s}", "symbol": s, "quantity": "20", "retry": QUICK}
+        for kind, s in (("sell", "KO"), ("buy", "PG"))
+    ]
+    file = tmp_path / "batch.json"
+    file.write_text(json.dumps({"execution_mode": "ATOMIC", "max_parallel": 1, "directives": legs}))
+    _script(traded, UNDO_REFUSED, LATE_LEG_REFUSED)
+    batch_id = invoke("run", file, "--json").data["batch"]["batch_id"]
+
+    refused = invoke("resolve", batch_id, *CLOSED, "--adjust", "KO,-20,1200", "--yes")
+    flat = invoke("resolve", batch_id, *CLOSED, "--adjust", "KO,20,-1200", "--yes")
+
+    told = " ".join(refused.err.split())
+    assert refused.code == 2
+    assert "Left over: -20 KO (known). --adjust changes it by -20" in told
+    assert "the difference becomes -40 KO" in told
+    assert "so that it is doubled; to make it flat takes +20" in told
+    assert "give what was done by hand, as --adjust KO,+20,CASH,TRADE_ID" in told
+    assert flat.code == 0
+    assert "With --adjust the books will say 0 KO of this batch." in flat.err
+
+
 @pytest.mark.requirement("B9", "T14")
 def test_the_failed_trades_of_a_batch_are_sent_again_as_a_new_batch_once(
     desk: Desk, traded: Desk, invoke: Invoke, tmp_path: Path
