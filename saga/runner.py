@@ -57,6 +57,8 @@ MAX_EVENTS_PER_COMMIT: Final = 512
 """Decisions are gathered into one commit up to about this many events."""
 MAX_UNHEARD: Final = 1_000
 """Most keys of which a runner notes that there was news nobody asked about any more."""
+FENCE_ANSWER_SECONDS: Final = FENCE_CHECK_SECONDS
+"""An answer about who owns the store that took longer is asked for again before a send."""
 MAX_FENCE_LOOKS: Final = 10
 """So often the store is asked who owns it, where each answer comes too late to send by it."""
 MAX_BUSY_TRIES: Final = 30
@@ -374,11 +376,11 @@ class SagaRunner:
             begun = clock.elapsed()
             await self._around.store.verify_owner()
             # The answer is as old as the question: the process may have been frozen behind it.
-            if clock.elapsed() - begun <= FENCE_CHECK_SECONDS:
+            if clock.elapsed() - begun <= FENCE_ANSWER_SECONDS:
                 return self._around.trading.standing_refusal(attempt)
         return Refusal(
             "fence",
-            f"{MAX_FENCE_LOOKS} times in a row the store took more than {FENCE_CHECK_SECONDS:g} s "
+            f"{MAX_FENCE_LOOKS} times in a row the store took more than {FENCE_ANSWER_SECONDS:g} s "
             "to say that this process still owns it, so the order was not sent; look at the disk, "
             "and send it again",
         )

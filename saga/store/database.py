@@ -53,6 +53,9 @@ _MACOS: Final[tuple[tuple[str, str | int, str | int], ...]] = (
 )
 _READER: Final[tuple[tuple[str, str | int, str | int], ...]] = (("query_only", "ON", 1),)
 
+UNREADABLE: Final = (sqlite3.Error, UnicodeDecodeError)
+"""What reading a damaged file raises; its words, too, may be damaged, and no text any more."""
+
 FileId = tuple[int, int]
 """Device and inode: what a file is, whatever its name."""
 
@@ -254,7 +257,7 @@ def _connect(
         _check_kind(connection, place)  # First: a setting would change a file that is not ours.
         for name, value, expected in settings:
             _set(connection, place, name, value, expected)
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         connection.close()
         raise StoreUnusable(
             f"the store {place} cannot be read as a SQLite database: {error}; "
@@ -304,7 +307,7 @@ def check_pages(connection: sqlite3.Connection, place: Path) -> None:
     """
     try:
         findings = [text for (text,) in connection.execute("PRAGMA quick_check(1)")]
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         findings = [str(error)]
     if findings != ["ok"]:
         raise StoreUnusable(

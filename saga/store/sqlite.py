@@ -208,7 +208,7 @@ class SqliteStore:
             raise StoreUnusable(f"the store {place} cannot be migrated: {error}") from error
         except SagaError as error:
             raise type(error)(f"the store {place} cannot be opened: {error}") from error
-        except sqlite3.Error as error:
+        except database.UNREADABLE as error:
             raise _without_tables(place, error) from error
 
     def _check_mark(self, connection: sqlite3.Connection, place: Path, noted: Mark | None) -> None:
@@ -217,7 +217,7 @@ class SqliteStore:
             return
         try:
             sentence = rollback_found(connection, place, noted)
-        except sqlite3.Error as error:
+        except database.UNREADABLE as error:
             raise _without_tables(place, error) from error
         if sentence is not None:
             self._accept_or_refuse(sentence)
@@ -532,7 +532,7 @@ def _refuse_migration_while_held(
         ownership.refuse_while_held(connection, processes, clock.now())
 
 
-def _without_tables(place: Path, error: sqlite3.Error) -> StoreUnusable:
+def _without_tables(place: Path, error: Exception) -> StoreUnusable:
     return StoreUnusable(
         f"the tables of the store {place} are not as this program left them ({error}); "
         "restore it from a backup"

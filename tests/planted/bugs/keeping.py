@@ -47,7 +47,7 @@ BUGS: Final = (
         (
             Edit(
                 "saga/runner.py",
-                "            if clock.elapsed() - begun <= FENCE_CHECK_SECONDS:\n",
+                "            if clock.elapsed() - begun <= FENCE_ANSWER_SECONDS:\n",
                 "            if begun:\n",
             ),
         ),
