@@ -287,10 +287,12 @@ class MortalStore(SqliteStore):
         self.reaper.passing("releasing")
         await super().release()
 
-    async def journal(self, batch_id: str) -> tuple[JournalRecord, ...]:
-        records = await super().journal(batch_id)
+    async def journals(
+        self, batch_ids: Sequence[str]
+    ) -> list[tuple[JournalRecord, ...] | Exception]:
+        journals = await super().journals(batch_ids)
         self.reaper.passing("journal read")
-        return records
+        return journals
 
 
 def _checkpointed(connection: sqlite3.Connection, place: Path) -> tuple[bytes, bytes]:
