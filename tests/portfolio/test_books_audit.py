@@ -76,7 +76,7 @@ async def test_books_journal_and_exchange_agree_after_any_misfortune(
     [
         (
             "UPDATE portfolio_books SET cash = '1'",
-            "'main' has cash 1, its ledger adds up to",
+            "'main' has cash 1.00, its ledger adds up to",
         ),
         (
             "UPDATE portfolio_holdings SET quantity = '7'",
