@@ -66,9 +66,9 @@ from saga.participant import Participant
 from saga.policy import FailurePolicy
 from saga.pulse import Pulse
 from saga.remedy import failed_trades_again
-from saga.runner import SagaRunner
+from saga.runner import SagaRunner, append_of
 from saga.steady_clock import DOUBT_SECONDS, SteadyClock
-from saga.store.protocol import Append, Change, CheckpointStore, JournalRecord
+from saga.store.protocol import CheckpointStore, JournalRecord
 from saga.supervision import Supervision, fatal_in
 from saga.trading import Trading
 from saga.version import VERSION
@@ -323,14 +323,7 @@ class Orchestrator:
         self._submitting += 1
         try:
             saga = begin(event, now)
-            await self.store.append(
-                Append(
-                    batch=batch,
-                    changes=(Change(1, now, event),),
-                    batch_row=batch_row(saga),
-                    trade_rows=tuple(trade_row(saga, step) for step in saga.steps),
-                )
-            )
+            await self.store.append(append_of(saga, [event], now))
         except BatchConflict:
             stored = await self._sagas.load(batch.batch_id)
             return _same_or_conflict(stored.submitted, batch, accepted.policy)

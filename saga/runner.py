@@ -10,7 +10,7 @@ The runner decides nothing itself; `core` does. It knows nothing of other sagas.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -295,19 +295,9 @@ class SagaRunner:
         events.append(event)
 
     async def _commit(self, events: list[Event], now: datetime) -> None:
-        saga = self._saga
-        first = saga.number - len(events) + 1
-        row = batch_row(saga)
-        append = Append(
-            batch=saga.batch,
-            changes=tuple(
-                [change_of(saga, number, now, event) for number, event in enumerate(events, first)]
-            ),
-            batch_row=row,
-            trade_rows=tuple([trade_row(saga, step) for step in changed_steps(saga, events)]),
-        )
+        append = append_of(self._saga, events, now)
         await self._append(append)
-        self.row = row
+        self.row = append.batch_row
         self.came_to_rest = any(isinstance(event, RESTING) for event in events)
         self._around.on_commit(self)
 
@@ -501,7 +491,20 @@ def _nobody_for(attempt: Attempt) -> str:
     return f"a participant that carries out kind {attempt.directive.kind!r}; none was handed in"
 
 
-def change_of(saga: Saga, number: int, at: datetime, event: Event) -> Change:
+def append_of(saga: Saga, events: Sequence[Event], at: datetime) -> Append:
+    """Return what is to be written of a saga into which these events were folded last."""
+    first = saga.number - len(events) + 1
+    return Append(
+        batch=saga.batch,
+        changes=tuple(
+            [_change_of(saga, number, at, event) for number, event in enumerate(events, first)]
+        ),
+        batch_row=batch_row(saga),
+        trade_rows=tuple([trade_row(saga, step) for step in changed_steps(saga, events)]),
+    )
+
+
+def _change_of(saga: Saga, number: int, at: datetime, event: Event) -> Change:
     """Return the event with what a projection needs to understand it."""
     if not isinstance(event, AttemptEvent):
         return Change(number, at, event)

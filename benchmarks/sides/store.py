@@ -15,9 +15,8 @@ from saga.ids import Purpose
 from saga.ledger import Saga
 from saga.outcome import Fill
 from saga.policy import FailurePolicy, OnFailure
-from saga.runner import change_of
+from saga.runner import append_of
 from saga.store.protocol import Append
-from saga.views import batch_row, changed_steps, trade_row
 
 START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -50,11 +49,11 @@ def _life(legs: int) -> Iterator[Append]:
     policy = FailurePolicy(on_failure=OnFailure.UNDO)
     submitted = Submitted(batch, policy, kinds, None, program="benchmark", by="benchmark")
     saga = begin(submitted, START)
-    yield _append_of(saga, submitted, START)
+    yield append_of(saga, [submitted], START)
     for event in _events(saga, legs):
         at = START + timedelta(milliseconds=saga.number)
         apply(saga, saga.number + 1, at, event)
-        yield _append_of(saga, event, at)
+        yield append_of(saga, [event], at)
 
 
 def _events(saga: Saga, legs: int) -> Iterator[Event]:
@@ -65,12 +64,3 @@ def _events(saga: Saga, legs: int) -> Iterator[Event]:
         fill = Fill(saga.key(leg, Purpose.FORWARD, 1), amount, PRICE)
         yield Reported(leg, Purpose.FORWARD, 1, final=True, fills=(fill,))
     yield Completed(None)
-
-
-def _append_of(saga: Saga, event: Event, at: datetime) -> Append:
-    return Append(
-        batch=saga.batch,
-        changes=(change_of(saga, saga.number, at, event),),
-        batch_row=batch_row(saga),
-        trade_rows=tuple(trade_row(saga, step) for step in changed_steps(saga, [event])),
-    )

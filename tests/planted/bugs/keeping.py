@@ -165,8 +165,8 @@ BUGS: Final = (
         (
             Edit(
                 "saga/runner.py",
-                "            batch_row=row,\n            trade_rows=",
-                "            batch_row=self.row,\n            trade_rows=",
+                "        await self._append(append)\n",
+                "        await self._append(replace(append, batch_row=self.row))\n",
             ),
         ),
     ),

@@ -12,8 +12,8 @@ BUGS: Final = (
         (
             Edit(
                 "saga/orchestrator.py",
-                "            await self.store.append(\n                Append(\n",
-                "            self._tasks.start_soon(\n                self.store.append,\n                Append(\n",
+                "            await self.store.append(append_of(saga, [event], now))\n",
+                "            self._tasks.start_soon(self.store.append, append_of(saga, [event], now))\n",
             ),
         ),
     ),
@@ -23,8 +23,8 @@ BUGS: Final = (
         (
             Edit(
                 "saga/runner.py",
-                "        await self._append(append)\n        self.row = row\n",
-                "        self.row = row\n        self._around.on_commit(self)\n        await self._append(append)\n",
+                "        await self._append(append)\n        self.row = append.batch_row\n",
+                "        self.row = append.batch_row\n        self._around.on_commit(self)\n        await self._append(append)\n",
             ),
         ),
         harness="-m pytest -q -x tests/engine/test_shown_when_durable.py",
