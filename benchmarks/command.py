@@ -13,6 +13,7 @@ from benchmarks.machine import described
 from benchmarks.measuring import RunFailed
 from benchmarks.plots import draw
 from benchmarks.sweeps import SWEEPS, measured
+from tests.reliability.written_page import FIGURES
 
 
 class Progress:
@@ -88,7 +89,7 @@ def main(arguments: Sequence[str]) -> int:
         page.keep(told, machine, lines, runs=runs)
         page.write_page()
         if plots:
-            draw(lines, page.FIGURES)
+            draw(lines, FIGURES)
     progress.end()
     if asked.json:
         sys.stdout.write(json.dumps({"goals": told, "machine": machine}, indent=1) + "\n")

@@ -1,20 +1,15 @@
 """Keeps what was measured, and writes it into `docs/performance.md` between two marks."""
 
 import json
-import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.sweeps import SWEEPS
+from tests.reliability.written_page import FIGURES, WrittenPage, commit_at_hand
 
-ROOT: Final = Path(__file__).parents[1]
-FIGURES: Final = ROOT / "docs" / "figures"
 KEPT: Final = FIGURES / "performance.json"
-PAGE: Final = ROOT / "docs" / "performance.md"
-BEGIN: Final = "<!-- figures: written by `make benchmark ARGS=--keep`, not by hand -->"
-END: Final = "<!-- end of the figures -->"
+PAGE: Final = WrittenPage("performance.md", "make benchmark ARGS=--keep")
 
 
 def keep(
@@ -32,15 +27,8 @@ def keep(
         lines: of the plots, by name; empty where none were taken.
         runs: so many runs of each side the figures are the middle of.
     """
-    done = subprocess.run(
-        ["git", "rev-parse", "--short=12", "HEAD"],  # noqa: S607
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
     kept = {
-        "commit": done.stdout.strip() or "unknown",
+        "commit": commit_at_hand(),
         "at": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "machine": machine,
         "runs": runs,
@@ -57,17 +45,12 @@ def page_with_figures(text: str, kept: Mapping[str, Any]) -> str:
     Raises:
         ValueError: a mark is missing.
     """
-    before, mark, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not mark or not end:
-        raise ValueError(f"docs/performance.md has lost one of its marks: {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n\n{_figures(kept)}\n\n{END}{after}"
+    return PAGE.with_figures(text, _figures(kept))
 
 
 def write_page() -> None:
     """Write the kept figures into the page."""
-    kept = json.loads(KEPT.read_text(encoding="utf-8"))
-    PAGE.write_text(page_with_figures(PAGE.read_text(encoding="utf-8"), kept), encoding="utf-8")
+    PAGE.write(_figures(json.loads(KEPT.read_text(encoding="utf-8"))))
 
 
 def _figures(kept: Mapping[str, Any]) -> str:

@@ -7,13 +7,10 @@ import sqlite3
 import subprocess
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from tests.reliability.harness import Harness
-
-ROOT: Final = Path(__file__).parents[2]
-FOLDER: Final = ROOT / "docs" / "figures"
+from tests.reliability.written_page import FIGURES, ROOT, commit_at_hand, git
 
 
 def run_and_keep(harness: Harness, *, quick: bool) -> bool:
@@ -34,10 +31,10 @@ def run_and_keep(harness: Harness, *, quick: bool) -> bool:
 
 
 def _keep(harness: Harness, told: dict[str, Any], *, content: bool, seconds: float) -> None:
-    FOLDER.mkdir(exist_ok=True)
+    FIGURES.mkdir(exist_ok=True)
     kept = {
-        "commit": _git("rev-parse", "--short=12", "HEAD"),
-        "changed_since": bool(_git("status", "--porcelain", "--", "*.py")),
+        "commit": commit_at_hand(),
+        "changed_since": bool(git("status", "--porcelain", "--", "*.py")),
         "at": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "command": harness.command,
         "content": content,
@@ -45,7 +42,7 @@ def _keep(harness: Harness, told: dict[str, Any], *, content: bool, seconds: flo
         "machine": _machine(),
         "told": told,
     }
-    path = FOLDER / f"{harness.name}.json"
+    path = FIGURES / f"{harness.name}.json"
     path.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
@@ -56,20 +53,9 @@ def _machine() -> str:
     )
 
 
-def _git(*arguments: str) -> str:
-    done = subprocess.run(
-        ["git", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.stdout.strip()
-
-
 def kept_figures(harness: Harness) -> dict[str, Any] | None:
     """Return what was kept of a harness; None if it was never run at its full size."""
-    path = FOLDER / f"{harness.name}.json"
+    path = FIGURES / f"{harness.name}.json"
     if not path.exists():
         return None
     kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

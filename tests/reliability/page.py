@@ -1,14 +1,12 @@
 """Writes the figures into `docs/reliability.md`, between two marks; the words around them stay."""
 
-from pathlib import Path
 from typing import Final
 
-from tests.reliability.figures import ROOT, kept_figures
+from tests.reliability.figures import kept_figures
 from tests.reliability.harness import HARNESSES, Harness
+from tests.reliability.written_page import WrittenPage
 
-PAGE: Final = ROOT / "docs" / "reliability.md"
-BEGIN: Final = "<!-- figures: written by `make reliability`, not by hand -->"
-END: Final = "<!-- end of the figures -->"
+PAGE: Final = WrittenPage("reliability.md", "make reliability")
 
 
 def figures_text() -> str:
@@ -40,13 +38,9 @@ def page_with_figures(text: str) -> str:
     Raises:
         ValueError: a mark is missing.
     """
-    before, mark, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not mark or not end:
-        raise ValueError(f"docs/reliability.md has lost one of its marks: {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n\n{figures_text()}\n\n{END}{after}"
+    return PAGE.with_figures(text, figures_text())
 
 
-def write_page(path: Path = PAGE) -> None:
-    """Write the figures into the page."""
-    path.write_text(page_with_figures(path.read_text(encoding="utf-8")), encoding="utf-8")
+def write_page() -> None:
+    """Write the kept figures into the page."""
+    PAGE.write(figures_text())

@@ -8,7 +8,7 @@ from tests.reliability.page import PAGE, page_with_figures
 
 
 def test_the_page_is_made_of_the_kept_figures() -> None:
-    text = PAGE.read_text(encoding="utf-8")
+    text = PAGE.path.read_text(encoding="utf-8")
     assert page_with_figures(text) == text, "write it anew: python -m tests.reliability --page"
 
 

@@ -11,6 +11,7 @@ from benchmarks.command import main
 from benchmarks.goals import GOALS
 from benchmarks.measuring import SIDES, RunFailed, Side, Spread
 from benchmarks.sweeps import SWEEPS
+from tests.reliability.written_page import END
 
 Told = Callable[[Side], dict[str, Any]]
 
@@ -126,11 +127,11 @@ def test_the_page_holds_what_was_kept_and_its_own_words() -> None:
     failed = {**goal, "ratio": None, "error": "it did not end"}
     machine = {"cores": 2, "processor": "P", "system": "S", "python": "3.11", "sqlite": "3.40"}
     kept = {"commit": "c", "at": "now", "runs": 5, "machine": machine, "lines": {}}
-    text = page.PAGE.read_text(encoding="utf-8")
+    text = page.PAGE.path.read_text(encoding="utf-8")
     written = page.page_with_figures(text, {**kept, "goals": [goal, failed]})
     assert "| 1 | steps (1,000 steps/s) | at least 60 | 6.5 | 6 to 7 | **not met** |" in written
     assert "not measured | | it did not end |" in written
-    assert written.startswith(text.partition(page.BEGIN)[0])
-    assert written.endswith(text.partition(page.END)[2])
+    assert written.startswith(text.partition(page.PAGE.begin)[0])
+    assert written.endswith(text.partition(END)[2])
     with pytest.raises(ValueError, match="lost one of its marks"):
         page.page_with_figures("# Performance", {**kept, "goals": []})
