@@ -114,6 +114,10 @@ class Account:
     fingerprint: str
 
 
+TradePlace = tuple[str | None, str]
+"""A trade's order and its id: many venues number the fills of each order from one."""
+
+
 @quickly_made
 @dataclass(frozen=True, slots=True)
 class Trade:
@@ -142,6 +146,11 @@ class Trade:
     fee: Decimal
     at: datetime
     reverses: str | None = None
+
+    @property
+    def place(self) -> TradePlace:
+        """What tells it from all other trades of the account."""
+        return self.client_order_id, self.fill_id
 
 
 class Idempotency(StrEnum):

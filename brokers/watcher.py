@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Final, Protocol
 
 from brokers.broker import Broker
-from brokers.venue import Trade
+from brokers.venue import Trade, TradePlace
 from saga.aftermath import KnownFills
 from saga.calls import answer_of, in_words
 from saga.clock import Clock, SystemClock
@@ -41,9 +41,6 @@ MAX_LOOKS: Final = 5
 WATCHER: Final = "the trade watcher"
 """Who looks."""
 _SHOWN: Final = 3
-
-_Place = tuple[str, str]
-"""A trade's order and its id: many venues number the fills of each order from one."""
 
 
 class Engine(Protocol):
@@ -84,9 +81,9 @@ class TradeWatcher:
         self._period = timedelta(seconds=period_seconds)
         self._newest: list[int] = []  # the highest sequences that were read, the lowest first
         self._rounds = 0
-        self._open: dict[_Place, Trade] = {}
-        self._looks: dict[_Place, int] = {}
-        self._settled: dict[_Place, None] = {}
+        self._open: dict[TradePlace, Trade] = {}
+        self._looks: dict[TradePlace, int] = {}
+        self._settled: dict[TradePlace, None] = {}
         self._passed_over: list[str] = []
 
     async def run(self) -> None:
@@ -151,8 +148,8 @@ class TradeWatcher:
                 break
             read.add(trade.sequence)
             key = trade.client_order_id
-            if key is not None and batch_of_key(key) and _place(trade) not in self._settled:
-                self._open[_place(trade)] = trade
+            if key is not None and batch_of_key(key) and trade.place not in self._settled:
+                self._open[trade.place] = trade
         else:
             self._rounds += 1  # read to its end
         self._newest = sorted(heapq.nlargest(REREAD_ROWS, read))
@@ -177,7 +174,7 @@ class TradeWatcher:
 
     def _count_look(self, trades: list[Trade]) -> None:
         for trade in trades:
-            place = _place(trade)
+            place = trade.place
             looks = self._looks[place] = self._looks.get(place, 0) + 1
             if looks >= MAX_LOOKS:
                 _LOG.error(
@@ -191,16 +188,12 @@ class TradeWatcher:
 
     def _settle(self, trades: Iterable[Trade]) -> None:
         for trade in trades:
-            place = _place(trade)
+            place = trade.place
             self._open.pop(place, None)
             self._looks.pop(place, None)
             self._settled[place] = None
             while len(self._settled) > MAX_SETTLED:
                 del self._settled[next(iter(self._settled))]
-
-
-def _place(trade: Trade) -> _Place:
-    return trade.client_order_id or "", trade.fill_id
 
 
 def _usable(told: Iterable[object]) -> tuple[list[Trade], list[str]]:

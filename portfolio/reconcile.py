@@ -18,7 +18,7 @@ from typing import Final
 
 from brokers.broker import Broker
 from brokers.orders import Side
-from brokers.venue import Account, Position, Trade
+from brokers.venue import Account, Position, Trade, TradePlace
 from portfolio.books import Books, BooksReader, LedgerEntry, read_books, read_ledger, read_names
 from saga.errors import SagaError
 from saga.exact import ZERO, minus, plus, times, total
@@ -155,7 +155,7 @@ async def reconcile(
         trades = await broker.trades()
         positions = await broker.positions()
         account = await broker.account()
-        if set(map(_place, await broker.trades())) == set(map(_place, trades)):
+        if {each.place for each in await broker.trades()} == {each.place for each in trades}:
             return compare(all_books, ledger, trades, positions, account)
     raise BrokerBusy(
         f"{broker.name} traded while it was being read, {MAX_READINGS} times in a row; "
@@ -188,7 +188,7 @@ def compare(
         account: the account's cash.
     """
     all_books, ledger = list(all_books), list(ledger)
-    once = {_place(trade): trade for trade in trades}
+    once = {trade.place: trade for trade in trades}
     booked = {(each.client_order_id, each.fill_id): each for each in ledger if each.symbol}
     resolved = {each.reference: each.batch_id for each in ledger if each.reference is not None}
     stale = {mark.batch_id for books in all_books for mark in books.stale}
@@ -214,15 +214,7 @@ def compare(
     )
 
 
-_Place = tuple[str | None, str]
-
-
-def _place(trade: Trade) -> _Place:
-    """Return what tells a trade from all others: a venue may number fills order by order."""
-    return trade.client_order_id, trade.fill_id
-
-
-def _reversed_by(trade: Trade, once: Mapping[_Place, Trade]) -> set[_Place]:
+def _reversed_by(trade: Trade, once: Mapping[TradePlace, Trade]) -> set[TradePlace]:
     """Return the fill that a trade reverses; it may name the order, or leave that out."""
     if trade.reverses is None:
         return set()
