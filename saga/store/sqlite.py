@@ -446,7 +446,7 @@ class SqliteStore:
         opened = self._held_open()
         try:
             return await opened.reader.run(one_read, function, *arguments)
-        except sqlite3.Error as error:
+        except database.UNREADABLE as error:
             raise StoreError(f"the store {opened.place} cannot be read: {error}") from error
 
     async def _write(self, function: Callable[[sqlite3.Connection, *Ts], T], *arguments: *Ts) -> T:

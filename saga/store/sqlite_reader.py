@@ -105,14 +105,14 @@ class SqliteReader:
             )
         try:
             return await opened.bridge.run(one_read, function, *arguments)
-        except sqlite3.Error as error:
+        except database.UNREADABLE as error:
             raise StoreError(f"the store {opened.place} cannot be read: {error}") from error
 
 
 def _check_version(connection: sqlite3.Connection, place: Path) -> None:
     try:
         missing = pending(connection, schema.COMPONENT, schema.MIGRATIONS)
-    except sqlite3.Error as error:
+    except database.UNREADABLE as error:
         raise StoreUnusable(
             f"the store {place} does not say its version: {error}; restore it from a backup"
         ) from error

@@ -18,7 +18,7 @@ from typing import Final
 from saga.errors import Quarantined, StoreUnusable
 from saga.events import Submitted
 from saga.store import schema
-from saga.store.database import connect_reader, located
+from saga.store.database import UNREADABLE, connect_reader, located
 from saga.store.journal import read_journal
 from saga.store.logbook import broken_link
 from saga.store.mark import Mark, read_mark, rollback_found
@@ -122,7 +122,7 @@ def _problems(
         yield from _broken_sagas(connection)
         yield from _broken_logbook(connection)
         yield from _missing_trades(connection)
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         yield Problem(None, f"the file cannot be read any further: {error}")
 
 

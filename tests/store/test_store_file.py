@@ -14,6 +14,7 @@ import pytest
 from saga.errors import StoreError, StoreHeld, StorePoisoned, StoreUnusable
 from saga.store import database, journal, schema
 from saga.store.sqlite import SqliteStore
+from saga.store.sqlite_reader import SqliteReader
 from tests.store.sample_appends import batch_id, first
 
 
@@ -189,6 +190,25 @@ async def test_a_damaged_page_is_seen_at_the_door(path: Path) -> None:
         content[page * 4096 : page * 4096 + 16] = b"\xff" * 16
     path.write_bytes(content)
     assert "damaged" in await refused(path)
+
+
+async def test_words_that_are_no_text_any_more_are_a_damaged_store_for_every_reader(
+    path: Path,
+) -> None:
+    async with SqliteStore(path) as store, SqliteReader(path) as reader:
+        await store.acquire()
+        await store.append(first(1))
+        with closing(sqlite3.connect(path)) as hand:
+            hand.execute("PRAGMA writable_schema = ON")
+            hand.execute(
+                "UPDATE sqlite_master SET sql = CAST(X'435245415445FF' AS TEXT) "
+                "WHERE name = 'journal'"
+            )
+            hand.execute("PRAGMA schema_version = 10000")
+            hand.commit()
+        for asked in (store, reader):
+            with pytest.raises(StoreError, match="cannot be read"):
+                await asked.read(lambda connection: connection.execute("SELECT 1 FROM batches"))
 
 
 @pytest.mark.requirement("S12")
