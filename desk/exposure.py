@@ -93,7 +93,7 @@ def in_place(saga: Saga) -> tuple[InPlace, ...]:
             continue
         if step.directive.direction < 0:
             low, high = minus(ZERO, high), minus(ZERO, low)
-        keys = tuple(a.key for a in (*step.forward, *step.undo) if a.state in UNPROVEN)
+        keys = tuple(a.key for a in step.every_attempt if a.state in UNPROVEN)
         planned: Decimal | None = getattr(step.directive, "reference_price", None)
         price = step.last_price if step.last_price is not None else planned
         before = found.get(symbol, InPlace(symbol, ZERO, ZERO, None, ()))
@@ -132,7 +132,7 @@ def _told_apart(found: Iterable[InPlace], saga: Saga) -> tuple[InPlace, ...]:
     attempts: dict[str, AttemptRecord] = {}
     sure: dict[str, Decimal] = {}
     for step in saga.steps:
-        attempts |= {a.key: a for a in (*step.forward, *step.undo) if a.state in UNPROVEN}
+        attempts |= {a.key: a for a in step.every_attempt if a.state in UNPROVEN}
         symbol = step.directive.subject
         if symbol is not None:
             change = times(Decimal(step.directive.direction), step.left_to_undo)

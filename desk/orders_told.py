@@ -134,7 +134,7 @@ def orders_of(
             step, attempt, sent, withheld, stopped
         )
         for step in saga.steps
-        for attempt in (*step.forward, *step.undo)
+        for attempt in step.every_attempt
     }
     return tuple(orders[place] for place in sent if place in orders)
 

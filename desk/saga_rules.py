@@ -65,7 +65,7 @@ def _fills_once(saga: Saga) -> Iterator[Finding]:
     ids = Counter(
         (attempt.key, fill.fill_id)
         for step in saga.steps
-        for attempt in (*step.forward, *step.undo)
+        for attempt in step.every_attempt
         for fill in attempt.fills
     )
     for (key, fill_id), count in ids.items():

@@ -178,7 +178,7 @@ class Aftermath:
         attempts = [
             attempt
             for step in saga.steps
-            for attempt in (*step.forward, *step.undo)
+            for attempt in step.every_attempt
             if (keys is None or attempt.key in keys) and _may_tell_more(saga, attempt)
         ]
         if saga.state not in SAGA_AT_REST:
@@ -207,7 +207,7 @@ class Aftermath:
             Quarantined: its journal cannot be read.
         """
         saga = await self._sagas.load(batch_id)
-        attempts = [a for step in saga.steps for a in (*step.forward, *step.undo)]
+        attempts = [a for step in saga.steps for a in step.every_attempt]
         told = {(a.key, fill_id) for a in attempts for fill_id in a.fill_ids}
         standing = {(a.key, fill.fill_id) for a in attempts for fill in a.fills}
         return KnownFills(saga.state in SAGA_AT_REST, frozenset(told), frozenset(told - standing))

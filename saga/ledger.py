@@ -245,6 +245,11 @@ class Step(StepLife):
         """Return the attempts made for a purpose, oldest first."""
         return self.forward if purpose is Purpose.FORWARD else self.undo
 
+    @property
+    def every_attempt(self) -> tuple[AttemptRecord, ...]:
+        """The attempts of both purposes: forward first, each oldest first."""
+        return (*self.forward, *self.undo)
+
     def charged_attempts(self) -> int:
         """Return how many forward attempts count against the retry policy."""
         return sum(not attempt.absent for attempt in self.forward)
@@ -257,7 +262,7 @@ class Step(StepLife):
     @property
     def has_lost(self) -> bool:
         """The fate of one of its attempts cannot be found out."""
-        return any(attempt.state is AttemptState.LOST for attempt in (*self.forward, *self.undo))
+        return any(attempt.state is AttemptState.LOST for attempt in self.every_attempt)
 
     def undo_tries(self) -> int:
         """Return how many compensations of this round count against the retry policy."""
@@ -462,7 +467,7 @@ class Saga(SagaLife):
         price: dict[str, Decimal | None] = {}
         unproven: dict[str, list[str]] = {}
         for step in self.steps:
-            keys = [a.key for a in (*step.forward, *step.undo) if a.state in UNPROVEN]
+            keys = [a.key for a in step.every_attempt if a.state in UNPROVEN]
             if not keys and (unproven_only or not step.rolls_back):
                 continue
             least, most = step.possible_rest()
@@ -492,7 +497,7 @@ class Saga(SagaLife):
         for step in self.steps:
             mine = [each for each in self.open_incidents if each.truth.step == step.position]
             least = most = total(each.change for each in mine)
-            lost = [a for a in (*step.forward, *step.undo) if a.state in UNPROVEN]
+            lost = [a for a in step.every_attempt if a.state in UNPROVEN]
             for attempt in lost:
                 if attempt.purpose is Purpose.FORWARD:
                     most = plus(most, attempt.open_amount)

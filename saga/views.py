@@ -247,7 +247,7 @@ def _result(step: Step) -> str | None:
         return None
     fills = tuple(fill for attempt in step.forward for fill in attempt.fills)
     undo_fills = tuple(fill for attempt in step.undo for fill in attempt.fills)
-    references = tuple(a.reference for a in (*step.forward, *step.undo) if a.reference)
+    references = tuple(a.reference for a in step.every_attempt if a.reference)
     result = TradeResult(fills, undo_fills, references)
     return _RESULT.serializer.to_json(result, exclude_defaults=True).decode()
 

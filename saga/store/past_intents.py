@@ -78,5 +78,5 @@ def _directives(connection: sqlite3.Connection, uid: str) -> dict[str, Directive
     return {
         attempt.key: saga.attempt(attempt).directive
         for step in saga.steps
-        for attempt in (*step.forward, *step.undo)
+        for attempt in step.every_attempt
     }

@@ -64,7 +64,7 @@ def _no_saga(course: Course) -> Breach:
 
 def _attempts(saga: Saga) -> Iterator[tuple[int, AttemptRecord]]:
     for step in saga.steps:
-        for attempt in (*step.forward, *step.undo):
+        for attempt in step.every_attempt:
             yield step.position, attempt
 
 

@@ -490,7 +490,7 @@ class Walk:
         saga = node.saga
         residual = {exposure.subject: exposure for exposure in saga.residual}
         for step in saga.steps:
-            records = [*step.forward, *step.undo]
+            records = step.every_attempt
             if any(node.held[r.key].place is Place.LATE for r in records):
                 assert saga.state is SagaState.STALE  # hidden from everybody, and not called well
                 continue
