@@ -7,6 +7,7 @@ seed is kept beside it, and a run of another program begins anew.
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -15,8 +16,8 @@ from tests.simulation.evidence import Violation
 from tests.simulation.sum import Sum
 
 ROOT: Final = Path(__file__).parents[2]
-PLAYED: Final = ("saga", "brokers", "portfolio", "tests/simulation")
-"""The folders whose sources have a part in a seed."""
+PLAYED: Final = ("saga", "brokers", "portfolio", "tests/simulation", "tests/written_form.py")
+"""The files, and the folders of files, that have a part in a seed."""
 
 
 class NotThisRun(Exception):
@@ -54,10 +55,19 @@ def save(path: Path, first: int, found: Sum) -> None:
 def program() -> str:
     """Return the digest of every source that has a part in a seed, as they were first asked for."""
     digest = hashlib.sha256()
-    for file in sorted(file for folder in PLAYED for file in (ROOT / folder).rglob("*.py")):
+    for file in sources():
         content = file.read_bytes()
         digest.update(f"{file.relative_to(ROOT)} {len(content)}\n".encode() + content)
     return digest.hexdigest()
+
+
+def sources() -> list[Path]:
+    """Return every source that has a part in a seed."""
+    return sorted(file for played in PLAYED for file in _files(ROOT / played))
+
+
+def _files(played: Path) -> Iterable[Path]:
+    return [played] if played.is_file() else played.rglob("*.py")
 
 
 def _sum_of(told: dict[str, Any]) -> Sum:

@@ -12,6 +12,7 @@ from brokers.orders import Side
 from brokers.venue import OrderRequest, OrderStatus
 from saga.outcome import Fill
 from tests.simulation import judges
+from tests.simulation.command import run_seeds
 from tests.simulation.evidence import Evidence
 from tests.simulation.file import Key, Line, Story, hear
 from tests.simulation.model_exchange import ModelOrder
@@ -69,3 +70,8 @@ def test_an_undo_that_the_venue_took_back_may_be_tried_again(
     )
     judges.s5_compensation_bound(cast(Evidence, evidence), orders[-1])
     assert said == blamed
+
+
+def test_a_cancellation_that_comes_while_the_engine_leaves_ends_its_process() -> None:
+    """Seed 30804: the engine held it back until it had left, and it struck the burial instead."""
+    assert run_seeds([30804]).violations == []

@@ -20,7 +20,7 @@ from tests.simulation.clock import VirtualClock
 from tests.simulation.command import main, run_all, run_seeds, verdict
 from tests.simulation.disk import scratch
 from tests.simulation.evidence import Violation
-from tests.simulation.kept import load, save
+from tests.simulation.kept import load, save, sources
 from tests.simulation.loop import virtual_loop
 from tests.simulation.story import shrink, told
 from tests.simulation.sum import ENOUGH_SEEDS, FAULTS, Sum
@@ -186,6 +186,20 @@ def test_what_another_program_has_played_does_not_count(
     assert load(kept, 0).violations == [Violation(3, "S1", "it broke", 1.5)]
     monkeypatch.setattr("tests.simulation.kept.program", lambda: "another")
     assert load(kept, 0) == Sum()
+
+
+def test_every_source_that_has_a_part_in_a_seed_tells_one_program_from_another() -> None:
+    code = (
+        "import sys\nimport tests.simulation.command\n"
+        "print(*(m.__file__ for m in sys.modules.values() if getattr(m, '__file__', None)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    ours = {Path(file) for file in done.stdout.split() if file.startswith(f"{ROOT}/")}
+    playing = {file for file in ours if file.name != "__init__.py" and ".venv" not in file.parts}
+    assert len(playing) > 50
+    assert playing <= set(sources())
 
 
 def test_a_run_is_not_gone_on_with_from_what_is_none(

@@ -286,7 +286,11 @@ class World:
                 self.evidence.blame("S18", f"process {life.number} ended with {error!r}")
         finally:
             self.engines.pop(life.number, None)
-            await self._bury(life)
+            try:
+                await self._bury(life)
+            except asyncio.CancelledError:  # held back by the leaving engine until it had left
+                self.evidence.tell("cancelled", life.number)
+                await self._bury(life)
 
     async def _subscribe(self, engine: Orchestrator) -> None:
         """Follow the stream of events, from where the last process left it."""
