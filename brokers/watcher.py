@@ -125,6 +125,7 @@ class TradeWatcher:
             lambda: self._broker.trades(after),
             seconds,
             lambda: f"the list of trades of {self._broker.name}",
+            hosts_task=True,
         )
         if not isinstance(told, (tuple, list)):
             why = (

@@ -231,7 +231,9 @@ class Aftermath:
         unwanted = saga.undoes or record.absent
         if report is not None and not report.final and capabilities.cancel and unwanted:
             whose = partial(named, participant, attempt)
-            refused = await answer_of(lambda: participant.withdraw(attempt), seconds, whose)
+            refused = await answer_of(
+                lambda: participant.withdraw(attempt), seconds, whose, hosts_task=True
+            )
             if isinstance(refused, Exception):
                 _LOG.warning("%s: the withdrawal failed: %s", whose(), in_words(refused))
             again = await self._look_up(participant, attempt, seconds)
@@ -244,7 +246,9 @@ class Aftermath:
     ) -> Report | Exception | None:
         """Return what is told of an attempt, or why nothing is that can be used."""
         whose = partial(named, participant, attempt)
-        answer = await answer_of(lambda: participant.look_up(attempt), seconds, whose)
+        answer = await answer_of(
+            lambda: participant.look_up(attempt), seconds, whose, hosts_task=True
+        )
         if not isinstance(answer, Exception):
             try:
                 return believed(answer)

@@ -38,7 +38,11 @@ class Unusable(Exception):
 
 
 async def answer_of(
-    call: Callable[[], Awaitable[object]], seconds: float, whose: Callable[[], str]
+    call: Callable[[], Awaitable[object]],
+    seconds: float,
+    whose: Callable[[], str],
+    *,
+    hosts_task: bool = False,
 ) -> object:
     """Return what the call returned, or the exception that says why it returned nothing.
 
@@ -48,6 +52,8 @@ async def answer_of(
         call: begins the call.
         seconds: how long it may take.
         whose: says who is called, and about what, should it not let itself be cancelled.
+        hosts_task: this task may be the host's, who may cancel it. The engine ends its own tasks by
+            their scopes alone: who cancels such a task is the call itself, or a library under it.
     """
     loop = asyncio.get_running_loop()
     scope = anyio.CancelScope()
@@ -70,7 +76,7 @@ async def answer_of(
     except BaseException as error:
         # A library that loses its connection cancels the futures that wait on it. Only a
         # cancellation that was asked of this task is ours to follow.
-        if _is_being_cancelled():
+        if _is_being_cancelled(hosts_task=hosts_task):
             raise
         return Unusable(f"the call ended with {in_words(error)}")
     finally:
@@ -87,10 +93,16 @@ def _complain(whose: Callable[[], str], seconds: float) -> None:
     )
 
 
-def _is_being_cancelled() -> bool:
+def _is_being_cancelled(*, hosts_task: bool) -> bool:
+    if anyio.current_effective_deadline() == -math.inf:
+        return True
     task = asyncio.current_task()
-    asked = task is not None and task.cancelling() > 0
-    return asked or anyio.current_effective_deadline() == -math.inf
+    if task is None or not task.cancelling():
+        return False
+    if not hosts_task:
+        while task.uncancel():
+            pass
+    return hosts_task
 
 
 def named(participant: Participant, attempt: Attempt) -> str:

@@ -215,7 +215,7 @@ class SagaRunner:
             request.answered.set()
 
     async def _drive(self, calls: CallsUnderWay) -> None:
-        while not calls.cancelled:
+        while True:
             calls.raise_failure()
             self._wake.clear()
             # Before the commit, which checks the fence: a process may be frozen right behind it.

@@ -6,13 +6,25 @@ a participant, or a library under it, puts around what must not be cut short.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import TypeVarTuple
 
 import anyio
 
+from saga.errors import SagaError
 from saga.held import outcome_of
 
 Ts = TypeVarTuple("Ts")
+
+
+class CallCancelled(SagaError):
+    """A call was cancelled by somebody who did not begin it; how far it came is not known."""
+
+
+@dataclass(slots=True)
+class _Call:
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    returned: bool = False
 
 
 class CallsUnderWay:
@@ -24,18 +36,16 @@ class CallsUnderWay:
 
     def __init__(self, on_failure: Callable[[], None]) -> None:
         self._on_failure = on_failure
-        self._scopes: dict[asyncio.Task[None], anyio.CancelScope] = {}
+        self._calls: dict[asyncio.Task[None], _Call] = {}
         self._failure: BaseException | None = None
         self._none_left: asyncio.Future[None] | None = None
-        self.cancelled = False
-        """Somebody else has cancelled a call, and nothing is known of how it ended."""
 
     def begin(self, call: Callable[[*Ts], Awaitable[None]], *arguments: *Ts) -> None:
         """Begin a call; once one has failed, raise what it failed with instead."""
         self.raise_failure()
-        scope = anyio.CancelScope()
-        task = asyncio.get_running_loop().create_task(_within(scope, call, *arguments))
-        self._scopes[task] = scope
+        begun = _Call()
+        task = asyncio.get_running_loop().create_task(_make(begun, call, *arguments))
+        self._calls[task] = begun
         task.add_done_callback(self._ended)
 
     def raise_failure(self) -> None:
@@ -45,27 +55,29 @@ class CallsUnderWay:
 
     async def end(self) -> None:
         """Cancel the calls that are left, and return once all have ended, however long it takes."""
-        if self._scopes:
-            for scope in self._scopes.values():
-                scope.cancel()
+        if self._calls:
+            for call in self._calls.values():
+                call.scope.cancel()
             self._none_left = asyncio.get_running_loop().create_future()
             await outcome_of(self._none_left)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        del self._scopes[task]
-        if task.cancelled():
-            self.cancelled = True
-            self._on_failure()
-        elif (error := task.exception()) is not None:
+        call = self._calls.pop(task)
+        if not call.returned and (error := _failure_of(task)) is not None:
             self._failure = self._failure or error
             self._on_failure()
-        if self._none_left is not None and not self._scopes:
+        if self._none_left is not None and not self._calls:
             self._none_left.set_result(None)
 
 
-async def _within(
-    scope: anyio.CancelScope, call: Callable[[*Ts], Awaitable[None]], *arguments: *Ts
-) -> None:
-    with scope:
+def _failure_of(task: asyncio.Task[None]) -> BaseException | None:
+    if task.cancelled():
+        return CallCancelled("a call was cancelled, and not by whoever began it")
+    return task.exception()
+
+
+async def _make(begun: _Call, call: Callable[[*Ts], Awaitable[None]], *arguments: *Ts) -> None:
+    with begun.scope as scope:
         if not scope.cancel_called:  # before it could begin
             await call(*arguments)
+    begun.returned = True

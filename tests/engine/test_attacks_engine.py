@@ -13,6 +13,7 @@ import anyio
 import pytest
 
 from saga.alarms import Alarms
+from saga.alerts import Alert
 from saga.clock import SystemClock
 from saga.errors import InvalidInput, NotAllowed, Quarantined, StoreError
 from saga.events import Adjustment
@@ -75,11 +76,19 @@ async def stale(engine: Orchestrator, venue: LyingVenue) -> str:
 
 
 @pytest.mark.requirement("S18")
-async def test_a_hook_that_raises_a_cancellation_of_its_own_ends_no_engine(tmp_path: Path) -> None:
+@pytest.mark.parametrize("whole_task", [False, True])
+async def test_a_hook_with_a_cancellation_of_its_own_ends_no_engine(
+    tmp_path: Path, *, whole_task: bool
+) -> None:
     venue = LyingVenue()
     reached = False
 
     async def hook(_: BatchRow) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        if whole_task:
+            task.cancel()
+            await asyncio.sleep(0)
         raise asyncio.CancelledError("a future of the hook was cancelled")
 
     async with engine_on(tmp_path, venue) as engine:
@@ -89,6 +98,32 @@ async def test_a_hook_that_raises_a_cancellation_of_its_own_ends_no_engine(tmp_p
         await engine.run(batch(buy("AAPL")), timeout=5)
         reached = True
     assert reached
+
+
+@pytest.mark.requirement("S18", "L2")
+async def test_an_alert_hook_under_which_its_task_is_cancelled_hears_the_next_alert(
+    tmp_path: Path,
+) -> None:
+    venue = StubbornVenue()
+    heard: list[str | None] = []
+    both = anyio.Event()
+
+    async def hook(alert: Alert) -> None:
+        heard.append(alert.batch_id)
+        if len(set(heard)) == 2:
+            both.set()
+        elif len(heard) == 1:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            await asyncio.sleep(0)
+
+    async with engine_on(tmp_path, venue) as engine:
+        engine.on_alert(hook)
+        for _ in range(2):
+            await stale(engine, venue)
+        with anyio.fail_after(10):
+            await both.wait()
 
 
 async def test_hooks_that_block_for_ever_take_a_bounded_number_of_threads(tmp_path: Path) -> None:

@@ -120,6 +120,47 @@ async def test_whatever_a_send_throws_is_looked_up_and_harms_nothing(
     await _is_survived(tmp_path, throw)
 
 
+@pytest.mark.requirement("S3", "S18", "L1")
+@pytest.mark.parametrize("awaits", [True, False])
+@pytest.mark.parametrize("question", ["send", "look_up"])
+async def test_a_call_under_which_its_own_task_is_cancelled_is_an_answer_lost(
+    tmp_path: Path, question: str, awaits: bool
+) -> None:
+    venue = LyingVenue()
+    cancelled: list[str] = []
+
+    async def cancel_this_task() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        cancelled.append(question)
+        if awaits:
+            await asyncio.sleep(0)
+
+    async def send(attempt: Attempt) -> Report | None:
+        told = venue.fill(attempt)
+        if question == "look_up":
+            raise ConnectionError("so that it is looked up")
+        await cancel_this_task()
+        return told
+
+    async def look_up(attempt: Attempt) -> Report | None:
+        if question == "look_up" and not cancelled:
+            await cancel_this_task()
+        return venue.told.get(attempt.key)
+
+    venue.on_send["KO"] = send
+    venue.on_look_up["KO"] = look_up
+    order = batch(buy("AAPL"), buy("KO"), buy("PG"))
+    async with engine_on(tmp_path, venue) as engine:
+        row = await engine.run(order, timeout=10)
+        assert await engine.store.quarantined() == {}
+    assert (row.state, row.status) == ("COMPLETED", "success")
+    assert cancelled == [question]
+    assert venue.held() == WHOLE
+    assert len(venue.sent) == 3
+
+
 async def test_a_cancel_that_loses_to_a_fill_is_heard_although_the_withdrawal_fails(
     tmp_path: Path,
 ) -> None:

@@ -5,7 +5,7 @@ import asyncio
 import anyio
 import pytest
 
-from saga.under_way import CallsUnderWay
+from saga.under_way import CallCancelled, CallsUnderWay
 
 
 class Heard:
@@ -59,7 +59,7 @@ async def test_a_call_that_swallows_its_cancellation_is_asked_again_until_it_end
     await anyio.wait_all_tasks_blocked()
     await calls.end()
     assert asked == 3
-    assert not calls.cancelled
+    calls.raise_failure()
 
 
 async def test_what_a_call_shields_is_waited_for_whoever_is_cancelled() -> None:
@@ -92,18 +92,38 @@ async def test_a_call_that_could_not_begin_before_the_end_never_does() -> None:
     assert begun == []
 
 
-async def test_a_call_that_somebody_else_cancels_is_told() -> None:
+def cancel_this_task() -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+
+
+async def test_a_call_that_somebody_else_cancels_has_failed() -> None:
     heard = Heard()
     calls = CallsUnderWay(heard)
 
     async def cancel_oneself() -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        task.cancel()
+        cancel_this_task()
         await asyncio.sleep(0)
 
     calls.begin(cancel_oneself)
     await heard.once.wait()
-    assert calls.cancelled
     assert heard.times == 1
+    with pytest.raises(CallCancelled):
+        calls.raise_failure()
     await calls.end()
+
+
+async def test_a_call_that_was_made_whole_before_its_task_could_be_cancelled_has_not_failed() -> (
+    None
+):
+    heard = Heard()
+    calls = CallsUnderWay(heard)
+
+    async def cancel_oneself() -> None:
+        cancel_this_task()
+
+    calls.begin(cancel_oneself)
+    await calls.end()
+    calls.raise_failure()
+    assert heard.times == 0
