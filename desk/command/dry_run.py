@@ -3,7 +3,6 @@
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from decimal import ROUND_UP, Context, Decimal
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from rich.text import Text
 
 from brokers.paper import PaperExchange
 from desk.exit_codes import ExitCode, of_error
+from desk.foresight import Foreseen, foresee
 from desk.home import EXCHANGE_FILE
 from desk.intake import priced, unpriced_symbols
 from desk.output import Column, Value, money
@@ -18,16 +18,12 @@ from desk.plan import BatchPlan, PlannedLeg, plan_batch, totals
 from desk.refusal import refusal_of
 from desk.session import Session
 from desk.settings import Configured
-from desk.trading_state import refuse_while_halted, standing_of
-from desk.wiring import gate_of
 from portfolio import CashDesk
-from saga.errors import AdmissionRefused, NotAllowed, SagaError
+from saga.errors import SagaError
 from saga.exact import plain
-from saga.ids import Purpose, attempt_key
 from saga.intake import check_submission
-from saga.logbook import TradingState
 from saga.model import Batch, ExecutionMode
-from saga.participant import Attempt, Participant
+from saga.participant import Participant
 from saga.policy import FailurePolicy, OnFailure
 
 PLAN_COLUMNS = (
@@ -58,10 +54,12 @@ async def dry_run_of(session: Session, batch: Batch, policy: FailurePolicy) -> E
         except SagaError as error:
             return _refused_at_the_door(session, error)
         account = await exchange.account()
-        held_back = await _held_back(session.configured, exchange, batch)
-    on_failure = resolved.policy.on_failure or OnFailure.UNDO
+        on_failure = resolved.policy.on_failure or OnFailure.UNDO
+        foreseen = await foresee(
+            session.configured, exchange, batch, undoes=on_failure is not OnFailure.KEEP
+        )
     plan = plan_batch(batch, on_failure, settings.allowance(venue))
-    refusal = held_back or await refusal_of(
+    refusal = foreseen.refusal or await refusal_of(
         session.configured, batch, lambda: plan.need, account.cash, account.currency
     )
     reserve = settings.reserve
@@ -73,41 +71,17 @@ async def dry_run_of(session: Session, batch: Batch, policy: FailurePolicy) -> E
     )
     if session.screen.is_for_people:
         _show(session, batch, plan, on_failure, rule)
+        _show_foreseen(session, foreseen)
     else:
         session.screen.json(
-            {**_as_json(batch, plan, on_failure, rule), "would_be_refused": _words(refusal)}
+            {
+                **_as_json(batch, plan, on_failure, rule),
+                "would_be_refused": _words(refusal),
+                "judged_by_what_went_out": list(foreseen.judged),
+                "not_judged": list(foreseen.not_judged),
+            }
         )
     return _verdict(session, refusal)
-
-
-async def _held_back(
-    configured: Configured, exchange: PaperExchange, batch: Batch
-) -> SagaError | None:
-    """Return why the trading state or a limit would hold the batch back; None if none would.
-
-    What was sent lately is not known here: caps on the pace, and duplicates, are judged by a run.
-    """
-    home, gate = configured.home, gate_of(configured, exchange)
-    try:
-        await refuse_while_halted(home)
-    except NotAllowed as error:
-        return error
-    refusal = await gate.judge_batch(batch, datetime.now(UTC))
-    if refusal is not None:
-        return AdmissionRefused(refusal.sentence)
-    if not home.store.exists() or (await standing_of(home)).said.state is TradingState.ACTIVE:
-        return None
-    withheld = []
-    for step, directive in enumerate(batch.directives):
-        key = attempt_key(batch.batch_id, step, Purpose.FORWARD, 1)
-        attempt = Attempt(key, batch.batch_id, step, Purpose.FORWARD, 1, directive)
-        refusal = await gate.lowers_exposure(attempt, batch)
-        if refusal is not None:
-            withheld.append(refusal.sentence)
-    if not withheld:
-        return None
-    of_all = f"{len(withheld)} of {len(batch.directives)} legs would not pass"
-    return AdmissionRefused(f"{of_all}, for example: {withheld[0]}")
 
 
 def _refused_at_the_door(session: Session, error: SagaError) -> ExitCode:
@@ -174,6 +148,15 @@ def _show(
             f"Worst undo: {_cents(plan.worst_undo)} USD, an estimate and no bound. It supposes "
             f"that {rule}. A gap in the market costs more than that."
         )
+
+
+def _show_foreseen(session: Session, foreseen: Foreseen) -> None:
+    for heading, sentences in (
+        ("Judged as the store is now", foreseen.judged),
+        ("Only a run can tell", foreseen.not_judged),
+    ):
+        for sentence in sentences:
+            session.screen.text(f"{heading}: {sentence}.")
 
 
 def _in_any_order(batch: Batch) -> str:

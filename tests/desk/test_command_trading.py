@@ -153,13 +153,59 @@ def test_a_dry_run_says_what_the_limits_and_the_trading_state_would_refuse(
     assert less.data["would_be_refused"] is None
     for refused, words in (
         (limited, "symbols: KO is not among them"),
-        (more, "1 of 1 legs would not pass, for example: trading is REDUCING"),
+        (more, "1 of 1 legs would not pass, for example leg 1: trading is REDUCING"),
         (halted, "trading is HALTED"),
     ):
         assert refused.code == 6
         assert "It would be refused: " in refused.err
         assert words in refused.data["would_be_refused"]
         assert refused.data["legs"], "the plan is shown all the same"
+
+
+@pytest.mark.requirement("S13", "D5")
+def test_a_dry_run_judges_what_went_out_before_and_names_what_only_a_run_can_tell(
+    traded: Desk, invoke: Invoke, orders: Path, tmp_path: Path
+) -> None:
+    settings = traded.home / "saga.toml"
+    four = orders_csv(tmp_path / "four.csv", *((s, "buy", 1) for s in ("KO", "PG", "AAPL", "JPM")))
+    at_once = ("--mode", "PARALLEL", "--dry-run", "--json")
+
+    settings.write_text("[risk]\nduplicate_window_seconds = 3600\n")
+    again = invoke("run", orders, "--dry-run", "--json")
+    settings.write_text("[risk]\nmax_orders_per_day = 6\n")
+    too_many = invoke("run", four, "--dry-run", "--json")
+    settings.write_text("[risk]\nmax_orders_per_second = 1\nmax_wait_seconds = 2\n")
+    fast = invoke("run", four, *at_once)
+    settings.write_text("[risk]\nmax_orders_per_day = 7\nmax_compensations_per_day = 9\n")
+    enough = invoke("run", four, "--dry-run")
+
+    for refused, words in (
+        (again, "2 of 2 legs would not pass, for example leg 1: duplicate_window_seconds: buy 50"),
+        (too_many, "1 of 4 legs would not pass, for example leg 4: max_orders_per_day: 6 went out"),
+    ):
+        assert refused.code == 6, refused.out
+        assert words in refused.data["would_be_refused"]
+    assert too_many.data["judged_by_what_went_out"] == [
+        "max_orders_per_day: 3 went out within the last 24 hours (transfers of cash count), this "
+        "batch has 4, and 6 is the limit"
+    ]
+    assert fast.code == 0, "the rate is no reason to refuse a batch beforehand"
+    (rate,) = fast.data["not_judged"]
+    assert "4 of this batch may ask at once, but only 3 get their turn within 2 s" in rate
+    assert enough.code == 0, enough.err
+    said = " ".join(enough.out.split())
+    assert "Judged as the store is now: max_orders_per_day: 3 went out" in said
+    assert "Only a run can tell: max_compensations_per_day: whether an undo would pass" in said
+    assert "0 undos went out within the last 24 hours, and 9 is the limit" in said
+
+
+def test_a_dry_run_without_limits_on_pace_says_nothing_of_them(
+    traded: Desk, invoke: Invoke, orders: Path
+) -> None:
+    done = invoke("run", orders, "--dry-run", "--json")
+
+    assert done.code == 0, done.err
+    assert done.data["judged_by_what_went_out"] == done.data["not_judged"] == []
 
 
 @pytest.mark.parametrize(
