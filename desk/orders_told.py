@@ -181,15 +181,24 @@ def _told(
         filled=attempt.done,
         average_price=average_price(attempt.fills),
         fill_ids=tuple(fill.fill_id for fill in attempt.fills),
-        status=_status(attempt) if limit is None else _withheld(limit),
+        status=_status(attempt) if limit is None else f"{withheld_by(limit)}; never sent",
         reason=stopped.get(attempt.key, attempt.reason),
         sent_at=sent.get(place) if limit is None else None,
     )
 
 
-def _withheld(limit: str) -> str:
-    whose = "by the trading state" if limit == "trading_state" else "by your own limit"
-    return f"withheld {whose}; never sent"
+def withheld_by(limit: str) -> str:
+    """Return in a few words what held an order back, by the name that its journal has for that."""
+    return f"withheld {_NO_LIMITS.get(limit, 'by your own limit')}"
+
+
+_NO_LIMITS: Final = {
+    "trading_state": "by the trading state",
+    "gate": "as the gate could not judge it",
+    "kind": "as the gate cannot judge its kind",
+    "fence": "as the store did not confirm its owner in time",
+}
+"""What holds orders back beside the limits that are set."""
 
 
 def _status(attempt: AttemptRecord) -> str:

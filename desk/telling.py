@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from desk.orders_told import side_of
+from desk.orders_told import side_of, withheld_by
 from saga.directive import Directive
 from saga.events import (
     Abandoned,
@@ -185,7 +185,7 @@ def told(event: Event) -> str:
         case SentAgain():
             return f"{_attempt(event)}: never arrived; about to be sent again"
         case Withheld(limit=limit, reason=reason):
-            return f"{_attempt(event)}: not sent, withheld by limit {limit}: {reason}"
+            return f"{_attempt(event)}: not sent, {withheld_by(limit)}: {reason}"
         case ProvenAbsent():
             return f"{_attempt(event)}: proven never to have arrived"
         case NotFound():
