@@ -17,11 +17,12 @@ from brokers.paper import PaperExchange, conservation_errors
 from desk.carrier import judged
 from desk.exit_codes import ExitCode
 from desk.home import Home
+from desk.old_copy import why_gone
 from desk.saga_rules import broken_rules
 from desk.trading_state import Standing, read_standing
 from desk.waiting import PATIENCE_SECONDS, Waiting, waiting_of
 from portfolio.breaks import Break, BreakReport, BrokerSide, Kind, find_breaks, of_books
-from saga.errors import Quarantined, SagaError
+from saga.errors import Quarantined, SagaError, StoreUnusable
 from saga.fold import saga_of
 from saga.ledger import Saga
 from saga.logbook import TradingState
@@ -228,6 +229,8 @@ async def check_home(home: Home, on_saga: Callable[[int, int], None]) -> Checked
     Raises:
         StoreUnusable: there is no store to read.
     """
+    if (gone := why_gone(home)) is not None:
+        raise StoreUnusable(gone)
     problems = await to_thread.run_sync(verify, home.store)
     findings = [Finding(each.batch_id, "S8", each.sentence) for each in problems]
     exchange = PaperExchange(home.exchange) if home.exchange.exists() else None

@@ -14,6 +14,7 @@ from typing import Final
 
 from desk.control import NoOwner, ask, socket_path
 from desk.home import Home
+from desk.old_copy import old_copy_of
 from desk.settings import Configured
 from desk.trading_state import standing_of
 from desk.wishes import Look
@@ -140,9 +141,11 @@ def _modes(home: Home) -> list[Point]:
 
 
 async def _owner(home: Home) -> Point:
-    if not home.store.exists():
-        return Point("store", Verdict.NOTE, "none as yet; the first `saga run FILE` makes it")
     try:
+        if (older := await old_copy_of(home)) is not None:
+            return Point("store", Verdict.BAD, older)
+        if not home.store.exists():
+            return Point("store", Verdict.NOTE, "none as yet; the first `saga run FILE` makes it")
         async with SqliteReader(home.store) as reader:
             owner = await reader.read(read_owner)
     except SagaError as error:

@@ -11,6 +11,7 @@ from rich.text import Text
 from desk.carrier import Carrier, carrier_of
 from desk.exposure import in_place
 from desk.home import Home
+from desk.old_copy import old_copy_of
 from desk.output import Column, Money, Screen, Value, money
 from desk.trading_state import Standing, read_standing
 from desk.waiting import Waiting, waiting_of
@@ -50,6 +51,7 @@ class Holdings:
         waiting: what its batches wait for that nobody can account for.
         incidents: its batches that have an open incident.
         trading: which orders may go out; None if nobody looked.
+        old_copy: why the store is an older copy of itself; None if it is not.
     """
 
     books: Books
@@ -58,6 +60,7 @@ class Holdings:
     waiting: tuple[Waiting, ...] = ()
     incidents: tuple[str, ...] = ()
     trading: Standing | None = None
+    old_copy: str | None = None
 
     @property
     def needs_a_person(self) -> bool:
@@ -66,7 +69,7 @@ class Holdings:
         A halt is no trouble of one portfolio; it is told, and `saga check` waits for a person.
         """
         overdue = any(each.is_overdue for each in self.waiting)
-        return bool(self.books.stale or self.incidents or overdue)
+        return bool(self.books.stale or self.incidents or overdue or self.old_copy)
 
     @property
     def is_halted(self) -> bool:
@@ -76,7 +79,9 @@ class Holdings:
     @property
     def word(self) -> str:
         """How it stands, in a few words."""
-        words = ["STALE"] if self.books.stale else []
+        words = ["an old copy of the store"] if self.old_copy else []
+        if self.books.stale:
+            words.append("STALE")
         if self.is_halted:
             words.append("trading is HALTED")
         if self.incidents:
@@ -88,7 +93,9 @@ class Holdings:
     @property
     def troubles(self) -> list[str]:
         """What is not in order, a sentence for each."""
-        found = [f"STALE because of {mark.batch_id}: {mark.reason}" for mark in self.books.stale]
+        older = self.old_copy
+        found = [] if older is None else [f"{older[0].upper()}{older[1:]}."]
+        found += [f"STALE because of {mark.batch_id}: {mark.reason}" for mark in self.books.stale]
         if self.is_halted and self.trading is not None:
             found.append(f"{self.trading.sentence[0].upper()}{self.trading.sentence[1:]}.")
         found += [
@@ -162,6 +169,7 @@ async def read_holdings(
         tuple(waiting),
         await reader.read(_with_incidents, name),
         await reader.read(read_standing, home),
+        await old_copy_of(home),
     )
 
 

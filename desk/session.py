@@ -18,6 +18,7 @@ import typer
 from anyio import to_thread
 
 from desk.exit_codes import ExitCode
+from desk.old_copy import why_gone
 from desk.output import Format, Screen
 from desk.settings import Configured, configure, configure_anyhow
 from desk.signals import until_signal
@@ -94,6 +95,8 @@ class Session:
         """
         home = self.configured.home
         if not home.store.exists():
+            if (gone := why_gone(home)) is not None:
+                raise StoreUnusable(gone)
             raise StoreUnusable(
                 f"there is no store in {home.folder}; run a batch first (`saga run FILE`), or name "
                 "another folder with --home"

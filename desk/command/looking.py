@@ -14,6 +14,7 @@ from desk.carrier import carrier_of
 from desk.command.options import BatchArgument, HomeOption, JsonOption, OutputOption
 from desk.exit_codes import ExitCode
 from desk.holdings_report import read_holdings, show_holdings
+from desk.old_copy import old_copy_of
 from desk.output import Column, Format, Value, instant
 from desk.session import Session
 from desk.telling import Concerned, Teller
@@ -85,6 +86,7 @@ def list_batches(
 ) -> None:
     """List batches, the latest first.
 
+    Exit status 4 if the store is an older copy of itself, so that the list may lack batches.
     Example: saga list --status failed --status stale --from 2026-11-01
     """
     session = Session(context, home, as_json=as_json, output=output, settings_matter=False)
@@ -118,9 +120,16 @@ def list_batches(
         rows = [_batch_line(row) for row in page.rows]
         if screen.form in (Format.JSON, Format.JSONL):
             rows = [batch_report.batch_as_json(row) for row in page.rows]
-        beside = {"next_cursor": page.next_cursor, "carried_on_by": carrier.pid}
+        older = await old_copy_of(session.configured.home)
+        beside = {
+            "next_cursor": page.next_cursor,
+            "carried_on_by": carrier.pid,
+            "old_copy": older,
+        }
         screen.rows(BATCH_COLUMNS, rows, wrapper="batches", beside=beside, empty="No batches.")
         unfinished = [row for row in page.rows if row.state not in SAGA_AT_REST]
+        if older is not None:
+            screen.say(f"{older[0].upper()}{older[1:]}.", style="bold red")
         await say_trading(session)
         if unfinished:
             screen.say(f"{len(unfinished)} unfinished: {carrier.sentence_of(unfinished)}.")
@@ -136,7 +145,7 @@ def list_batches(
                 screen.say(f"{batch_id} {words}.")
         if page.next_cursor and screen.form is not Format.JSON:
             screen.say(f"More: the same with --cursor {page.next_cursor}")
-        return ExitCode.DONE
+        return ExitCode.DONE if older is None else ExitCode.UNCERTAIN
 
     session.run(work)
 
@@ -302,8 +311,8 @@ def portfolio(
 ) -> None:
     """Show a portfolio's books: cash, holdings, what is reserved, and whether it is in order.
 
-    Exit status 4 if a person should look: it is stale, an incident of it is open, or nobody can say
-    what became of an order. Example: saga portfolio --json
+    Exit status 4 if a person should look: it is stale, an incident of it is open, nobody can say
+    what became of an order, or the store is an older copy of itself. Example: saga portfolio --json
     """
     session = Session(context, home, as_json=as_json, output=output, settings_matter=False)
     wanted = name or session.configured.settings.portfolio

@@ -94,3 +94,45 @@ def test_what_was_under_way_in_a_copy_is_paused_and_neither_sent_nor_undone(
     assert carried.code == 4
     assert f"{batch['batch_id']} is paused" in carried.err
     assert after == before, "nothing was sent, and nothing undone"
+
+
+@pytest.mark.requirement("S1")
+@pytest.mark.scenario("D5")
+def test_who_only_looks_is_told_of_an_old_copy_and_what_to_do_in_one_line(
+    traded: Desk, invoke: Invoke, orders: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "monday.db"
+    assert invoke("backup", copy).code == 0
+    assert invoke("run", orders, "-y").code == 0
+    shutil.copy(copy, traded.home / "saga.db")
+
+    listed, held, machine = (invoke(each) for each in ("list", "portfolio", "doctor"))
+    as_json = {each: invoke(each, "--json") for each in ("list", "portfolio", "doctor")}
+    assert invoke("accept-copy", "--reason", "disk died", "--yes").code == 0
+    accepted = [invoke("list", "--json"), invoke("portfolio", "--json"), invoke("doctor")]
+
+    for done, said in ((listed, listed.err), (held, held.out), (machine, machine.out)):
+        (line,) = [line for line in said.splitlines() if "was rolled back" in line]
+        assert "put the right copy back" in line
+        assert "`saga accept-copy`" in line
+        assert done.code == (1 if done is machine else 4)
+    assert "was rolled back" in as_json["list"].data["old_copy"]
+    assert as_json["portfolio"].data["standing"].startswith("an old copy of the store")
+    assert as_json["doctor"].data["ok"] is False
+    assert [each.code for each in accepted] == [0, 0, 0], accepted[1].out
+    assert accepted[0].data["old_copy"] is None
+
+
+@pytest.mark.requirement("S1")
+def test_a_store_that_is_gone_beside_its_mark_is_not_taken_for_a_desk_that_never_traded(
+    traded: Desk, invoke: Invoke
+) -> None:
+    for file in ("saga.db", "saga.db-wal", "saga.db-shm"):
+        (traded.home / file).unlink(missing_ok=True)
+
+    listed, checked, machine = invoke("list"), invoke("check"), invoke("doctor")
+
+    assert (listed.code, checked.code, machine.code) == (5, 5, 1)
+    for said in (listed.err, checked.err, machine.out):
+        assert "is not there, but it held" in said
+        assert "run a batch first" not in said
