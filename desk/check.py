@@ -7,22 +7,24 @@ Differences are found by `portfolio.breaks`; here is what else can be wrong, and
 import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
 from anyio import to_thread
 
 from brokers.paper import PaperExchange, conservation_errors
+from desk.advice import Situation, advice_on
 from desk.carrier import judged
 from desk.exit_codes import ExitCode
 from desk.home import Home
-from desk.old_copy import why_gone
+from desk.old_copy import COPY_ACCEPTED, copy_accepted_at, old_copy_of, why_gone
 from desk.saga_rules import broken_rules
 from desk.trading_state import Standing, read_standing
 from desk.waiting import PATIENCE_SECONDS, Waiting, waiting_of
-from portfolio.breaks import Break, BreakReport, BrokerSide, Kind, find_breaks, of_books
+from portfolio.breaks import Break, BreakReport, BrokerSide, find_breaks, of_books
 from saga.errors import Quarantined, SagaError, StoreUnusable
+from saga.events import Paused
 from saga.fold import saga_of
 from saga.ledger import Saga
 from saga.logbook import TradingState
@@ -71,27 +73,37 @@ class Finding:
         batch_id: the saga that it concerns; None if it concerns the store or the books.
         rule: the invariant that is broken.
         sentence: what is wrong.
+        to_do: what a person does about it, where that is not as for all of this rule.
     """
 
     batch_id: str | None
     rule: str
     sentence: str
+    to_do: str | None = None
 
     @property
     def what_to_do(self) -> str:
         """What a person does about it."""
-        return WHAT_TO_DO.get(self.rule, _BY_DEFAULT)
+        return self.to_do or WHAT_TO_DO.get(self.rule, _BY_DEFAULT)
 
 
 _BY_DEFAULT: Final = (
     "send nothing more from this store, keep a copy of its folder, and report it with `saga events`"
 )
 WHAT_TO_DO: Final = {
-    "S8": "send nothing more from this store; keep a copy of its folder, and go back to a backup",
+    "S8": "send nothing more from this store; keep a copy of its folder, and go back to a backup, "
+    "which `saga accept-copy` then takes",
+    "old copy": "put the right copy back, and this is gone; if that is really lost, `saga "
+    "accept-copy`, and check again: it then says of each order that this copy lacks what to do",
     "S10": "the broker's own books contradict themselves: ask the broker, and trade nothing",
     "S18": "`saga events ID` shows how far it came; settle its orders with the broker by hand",
     "STALE": "`saga show ID`, then `saga retry` or `saga resolve`",
     "paused": "`saga unpause ID` or `saga cancel ID`",
+    "paused in a copy": "`saga activate`, and at once `saga unpause ID`: it asks the broker first "
+    "what became of its orders; start no other `saga run` before, and do not cancel it: that "
+    "undoes only what this copy knows",
+    "cancelled in a copy": "it was cancelled meanwhile: `saga unpause ID` undoes what this copy "
+    "knows; what it does not know is among the breaks",
     "nobody": "`saga run` without a file carries it on",
 }
 """By the rule that is broken, or by why a batch does not go on."""
@@ -122,6 +134,7 @@ class Checked:
         trading: which orders may go out; HALTED waits for a person.
         unattended: what does not go on by itself, though it is not over.
         waiting: what work under way waits for that nobody can account for.
+        situation: what else the advice depends on.
     """
 
     findings: tuple[Finding, ...]
@@ -129,6 +142,7 @@ class Checked:
     trading: Standing
     unattended: tuple[Unattended, ...] = ()
     waiting: tuple[Waiting, ...] = ()
+    situation: Situation = field(default_factory=Situation)
 
     @property
     def overdue(self) -> tuple[Waiting, ...]:
@@ -192,21 +206,8 @@ class Checked:
         return "All is well: journal, broker and books say the same."
 
     def advice_on(self, each: Break) -> str:
-        """What a person does about a break; what only a STALE batch allows is for such a one."""
-        if each.kind is not Kind.EXTERNAL:
-            return each.what_to_do
-        stale = [row.batch_id for row in self.unattended if row.what_to_do == WHAT_TO_DO["STALE"]]
-        if not stale:
-            return (
-                "find out who did it at the broker, and have it set right there; no batch is "
-                "STALE, so that there is none for which it could be booked by hand"
-            )
-        which = " or ".join(stale[:3])
-        return (
-            f"find out who did it at the broker; if it dealt with what {which} left over, `saga "
-            f"resolve {stale[0] if len(stale) == 1 else 'ID'} --adjust "
-            "SYMBOL,QUANTITY,CASH,TRADE_ID` books it"
-        )
+        """What a person does about a break."""
+        return advice_on(each, self.situation)
 
     def _unaccounted(self, waiting: tuple[Waiting, ...]) -> str:
         batches = {each.batch_id for each in waiting}
@@ -229,10 +230,17 @@ async def check_home(home: Home, on_saga: Callable[[int, int], None]) -> Checked
     Raises:
         StoreUnusable: there is no store to read.
     """
-    if (gone := why_gone(home)) is not None:
-        raise StoreUnusable(gone)
+    older = await _old_copy(home)
     problems = await to_thread.run_sync(verify, home.store)
-    findings = [Finding(each.batch_id, "S8", each.sentence) for each in problems]
+    findings = [
+        Finding(
+            each.batch_id,
+            "S8",
+            each.sentence,
+            WHAT_TO_DO["old copy"] if older and each.sentence == older else None,
+        )
+        for each in problems
+    ]
     exchange = PaperExchange(home.exchange) if home.exchange.exists() else None
 
     async def look() -> BrokerSide:
@@ -250,9 +258,35 @@ async def check_home(home: Home, on_saga: Callable[[int, int], None]) -> Checked
         report = await find_breaks(reader, look if exchange is not None else None)
         trading = await reader.read(read_standing, home)
         unattended = await reader.read(_unattended)
+        accepted_at = await reader.read(copy_accepted_at)
         unaccounted = await reader.read(_waiting, datetime.now(UTC))
     unique = tuple(dict.fromkeys(findings))
-    return Checked(unique[:MAX_FINDINGS], report, trading, unattended, unaccounted)
+    situation = Situation(
+        frozenset(ids),
+        tuple(each.batch_id for each in unattended if each.what_to_do == WHAT_TO_DO["STALE"]),
+        frozenset(
+            each.batch_id
+            for each in unattended
+            if each.what_to_do == WHAT_TO_DO["paused in a copy"]
+        ),
+        older,
+        accepted_at,
+    )
+    return Checked(unique[:MAX_FINDINGS], report, trading, unattended, unaccounted, situation)
+
+
+async def _old_copy(home: Home) -> str | None:
+    """Return why the store is an older copy; None if it is not, or what is wrong is told elsewhere.
+
+    Raises:
+        StoreUnusable: it is gone, though it held records.
+    """
+    if (gone := why_gone(home)) is not None:
+        raise StoreUnusable(gone)
+    try:
+        return await old_copy_of(home)
+    except SagaError:
+        return None
 
 
 def _waiting(connection: sqlite3.Connection, now: datetime) -> tuple[Waiting, ...]:
@@ -282,10 +316,27 @@ def _unattended(connection: sqlite3.Connection) -> tuple[Unattended, ...]:
         if row.paused:
             undone = row.state == SagaState.COMPENSATING
             to_do = "`saga unpause ID`" if undone else WHAT_TO_DO["paused"]
+            to_do = _paused_in_copy(connection, row.batch_id) or to_do
             found.append(Unattended(row.batch_id, "paused and waits for a person", to_do))
         elif nobody:
             found.append(Unattended(row.batch_id, "carried on by nobody", WHAT_TO_DO["nobody"]))
     return tuple(found)
+
+
+def _paused_in_copy(connection: sqlite3.Connection, batch_id: str) -> str | None:
+    """Return what is done about a batch that was paused as an older copy of the store was accepted.
+
+    Whoever takes the store up while trading is HALTED cancels it, paused or not: then it does not
+    go on from what the broker says, but undoes what the copy knows.
+    """
+    try:
+        saga = saga_of(records := journal.read_journal(connection, batch_id))
+    except (SagaError, ValueError, ArithmeticError):
+        return None  # a finding says so
+    pauses = [each.event for each in records if isinstance(each.event, Paused)]
+    if not pauses or not pauses[-1].reason.startswith(COPY_ACCEPTED):
+        return None
+    return WHAT_TO_DO["cancelled in a copy" if saga.cancel else "paused in a copy"]
 
 
 def _batch_ids(connection: sqlite3.Connection) -> tuple[str, ...]:

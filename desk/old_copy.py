@@ -4,12 +4,30 @@ Whoever only reads shows what such a copy says, and says beside it that it may b
 """
 
 import sqlite3
+from datetime import datetime
+from typing import Final
 
 from desk.home import Home
 from saga.errors import StoreUnusable
+from saga.logbook import TradingStateSet
+from saga.store import logbook
 from saga.store.database import located
 from saga.store.mark import read_mark, refuse_without_store, rollback_found
 from saga.store.sqlite_reader import SqliteReader
+
+COPY_ACCEPTED: Final = "an older copy of the store was accepted"
+"""So begins the reason of the halt that comes with accepting one, and of the pauses."""
+MAX_HALTS_READ: Final = 10_000
+"""So many of the last changes of the trading state are looked at for one."""
+
+
+def copy_accepted_at(connection: sqlite3.Connection) -> datetime | None:
+    """Return when an operator last accepted an older copy of the store; None if nobody did."""
+    for record in logbook.read_last(connection, TradingStateSet.kind, MAX_HALTS_READ):
+        said = record.entry
+        if isinstance(said, TradingStateSet) and said.reason.startswith(COPY_ACCEPTED):
+            return record.at
+    return None
 
 
 async def old_copy_of(home: Home) -> str | None:

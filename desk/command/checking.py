@@ -91,6 +91,8 @@ def _as_json(checked: Checked) -> dict[str, Any]:
         "breaks": [_break_as_json(each, checked) for each in report.breaks],
         "explained": [_break_as_json(each, checked) for each in report.explained],
         "trading": checked.trading.as_json(),
+        "old_copy": checked.situation.old_copy,
+        "copy_accepted_at": checked.situation.copy_accepted_at,
         "unattended": [
             {"batch_id": each.batch_id, "why": each.why, "what_to_do": each.what_to_do}
             for each in checked.unattended

@@ -16,6 +16,7 @@ from desk.command.options import (
     YesOption,
 )
 from desk.exit_codes import ExitCode
+from desk.old_copy import COPY_ACCEPTED
 from desk.output import Format
 from desk.session import Session
 from saga.clock import utc_now
@@ -69,8 +70,9 @@ def accept_copy(
 ) -> None:
     """Go on from a store that is an older copy of itself; trading is HALTED until it is activated.
 
-    Orders may be at the broker of which the copy knows nothing: compare them before `saga
-    activate`. Example: saga accept-copy --reason "disk died, monday's backup"
+    Orders may be at the broker of which the copy knows nothing: `saga check` names them, and what
+    to do about each; docs/runbook.md has it step by step.
+    Example: saga accept-copy --reason "disk died, monday's backup"
     """
     session = Session(context, home, as_json=as_json, forms=FORMS)
     place = session.configured.home.store
@@ -83,7 +85,7 @@ def accept_copy(
         session.screen.say(found)
         await session.confirm("Go on from this copy?", yes=yes, no_input=no_input)
         operator = by or session.operator
-        why = f"an older copy of the store was accepted ({reason}): {missing}"
+        why = f"{COPY_ACCEPTED} ({reason}): {missing}"
         # First the file: a copy must not be accepted for one moment without being halted.
         try:
             trading_state.halt(session.configured.home, by=operator, reason=why)
@@ -97,13 +99,16 @@ def accept_copy(
             await store.release()
         if session.screen.is_for_people:
             session.screen.text(
-                f"Accepted: the journal goes on behind record {last}. Trading is HALTED; compare "
-                "the broker's orders with `saga check`, and then `saga activate`."
+                f"Accepted: the journal goes on behind record {last}. Trading is HALTED. Next, "
+                "`saga check`: it names each order at the broker that this copy lacks, and what to "
+                "do about it; then `saga activate`, what it named, and `saga check` again."
             )
             for batch_id in paused:
                 session.screen.text(
                     f"{batch_id} was not over in this copy, and is paused: nothing is sent or "
-                    "undone for it until `saga unpause` or `saga cancel`."
+                    "undone for it. Right after `saga activate`, `saga unpause` asks the broker "
+                    "what became of its orders; start no other `saga run` before: while trading is "
+                    "HALTED that cancels it, and a cancel undoes only what this copy knows."
                 )
         else:
             session.screen.json(

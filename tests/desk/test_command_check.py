@@ -51,6 +51,7 @@ def test_nothing_wrong_is_said_in_one_line_with_status_0(traded: Desk, invoke: I
     assert set(told.data) == {
         *("ok", "status", "verdict", "sagas", "orders", "fills", "checked", "not_seen_at_rest"),
         *("findings", "breaks", "explained", "trading", "unattended", "waiting", "totals"),
+        *("old_copy", "copy_accepted_at"),
     }
     assert (told.data["ok"], told.data["status"], told.data["breaks"]) == (True, 0, [])
     assert {each["symbol"] for each in told.data["totals"]} == {"KO", "PG", None}

@@ -1,13 +1,18 @@
 """`saga backup` and `saga accept-copy`: a copy is whole, and going back to one is said aloud."""
 
+import json
 import re
 import shutil
 from pathlib import Path
 
+import anyio
 import pytest
 
+from brokers.paper import Fault, FaultRule, PaperExchange
 from tests.desk.conftest import Invoke
 from tests.desk.terminal import Desk
+
+LOST = "BAT_20261121_120000_abcde"
 
 
 @pytest.mark.requirement("S1", "S13")
@@ -94,6 +99,90 @@ def test_what_was_under_way_in_a_copy_is_paused_and_neither_sent_nor_undone(
     assert carried.code == 4
     assert f"{batch['batch_id']} is paused" in carried.err
     assert after == before, "nothing was sent, and nothing undone"
+
+    (waits,) = invoke("check", "--json").data["unattended"]
+    assert "it was cancelled meanwhile" in waits["what_to_do"], "a halt cancels what it finds"
+
+
+@pytest.mark.requirement("S1", "S3")
+@pytest.mark.scenario("D5")
+def test_what_was_under_way_in_a_copy_learns_from_the_broker_what_it_has_done_since(
+    desk: Desk, invoke: Invoke, several: Path, tmp_path: Path
+) -> None:
+    first = desk.start("run", several, env={"SAGA_PAPER__LATENCY_SECONDS": "1.0"})
+    batch = first.until(lambda batches: batches[0]["processed_trades"] >= 1)
+    copy = tmp_path / "under way.db"
+    assert invoke("backup", copy).code == 0
+    assert first.finish().code == 0
+    shutil.copy(copy, desk.home / "saga.db")
+
+    accepted = invoke("accept-copy", "--reason", "disk died", "--yes")
+    before = invoke("check", "--json").data
+    assert invoke("activate", "--reason", "compared", "-y").code == 0
+    unpaused = invoke("unpause", batch["batch_id"], "--reason", "learn what it did", "-y")
+    after = invoke("check", "--json")
+
+    assert "Right after `saga activate`, `saga unpause` asks the broker" in accepted.out
+    (waits,) = before["unattended"]
+    assert "it asks the broker first what became of its orders" in waits["what_to_do"]
+    (advice,) = {each["what_to_do"] for each in before["breaks"]}
+    assert f"`saga unpause {batch['batch_id']}`, which finds it by its client order id" in advice
+    assert unpaused.code == 0, unpaused.err
+    assert (after.code, after.data["orders"]) == (0, before["orders"]), after.data["verdict"]
+
+
+@pytest.mark.requirement("S1", "S3")
+@pytest.mark.scenario("D5")
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_batch_that_an_accepted_copy_lacks_is_booked_from_the_brokers_own_orders(
+    traded: Desk, invoke: Invoke, tmp_path: Path, *, refused: bool
+) -> None:
+    legs = [("sell", "KO", "10"), ("buy", "AAPL", "5")]
+    file = tmp_path / "lost.json"
+    orders = [
+        {
+            "kind": kind,
+            "directive_id": f"EXE_{symbol}",
+            "symbol": symbol,
+            "quantity": quantity,
+            "retry": {"attempts": 1, "backoff_seconds": 0},
+        }
+        for kind, symbol, quantity in legs
+    ]
+    file.write_text(
+        json.dumps({"batch_id": LOST, "execution_mode": "ATOMIC", "directives": orders})
+    )
+    copy = tmp_path / "monday.db"
+    assert invoke("backup", copy).code == 0
+    if refused:
+        exchange = PaperExchange(traded.home / "exchange.db")
+        anyio.run(exchange.script, FaultRule(fault=Fault.REFUSES, symbol="AAPL"))
+    assert invoke("run", file, "-y").code == (1 if refused else 0)
+    before = invoke("check", "--json").data["orders"]
+    shutil.copy(copy, traded.home / "saga.db")
+
+    not_accepted = invoke("check", "--json").data
+    accepted = invoke("accept-copy", "--reason", "disk died", "--yes")
+    lacking = invoke("check", "--json").data
+    assert invoke("activate", "--reason", "compared", "-y").code == 0
+    again = invoke("run", file, "-y")
+    healed = invoke("check", "--json")
+
+    said = {each["what_to_do"] for each in (*not_accepted["breaks"], *not_accepted["findings"])}
+    assert len(said) == 2
+    for advice in said:
+        assert "put the right copy back" in advice
+        assert "`saga accept-copy`" in advice
+        assert "send nothing more" not in advice
+    assert "Next, `saga check`: it names each order at the broker that this copy lacks" in (
+        accepted.out
+    )
+    (advice,) = {each["what_to_do"] for each in lacking["breaks"]}
+    assert f'`saga run FILE` with "batch_id": "{LOST}"' in advice
+    assert lacking["copy_accepted_at"] is not None
+    assert lacking["findings"] == []
+    assert again.code == (1 if refused else 0), again.err
+    assert (healed.code, healed.data["orders"]) == (0, before), "nothing was sent a second time"
 
 
 @pytest.mark.requirement("S1")
