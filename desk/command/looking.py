@@ -1,4 +1,4 @@
-"""`saga list`, `show`, `events`, `portfolio`: they only read, beside whoever owns the store."""
+"""The commands that only read, beside whoever owns the store: `saga list`, `show`, and the like."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -14,6 +14,7 @@ from desk.carrier import carrier_of
 from desk.command.options import BatchArgument, HomeOption, JsonOption, OutputOption
 from desk.exit_codes import ExitCode
 from desk.holdings_report import read_holdings, show_holdings
+from desk.logbook_told import LOGBOOK_COLUMNS, read_page
 from desk.old_copy import old_copy_of
 from desk.output import Column, Format, Value, instant
 from desk.session import Session
@@ -25,10 +26,11 @@ from saga.errors import InvalidInput
 from saga.history import History, Progress
 from saga.machine import SAGA_AT_REST
 from saga.model import ExecutionMode, Priority
-from saga.query import BatchQuery, BatchSort
+from saga.query import BatchQuery, BatchSort, checked_limit
 from saga.store.protocol import JournalRecord
 from saga.store.sqlite_reader import SqliteReader
 from saga.views import BatchRow, BatchStatus
+from saga.wording import shown
 
 FOLLOW_SECONDS = 0.3
 """How often a followed journal is read."""
@@ -37,6 +39,9 @@ MAX_TELLERS = 1_000
 
 _WAITING_SHOWN = 20
 """Most batches of which `saga list` says what they wait for."""
+
+_MAX_CURSOR = 18
+"""Most digits of a cursor: it is an entry's number, as SQLite can hold it."""
 
 BATCH_COLUMNS = (
     Column("batch_id", "batch"),
@@ -298,6 +303,55 @@ def _show_record(
     line = f"{record.sequence:>5} {instant(record.at)}{whose} {record.event.kind}"
     session.screen.text(Text(line, style="bold") + Text(f"  {words}" if words else ""))
     session.screen.flush()
+
+
+def logbook(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option(help="Most entries.")] = 50,
+    cursor: Annotated[
+        str | None, typer.Option(help="Where the page before ended.", metavar="CURSOR")
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+    output: OutputOption = None,
+) -> None:
+    """Show what happened to the engine itself, the latest first: starts, halts, limits, alerts.
+
+    What happened to batches is in `saga events`. Example: saga logbook --limit 10
+    """
+    session = Session(context, home, as_json=as_json, output=output, settings_matter=False)
+    most, before = checked_limit(limit), _place(cursor)
+
+    async def work() -> ExitCode:
+        async with SqliteReader(session.configured.home.store) as reader:
+            page, place = await reader.read(read_page, most, before)
+        screen = session.screen
+        is_json = screen.form in (Format.JSON, Format.JSONL)
+        screen.rows(
+            LOGBOOK_COLUMNS,
+            [each.as_json() if is_json else each.line() for each in page],
+            wrapper="entries",
+            beside={"next_cursor": None if place is None else str(place)},
+            empty="No entries.",
+        )
+        await say_trading(session)
+        if place is not None and screen.form is not Format.JSON:
+            screen.say(f"More: the same with --cursor {place}")
+        return ExitCode.DONE
+
+    session.history()  # refuses where there is no store
+    session.run(work)
+
+
+def _place(cursor: str | None) -> int | None:
+    if cursor is None:
+        return None
+    if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= _MAX_CURSOR):
+        raise InvalidInput(
+            f"--cursor: {shown(cursor)} is not where a page of the logbook ended; take the one "
+            "that the page before has told"
+        )
+    return int(cursor)
 
 
 def portfolio(

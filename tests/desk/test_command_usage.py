@@ -15,7 +15,7 @@ from tests.desk.terminal import Desk
     [
         *("run", "list", "show", "events", "portfolio", "cancel", "pause", "unpause", "retry"),
         *("resolve", "diagram", "check", "doctor", "backup", "accept-copy", "config show"),
-        *("halt", "reduce", "activate", "incident look", "incident close"),
+        *("halt", "reduce", "activate", "logbook", "incident look", "incident close"),
     ],
 )
 def test_every_command_has_help_with_an_example(invoke: Invoke, command: str) -> None:
@@ -56,6 +56,9 @@ def test_the_main_help_says_what_each_exit_status_means(invoke: Invoke) -> None:
         (("list", "--from", "yesterday"), 2, "'yesterday' is no date"),
         (("list", "--json", "--output", "csv"), 2, "contradict each other"),
         (("list",), 5, "there is no store"),
+        (("logbook",), 5, "there is no store"),
+        (("logbook", "--limit", "0"), 2, "limit must be"),
+        (("logbook", "--cursor", "-1"), 2, "is not where a page of the logbook ended"),
         (("run", "missing.csv"), 2, "cannot be read: No such file"),
         (("run", "."), 2, "cannot be read: Is a directory"),
         (("cancel", "BAT_1"), 2, "--reason"),
