@@ -12,7 +12,8 @@ from decimal import Decimal
 
 from saga.events import Adjustment
 from saga.exact import ZERO, minus, plain, plus, times, total
-from saga.ledger import UNPROVEN, AttemptRecord, AttemptState, Saga
+from saga.ids import Purpose
+from saga.ledger import UNPROVEN, AttemptRecord, AttemptState, Saga, Step
 from saga.outcome import Exposure, Fill
 from saga.views import TradeResult
 from saga.wording import counted
@@ -151,6 +152,37 @@ def _told_apart(found: Iterable[InPlace], saga: Saga) -> tuple[InPlace, ...]:
             )
         )
     return tuple(told)
+
+
+def may_move_cash(saga: Saga) -> tuple[Decimal, Decimal] | None:
+    """Return by how much orders in the air may still change the cash, least and most, both signed.
+
+    Reckoned without fees, at an order's limit or else the price that was seen last: a guess as soon
+    as the market moves. None if there is no such price.
+    """
+    low = high = ZERO
+    for step in saga.steps:
+        if step.directive.subject is None or step.directive.direction == 0:
+            continue
+        for attempt in step.every_attempt:
+            if attempt.state not in UNPROVEN or not attempt.open_amount:
+                continue
+            price = _price_of(step, attempt)
+            if price is None:
+                return None
+            value = times(attempt.open_amount, price)
+            is_forward = attempt.purpose is Purpose.FORWARD
+            if (step.directive.direction > 0) is is_forward:
+                low = minus(low, value)
+            else:
+                high = plus(high, value)
+    return low, high
+
+
+def _price_of(step: Step, attempt: AttemptRecord) -> Decimal | None:
+    limit: Decimal | None = getattr(attempt.directive, "limit_price", None)
+    planned: Decimal | None = getattr(step.directive, "reference_price", None)
+    return limit or step.last_price or planned
 
 
 @dataclass(frozen=True, slots=True)

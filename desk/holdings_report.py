@@ -9,7 +9,7 @@ from decimal import Decimal
 from rich.text import Text
 
 from desk.carrier import Carrier, carrier_of
-from desk.exposure import in_place
+from desk.exposure import in_place, may_move_cash
 from desk.home import Home
 from desk.old_copy import old_copy_of
 from desk.output import Column, Money, Screen, Value, money
@@ -20,6 +20,7 @@ from portfolio.naming import exclusion_key
 from saga.exact import ZERO, minus, plus, times, total
 from saga.fold import saga_of
 from saga.history import History
+from saga.ledger import Saga
 from saga.logbook import TradingState
 from saga.store.rows import instant as instant_of
 from saga.store.sqlite_reader import SqliteReader
@@ -47,6 +48,8 @@ class Holdings:
     Attributes:
         books: as they stand; fills that are known are in them.
         may_change: by symbol, least and most that orders in the air may have changed beside it.
+        may_move_cash: least and most that those orders may have changed the cash, signed, without
+            fees, at their limits or the prices seen last; None where one has no price.
         priced_at: by symbol, when its last price was paid.
         waiting: what its batches wait for that nobody can account for.
         incidents: its batches that have an open incident.
@@ -56,6 +59,7 @@ class Holdings:
 
     books: Books
     may_change: Mapping[str, tuple[Decimal, Decimal]]
+    may_move_cash: tuple[Decimal, Decimal] | None
     priced_at: Mapping[str, datetime]
     waiting: tuple[Waiting, ...] = ()
     incidents: tuple[str, ...] = ()
@@ -107,6 +111,31 @@ class Holdings:
         return found
 
     @property
+    def cash_ends(self) -> tuple[Decimal, Decimal] | None:
+        """Least and most of the cash, about; None while it is known, or nobody can say."""
+        if self.may_move_cash in (None, (ZERO, ZERO)):
+            return None
+        assert self.may_move_cash is not None
+        low, high = self.may_move_cash
+        return plus(self.books.cash, low), plus(self.books.cash, high)
+
+    @property
+    def cash_in_words(self) -> str:
+        """The cash, and what it may be once it is known how far the orders in the air filled."""
+        told = money(self.books.cash, self.books.currency)
+        if self.may_move_cash is None:
+            return (
+                f"{told} by known fills; an order in the air has no price, so it may be any other"
+            )
+        if self.cash_ends is None:
+            return told
+        low, high = self.cash_ends
+        return (
+            f"{told} by known fills; about {money(low)} to {money(high, self.books.currency)} once "
+            "it is known how far the orders in the air filled, before fees"
+        )
+
+    @property
     def worth(self) -> Decimal:
         """Cash, and what is held, at the last prices; what has no price counts nothing."""
         held = self.books.holdings.values()
@@ -144,14 +173,17 @@ async def read_holdings(
     """Return a portfolio's holdings; None if it has no books."""
     books = await reader.read(read_books, name)
     may_change: dict[str, tuple[Decimal, Decimal]] = {}
+    cash: list[tuple[Decimal, Decimal] | None] = []
     for _ in range(_READINGS):
         if books is None:
             return None
         # The journals come before the books: a fill in between widens what is told, never narrows.
         under_way = books.open_batches
-        may_change = {}
+        may_change, cash = {}, []
         for batch_id in under_way:
-            await _add(may_change, history, batch_id)
+            saga = saga_of(await history.journal(batch_id))
+            _add(may_change, saga)
+            cash.append(may_move_cash(saga))
         books = await reader.read(read_books, name)
         if books is not None and books.open_batches == under_way:
             break
@@ -165,6 +197,7 @@ async def read_holdings(
     return Holdings(
         books,
         may_change,
+        _sum(cash),
         await reader.read(read_price_instants, name),
         tuple(waiting),
         await reader.read(_with_incidents, name),
@@ -182,9 +215,14 @@ def _with_incidents(connection: sqlite3.Connection, name: str) -> tuple[str, ...
     return tuple(batch_id for (batch_id,) in rows)
 
 
-async def _add(found: dict[str, tuple[Decimal, Decimal]], history: History, batch_id: str) -> None:
-    records = await history.journal(batch_id)
-    saga = saga_of(records)
+def _sum(moves: Sequence[tuple[Decimal, Decimal] | None]) -> tuple[Decimal, Decimal] | None:
+    known = [each for each in moves if each is not None]
+    if len(known) < len(moves):
+        return None
+    return total(low for low, _ in known), total(high for _, high in known)
+
+
+def _add(found: dict[str, tuple[Decimal, Decimal]], saga: Saga) -> None:
     for each in in_place(saga):
         if each.unproven and each.sure is not None:
             low, high = found.get(each.symbol, (ZERO, ZERO))
@@ -208,7 +246,7 @@ def show_holdings(
     holdings: Holdings, active: Sequence[BatchRow], carrier: Carrier, screen: Screen
 ) -> None:
     """Show a portfolio in the form that was asked for."""
-    books = holdings.books
+    books, ends = holdings.books, holdings.cash_ends
     if screen.is_for_people:
         _show_facts(holdings, active, carrier, screen)
     stale = [{"batch_id": m.batch_id, "reason": m.reason, "since": m.since} for m in books.stale]
@@ -221,6 +259,9 @@ def show_holdings(
             "account": "PAPER",
             "currency": books.currency,
             "cash": books.cash,
+            "cash_at_least": None if ends is None else ends[0],
+            "cash_at_most": None if ends is None else ends[1],
+            "cash_is_known": holdings.may_move_cash == (ZERO, ZERO),
             "reserved_cash": books.reserved_cash,
             "free_cash": books.free_cash,
             "worth": holdings.worth,
@@ -252,7 +293,7 @@ def _show_facts(
     meaning = "; what batches that are not over may still need, their undo included"
     screen.pairs(
         [
-            ("cash", money(books.cash, books.currency)),
+            ("cash", holdings.cash_in_words),
             ("reserved", f"{money(books.reserved_cash, books.currency)}{meaning}"),
             ("free", f"{money(books.free_cash, books.currency)}; what a new batch may spend"),
             ("worth", f"{money(holdings.worth, books.currency)} at the last prices{without}"),

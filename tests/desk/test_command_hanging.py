@@ -117,10 +117,10 @@ def test_a_cancel_says_which_orders_undo_what_filled_and_what_did_if_it_is_not_k
 
 @pytest.mark.requirement("O10", "S10", "T11")
 @pytest.mark.parametrize(
-    ("is_so", "rules", "said"),
+    ("is_so", "rules", "said", "less", "more"),
     [
-        (_not_known, (LAST_LOST, SILENT), "waits for the fate of buy 40 PG"),
-        (_half_undone, (UNDO_HANGS, LAST_REFUSED), "to be undone"),
+        (_not_known, (LAST_LOST, SILENT), "waits for the fate of buy 40 PG", True, False),
+        (_half_undone, (UNDO_HANGS, LAST_REFUSED), "to be undone", True, False),
     ],
 )
 def test_a_portfolio_is_not_in_order_while_nobody_can_account_for_an_order_of_it(
@@ -129,6 +129,8 @@ def test_a_portfolio_is_not_in_order_while_nobody_can_account_for_an_order_of_it
     is_so: Callable[[dict[str, str]], bool],
     rules: tuple[FaultRule, ...],
     said: str,
+    less: bool,
+    more: bool,
 ) -> None:
     batch_id = leave(is_so, *rules)
 
@@ -138,6 +140,10 @@ def test_a_portfolio_is_not_in_order_while_nobody_can_account_for_an_order_of_it
     assert "Portfolio main, PAPER, not all is known" in books.out
     assert said in _words(books.out)
     assert [each.startswith(f"{batch_id} waits for") for each in data["troubles"]] == [True]
+    cash, least, most = (Decimal(data[f"cash{end}"]) for end in ("", "_at_least", "_at_most"))
+    assert data["cash_is_known"] is False
+    assert ((least < cash), (most > cash)) == (less, more)
+    assert f"by known fills; about {least:,.2f}" in _words(books.out)
 
 
 @pytest.mark.requirement("O10", "S13")
