@@ -18,6 +18,7 @@ from desk.carried import also_carried_on, unfinished, waits_for_a_person
 from desk.control import NoOwner, ask, serving
 from desk.output import money
 from desk.session import Session
+from desk.unknown_watch import UnknownWatch
 from desk.watching import watch
 from desk.wiring import Desk, open_desk
 from desk.wishes import Cancel, Look, Submit, Wish, grant
@@ -313,10 +314,14 @@ def _tell_opened(session: Session, desk: Desk) -> None:
         )
     session.keep_log()
 
+    def say(sentence: str) -> None:
+        session.screen.say(f"ALERT: {sentence}.", style="bold red")
+
     async def tell(alert: Alert) -> None:
-        session.screen.say(f"ALERT: {alert.sentence}.", style="bold red")
+        say(alert.sentence)
 
     desk.engine.on_alert(tell)
+    desk.engine.beside(UnknownWatch(desk.history, say).run)
 
 
 def _resumable() -> str:

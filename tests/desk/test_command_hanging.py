@@ -4,6 +4,7 @@ import json
 import re
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import anyio
 import pytest
 
 from brokers.paper import Fault, FaultRule, Operation, PaperExchange
+from desk.unknown_watch import UnknownWatch
+from saga.history import History
 from saga.ids import Purpose
 from tests.desk.conftest import Invoke
 from tests.desk.terminal import LONGEST_SECONDS, Desk
@@ -144,6 +147,32 @@ def test_a_portfolio_is_not_in_order_while_nobody_can_account_for_an_order_of_it
     assert data["cash_is_known"] is False
     assert ((least < cash), (most > cash)) == (less, more)
     assert f"by known fills; about {least:,.2f}" in _words(books.out)
+
+
+@pytest.mark.requirement("O10", "B9")
+def test_what_stays_unknown_is_told_once_to_who_owns_the_store_before_its_batch_is_stale(
+    traded: Desk, leave: Leave
+) -> None:
+    batch_id = leave(_not_known, LAST_LOST, SILENT)
+    told: list[str] = []
+    late = timedelta(0)
+
+    async def work() -> list[int]:
+        nonlocal late
+        async with History(traded.home / "saga.db") as history:
+            watch = UnknownWatch(history, told.append, now=lambda: datetime.now(UTC) + late)
+            counts = []
+            for seconds in (0, 61, 71):
+                late = timedelta(seconds=seconds)
+                await watch.look()
+                counts.append(len(told))
+            return counts
+
+    counts = anyio.run(work)
+
+    assert counts == [0, 1, 1]
+    assert re.match(rf"{batch_id} waits for the fate of buy 40 PG \(\S+-2F1\), since", told[0])
+    assert f"`saga show {batch_id}`, and ask the broker about" in told[0]
 
 
 @pytest.mark.requirement("O10", "S13")
