@@ -2,9 +2,12 @@
 
 import typer
 
+from brokers.paper import BooksUnusable, PaperExchange, PaperSettings
 from desk.command.options import HomeOption, JsonOption, OutputOption
+from desk.exit_codes import ExitCode
 from desk.output import Column, Value
 from desk.session import Given, Session
+from desk.settings import PaperPart
 from saga.errors import InvalidInput
 
 config_app = typer.Typer(
@@ -15,6 +18,7 @@ config_app = typer.Typer(
 )
 
 COLUMNS = (Column("name", "setting"), Column("value", "value"), Column("source", "from"))
+_KEPT = Column("account_has", "the account has")
 
 
 @config_app.callback()
@@ -49,12 +53,58 @@ def show(
     """Show every setting, its value, and where that came from.
 
     A setting paper.cash is the environment's SAGA_PAPER__CASH, and cash under [paper] in the file.
-    Those under paper hold when the account is made; its books then keep them.
+    Those under paper hold when the account is made; its books then keep them, and where they have
+    another value, that is shown too.
     Example: SAGA_PAPER__CASH=5000 saga config show
     """
     session = Session(context, home, as_json=as_json, output=output)
-    rows: list[dict[str, Value]] = [
-        {"name": each.name, "value": each.value or None, "source": each.source}
-        for each in session.configured.origins
-    ]
-    session.screen.rows(COLUMNS, rows, wrapper="settings")
+
+    async def work() -> ExitCode:
+        kept = await _kept_otherwise(session)
+        rows: list[dict[str, Value]] = [
+            {
+                "name": each.name,
+                "value": each.value or None,
+                "source": each.source,
+                "account_has": kept.get(each.name),
+            }
+            for each in session.configured.origins
+        ]
+        columns = (*COLUMNS, _KEPT) if kept else COLUMNS
+        session.screen.rows(columns, rows, wrapper="settings")
+        for name, value in kept.items():
+            session.screen.say(
+                f"{name} does not hold: the PAPER account in {session.configured.home.folder} was "
+                f"made with {value}, and keeps that; for another, make an account in a new --home.",
+                style="yellow",
+            )
+        return ExitCode.DONE
+
+    session.run(work)
+
+
+async def _kept_otherwise(session: Session) -> dict[str, str]:
+    """Return by name what the account was made with, where that is not what is set now.
+
+    Its trading day is no matter of this: it moves on.
+    """
+    home, paper = session.configured.home, session.configured.settings.paper
+    if not home.exchange.exists():
+        return {}
+    try:
+        books = await PaperExchange(home.exchange).books()
+    except BooksUnusable as error:
+        session.screen.say(f"What the PAPER account was made with cannot be read: {error}.")
+        return {}
+    made = {
+        name: getattr(books.settings, name)
+        for name in PaperPart.model_fields
+        if name in PaperSettings.model_fields
+    }
+    if books.cash_entries:
+        made["cash"] = books.cash_entries[0].amount
+    return {
+        f"paper.{name}": "no bound" if value is None else str(value)
+        for name, value in made.items()
+        if value != getattr(paper, name)
+    }

@@ -93,6 +93,25 @@ def test_settings_say_where_they_come_from(
     assert found["home"] == (str(desk.home), "SAGA_HOME")
 
 
+def test_settings_that_the_account_was_not_made_with_are_told_beside_what_it_has(
+    traded: Desk, invoke: Invoke
+) -> None:
+    as_made = invoke("config", "show")
+    (traded.home / "saga.toml").write_text("[paper]\ncash = 5000\nfee_minimum = 2\n")
+
+    told = invoke("config", "show", "--json")
+    shown = invoke("config", "show")
+
+    assert "the account has" not in as_made.out
+    assert as_made.err == ""
+    kept = {row["name"]: row["account_has"] for row in told.data["settings"] if row["account_has"]}
+    assert kept == {"paper.cash": "1000000", "paper.fee_minimum": "1"}
+    assert told.code == shown.code == 0
+    assert "paper.cash does not hold: the PAPER account in" in shown.err
+    assert "was made with 1000000, and keeps that" in shown.err
+    assert "the account has" in shown.out
+
+
 @pytest.mark.parametrize(
     "words", [("--home", "X"), ("--home", "X", "--json"), ("--home", "X", "show"), ("show",)]
 )
