@@ -5,6 +5,11 @@ that there is a break or a finding, UNCERTAIN that there is none, but something 
 (a halt does), was not compared, or has been unknown for over a minute (an order without an answer,
 an undo that does not get through; at once if no saga process has it), STORE that the store or the
 broker's books cannot be read.
+
+What only shows is DONE whatever it shows, but for these: `saga list` and `portfolio` are UNCERTAIN
+where the store is an older copy of itself, `portfolio` also where it waits for a person or has been
+unknown for over a minute; `saga doctor` is FAILED where a point is bad. docs/runbook.md says what to
+do about each status.
 """
 
 from enum import IntEnum

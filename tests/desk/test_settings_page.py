@@ -1,11 +1,13 @@
 """The page of the settings: its example can be used, and names every limit."""
 
+import re
 import tomllib
+from datetime import date
 from decimal import Decimal
 
 import pytest
 
-from desk.settings import RiskPart, configure
+from desk.settings import EnginePart, PaperPart, ReservePart, RiskPart, configure
 from tests.desk.conftest import Invoke
 from tests.desk.terminal import REPOSITORY, Desk
 
@@ -20,7 +22,8 @@ def test_the_example_names_every_limit_and_says_what_each_is() -> None:
     example = tomllib.loads(_example())
 
     assert set(example["risk"]) == set(RiskPart.model_fields)
-    assert set(example["engine"]) == {"max_crashes_per_minute"}
+    for name, part in (("engine", EnginePart), ("reserve", ReservePart), ("paper", PaperPart)):
+        assert set(example[name]) == set(part.model_fields)
     assert all("#" in line for line in _example().splitlines() if "=" in line)
 
 
@@ -43,6 +46,17 @@ def test_what_the_page_says_holds_if_a_limit_is_left_out_does() -> None:
     assert left_out.max_reference_age_seconds == 60
     assert left_out.max_wait_seconds == 2
     assert left_out.duplicate_window_seconds == 0
+
+
+def test_the_value_that_the_page_gives_for_a_setting_left_out_is_the_default() -> None:
+    told = dict(re.findall(r"^(\w+) = .*\(([\d.-]+) if left out\)$", _example(), re.MULTILINE))
+    parts = (RiskPart(), EnginePart(), ReservePart(), PaperPart())
+    defaults = {name: getattr(part, name) for part in parts for name in type(part).model_fields}
+
+    assert len(told) == 15
+    for name, value in told.items():
+        is_day = isinstance(defaults[name], date)
+        assert (date.fromisoformat(value) if is_day else Decimal(value)) == defaults[name], name
 
 
 def test_the_page_is_named_where_people_look_for_it(invoke: Invoke) -> None:
