@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from saga.errors import SagaError, StoreError
 from saga.exact import ZERO, plain
 from saga.fold import saga_of
 from saga.history import History
@@ -38,18 +39,61 @@ class Unfinished:
         return self.row.paused or self.row.state in SAGA_AT_REST
 
 
-async def unfinished(history: History, besides: str | None = None) -> tuple[Unfinished, ...]:
-    """Return what is unfinished, STALE batches included, in the order of acceptance."""
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An unfinished batch that is set aside, as nobody can read what it has done (S18).
+
+    Attributes:
+        row: its row, as it was before.
+        why: what is wrong with its journal, a sentence.
+    """
+
+    row: BatchRow
+    why: str
+
+    @property
+    def sentence(self) -> str:
+        """Say it, and what that means."""
+        return (
+            f"{self.row.batch_id} ({self.row.state}) is set aside and waits for a person: "
+            f"{self.why}. Nothing is sent or undone for it; what it has at the broker stays there."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AllUnfinished:
+    """What is unfinished in a store.
+
+    Attributes:
+        batches: STALE ones included, in the order of acceptance.
+        unreadable: those of which nobody can tell what they would do.
+    """
+
+    batches: tuple[Unfinished, ...]
+    unreadable: tuple[Unreadable, ...]
+
+
+async def unfinished(history: History, besides: str | None = None) -> AllUnfinished:
+    """Return what is unfinished; one batch that cannot be read hides no other."""
     stale = await history.batches(
         BatchQuery(states=(SagaState.STALE,), descending=False, limit=MAX_PAGE_ROWS)
     )
-    found = []
-    for row in (*await history.active(), *stale.rows):
-        if row.batch_id != besides:
-            records = await history.journal(row.batch_id)
-            saga = saga_of(records)
-            found.append(Unfinished(row, saga))
-    return tuple(sorted(found, key=lambda each: each.row.created_at))
+    found: list[Unfinished] = []
+    unreadable: list[Unreadable] = []
+    for batch_id, why in (await history.quarantined()).items():
+        row = await history.batch(batch_id)
+        if row.state not in SAGA_AT_REST and batch_id != besides:
+            unreadable.append(Unreadable(row, why))
+    for row in sorted((*await history.active(), *stale.rows), key=lambda row: row.created_at):
+        if row.batch_id == besides:
+            continue
+        try:
+            found.append(Unfinished(row, saga_of(await history.journal(row.batch_id))))
+        except StoreError:
+            raise
+        except SagaError as error:
+            unreadable.append(Unreadable(row, str(error)))
+    return AllUnfinished(tuple(found), tuple(unreadable))
 
 
 def also_carried_on(found: Sequence[Unfinished]) -> list[str]:

@@ -109,7 +109,11 @@ async def tell_others(session: Session, batch_id: str) -> None:
     if not home.store.exists():
         return
     async with session.history() as history:
-        sentences = also_carried_on(await unfinished(history, besides=batch_id))
+        others = await unfinished(history, besides=batch_id)
+    sentences = [
+        *also_carried_on(others.batches),
+        *(each.sentence for each in others.unreadable),
+    ]
     if sentences and not await _is_owned(session, batch_id):
         for sentence in sentences:
             session.screen.say(sentence, style="yellow")
@@ -245,10 +249,13 @@ async def _look(desk: Desk, batch_id: str) -> BatchRow:
 
 
 async def _unfinished(desk: Desk) -> list[str]:
-    """Return what is to be carried on: neither at rest nor waiting for an operator."""
+    """Return what is to be carried on: neither at rest nor waiting for a person."""
     found = []
     for batch_id in await desk.engine.store.unfinished():
-        row = await desk.engine.batch(batch_id)
+        try:
+            row = await desk.engine.batch(batch_id)
+        except Quarantined:
+            continue
         if row.state not in SAGA_AT_REST and not row.paused:
             found.append(batch_id)
     return found
@@ -281,12 +288,20 @@ async def _tell_waiting(
     session: Session, desk: Desk, told: tuple[BatchRow, ...] = ()
 ) -> tuple[BatchRow, ...]:
     """Name what waits for a person, and is therefore not carried on; return its rows."""
-    waiting = [each for each in await unfinished(desk.history) if each.waits_for_a_person]
+    found = await unfinished(desk.history)
+    waiting = [
+        *(
+            (each.row, waits_for_a_person(each))
+            for each in found.batches
+            if each.waits_for_a_person
+        ),
+        *((each.row, each.sentence) for each in found.unreadable),
+    ]
     known = {row.batch_id for row in told}
-    for each in waiting:
-        if each.row.batch_id not in known:
-            session.screen.say(waits_for_a_person(each), style="yellow")
-    return tuple(each.row for each in waiting)
+    for row, sentence in waiting:
+        if row.batch_id not in known:
+            session.screen.say(sentence, style="yellow")
+    return tuple(row for row, _ in waiting)
 
 
 async def _tell_cancelled(session: Session, row: BatchRow, wish: Wish | None) -> None:

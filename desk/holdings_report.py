@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -17,11 +17,13 @@ from desk.trading_state import Standing, read_standing
 from desk.waiting import Waiting, waiting_of
 from portfolio.books import Books, read_books
 from portfolio.naming import exclusion_key
+from saga.errors import SagaError, StoreError
 from saga.exact import ZERO, minus, plus, times, total
 from saga.fold import saga_of
 from saga.history import History
 from saga.ledger import Saga
 from saga.logbook import TradingState
+from saga.store.protocol import JournalRecord
 from saga.store.rows import instant as instant_of
 from saga.store.sqlite_reader import SqliteReader
 from saga.views import BatchRow
@@ -53,6 +55,8 @@ class Holdings:
         priced_at: by symbol, when its last price was paid.
         waiting: what its batches wait for that nobody can account for.
         incidents: its batches that have an open incident.
+        unreadable: its batches under way whose journal cannot be read, with the reason: how far
+            their orders went is not in the figures.
         trading: which orders may go out; None if nobody looked.
         old_copy: why the store is an older copy of itself; None if it is not.
     """
@@ -63,6 +67,7 @@ class Holdings:
     priced_at: Mapping[str, datetime]
     waiting: tuple[Waiting, ...] = ()
     incidents: tuple[str, ...] = ()
+    unreadable: tuple[tuple[str, str], ...] = ()
     trading: Standing | None = None
     old_copy: str | None = None
 
@@ -73,7 +78,9 @@ class Holdings:
         A halt is no trouble of one portfolio; it is told, and `saga check` waits for a person.
         """
         overdue = any(each.is_overdue for each in self.waiting)
-        return bool(self.books.stale or self.incidents or overdue or self.old_copy)
+        return bool(
+            self.books.stale or self.incidents or self.unreadable or overdue or self.old_copy
+        )
 
     @property
     def is_halted(self) -> bool:
@@ -90,7 +97,7 @@ class Holdings:
             words.append("trading is HALTED")
         if self.incidents:
             words.append("open incident")
-        if self.waiting:
+        if self.waiting or self.unreadable:
             words.append("not all is known")
         return ", ".join(words) or "in order"
 
@@ -106,6 +113,10 @@ class Holdings:
             f"{batch_id} has an open incident: `saga show {batch_id}` says what came late; deal "
             f"with it, then `saga incident close {batch_id} --reason ...`."
             for batch_id in self.incidents
+        ]
+        found += [
+            f"What {batch_id} has at the broker is not in these figures, as it is set aside: {why}."
+            for batch_id, why in self.unreadable
         ]
         found += [f"{each.sentence}. To do: {each.what_to_do}." for each in self.waiting]
         return found
@@ -172,38 +183,57 @@ async def read_holdings(
 ) -> Holdings | None:
     """Return a portfolio's holdings; None if it has no books."""
     books = await reader.read(read_books, name)
-    may_change: dict[str, tuple[Decimal, Decimal]] = {}
-    cash: list[tuple[Decimal, Decimal] | None] = []
+    journals = _Journals()
     for _ in range(_READINGS):
         if books is None:
             return None
         # The journals come before the books: a fill in between widens what is told, never narrows.
         under_way = books.open_batches
-        may_change, cash = {}, []
-        for batch_id in under_way:
-            saga = saga_of(await history.journal(batch_id))
-            _add(may_change, saga)
-            cash.append(may_move_cash(saga))
+        journals = await _journals(history, under_way)
         books = await reader.read(read_books, name)
         if books is not None and books.open_batches == under_way:
             break
     if books is None:
         return None
     is_carried_on = (await carrier_of(home)).pid is not None
+    now = datetime.now(UTC)
+    may_change: dict[str, tuple[Decimal, Decimal]] = {}
     waiting: list[Waiting] = []
-    for batch_id in books.open_batches:
-        records = await history.journal(batch_id)
-        waiting += waiting_of(records, datetime.now(UTC), is_carried_on=is_carried_on)
+    for saga, records in journals.read:
+        _add(may_change, saga)
+        waiting += waiting_of(records, now, is_carried_on=is_carried_on)
     return Holdings(
         books,
         may_change,
-        _sum(cash),
+        _sum([may_move_cash(saga) for saga, _ in journals.read]),
         await reader.read(read_price_instants, name),
         tuple(waiting),
         await reader.read(_with_incidents, name),
+        tuple(journals.unreadable),
         await reader.read(read_standing, home),
         await old_copy_of(home),
     )
+
+
+@dataclass(slots=True)
+class _Journals:
+    """The journals of batches under way, and which of them cannot be read, with the reason."""
+
+    read: list[tuple[Saga, Sequence[JournalRecord]]] = field(default_factory=list)
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+
+
+async def _journals(history: History, batch_ids: Sequence[str]) -> _Journals:
+    found = _Journals()
+    for batch_id in batch_ids:
+        try:
+            records = await history.journal(batch_id)
+            found.read.append((saga_of(records), records))
+        except StoreError:
+            raise
+        except SagaError as error:
+            found.unreadable.append((batch_id, str(error)))
+    return found
 
 
 def _with_incidents(connection: sqlite3.Connection, name: str) -> tuple[str, ...]:

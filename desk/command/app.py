@@ -3,6 +3,7 @@
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,14 +25,6 @@ _STATUSES: Final = "Exit status: " + "; ".join(
     f"{code.value} {meaning}" for code, meaning in MEANINGS.items()
 )
 _EPILOG: Final = f"{_STATUSES}."
-_ACTING: Final = frozenset(
-    {
-        *("run", "cancel", "pause", "unpause", "retry", "resolve", "incident"),
-        *("halt", "reduce", "activate"),
-    }
-)
-"""Commands whose exit status is that of what they did, whatever becomes of their output."""
-
 app = typer.Typer(
     name="saga",
     help="Run batches of orders as sagas: whole, or undone, and never in the dark. PAPER only.",
@@ -97,26 +90,34 @@ app.command(
     add_help_option=False,
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )(_demo)
-app.command("run")(running.run)
-app.command("list")(looking.list_batches)
-app.command("show")(looking.show)
-app.command("events")(looking.events)
-app.command("logbook")(looking.logbook)
-app.command("portfolio")(looking.portfolio)
-app.command("cancel")(acting.cancel)
-app.command("pause")(acting.pause)
-app.command("unpause")(acting.unpause)
-app.command("retry")(acting.retry)
-app.command("resolve")(acting.resolve)
+_COMMANDS: Final[tuple[tuple[str, Callable[..., None], bool], ...]] = (
+    ("run", running.run, True),
+    ("list", looking.list_batches, False),
+    ("show", looking.show, False),
+    ("events", looking.events, False),
+    ("logbook", looking.logbook, False),
+    ("portfolio", looking.portfolio, False),
+    ("cancel", acting.cancel, True),
+    ("pause", acting.pause, True),
+    ("unpause", acting.unpause, True),
+    ("retry", acting.retry, True),
+    ("resolve", acting.resolve, True),
+    ("halt", trading.halt, True),
+    ("reduce", trading.reduce, True),
+    ("activate", trading.activate, True),
+    ("diagram", drawing.diagram, False),
+    ("check", checking.check, False),
+    ("doctor", checking.doctor, False),
+    ("backup", keeping.backup, True),
+    ("accept-copy", keeping.accept_copy, True),
+)
+"""Each command, and whether it acts: then its exit status is that of what it did, whatever becomes
+of its output; one that only shows has failed if nobody can read it."""
+ACTING: Final = frozenset({"incident", *(name for name, _, acts in _COMMANDS if acts)})
+
+for _name, _command, _ in _COMMANDS:
+    app.command(_name)(_command)
 app.add_typer(acting.incident_app, name="incident")
-app.command("halt")(trading.halt)
-app.command("reduce")(trading.reduce)
-app.command("activate")(trading.activate)
-app.command("diagram")(drawing.diagram)
-app.command("check")(checking.check)
-app.command("doctor")(checking.doctor)
-app.command("backup")(keeping.backup)
-app.command("accept-copy")(keeping.accept_copy)
 app.add_typer(configuring.config_app, name="config")
 
 
@@ -158,7 +159,7 @@ def _after_output(out: SturdyStream, call: _Call, code: int) -> int:
     """Say that output was lost; what acts keeps its status, what only shows has failed."""
     if not out.was_cut_short or out.failure is None:
         return code
-    acts = call.command in _ACTING
+    acts = call.command in ACTING
     Screen(Format.TABLE).complain(
         f"the output could not be written: {out.failure.strerror}; only the output failed"
         + ("; the exit status is that of what was done" if acts else "")

@@ -20,7 +20,7 @@ from desk.old_copy import COPY_ACCEPTED
 from desk.output import Format
 from desk.session import Session
 from saga.clock import utc_now
-from saga.errors import NotAllowed, Quarantined, StoreUnusable
+from saga.errors import NotAllowed, SagaError, StoreError, StoreUnusable
 from saga.events import Paused
 from saga.fold import apply, saga_of
 from saga.logbook import TradingState, TradingStateSet
@@ -94,7 +94,7 @@ def accept_copy(
         async with SqliteStore(place, accept_rollback=True) as store:
             await store.acquire()
             await store.note(TradingStateSet(TradingState.HALTED, operator, why))
-            paused = await _pause_all(store, operator, why)
+            paused, unreadable = await _pause_all(store, operator, why)
             last = await store.last_sequence()
             await store.release()
         if session.screen.is_for_people:
@@ -110,27 +110,41 @@ def accept_copy(
                     "what became of its orders; start no other `saga run` before: while trading is "
                     "HALTED that cancels it, and a cancel undoes only what this copy knows."
                 )
+            for sentence in unreadable:
+                session.screen.text(sentence)
         else:
             session.screen.json(
-                {"accepted": found, "last_sequence": last, "trading": "HALTED", "paused": paused}
+                {
+                    "accepted": found,
+                    "last_sequence": last,
+                    "trading": "HALTED",
+                    "paused": paused,
+                    "unreadable": unreadable,
+                }
             )
-        return ExitCode.DONE
+        return ExitCode.UNCERTAIN if unreadable else ExitCode.DONE
 
     session.run(work)
 
 
-async def _pause_all(store: SqliteStore, by: str, reason: str) -> list[str]:
+async def _pause_all(store: SqliteStore, by: str, reason: str) -> tuple[list[str], list[str]]:
     """Pause what was not over in the copy: what became of it since, the copy does not know.
 
     A halt alone would cancel and undo it, and so undo orders of batches that may be over.
+
+    Returns:
+        What was paused; and what cannot be read, a sentence each: that is set aside at every start.
     """
     paused: list[str] = []
+    unreadable: list[str] = []
     for batch_id in await store.unfinished():
         try:
-            records = await store.journal(batch_id)
-        except Quarantined:
-            continue  # it is set aside at the next start
-        saga = saga_of(records)
+            saga = saga_of(await store.journal(batch_id))
+        except StoreError:
+            raise
+        except SagaError as error:
+            unreadable.append(f"{batch_id} is set aside, as it cannot be read: {error}")
+            continue
         if saga.state in SAGA_AT_REST or saga.paused:
             continue
         event, now = Paused(by, reason), utc_now()
@@ -139,7 +153,7 @@ async def _pause_all(store: SqliteStore, by: str, reason: str) -> list[str]:
             Append(saga.batch, (Change(saga.number, now, event),), batch_row(saga), ())
         )
         paused.append(batch_id)
-    return paused
+    return paused, unreadable
 
 
 async def _found(place: Path) -> tuple[str, str]:

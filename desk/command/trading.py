@@ -25,7 +25,7 @@ from desk.trading_state import Standing, standing_of
 from desk.wishes import SetTrading
 from saga.exact import plain
 from saga.logbook import TradingState
-from saga.machine import SAGA_AT_REST, SagaState
+from saga.machine import SAGA_UNDER_WAY, SagaState
 from saga.store.halt_file import HaltedAllTheSame
 
 _SHOWN = 5
@@ -146,9 +146,13 @@ def _show(session: Session, standing: Standing) -> ExitCode:
 async def _tell_running(session: Session) -> None:
     """Say which batches a halt concerns, and who undoes them."""
     async with session.history() as history:
-        running = [each for each in await unfinished(history) if each.row.state in _UNDER_WAY]
+        found = await unfinished(history)
+    for unreadable in found.unreadable:
+        session.screen.say(unreadable.sentence, style="bold red")
+    running = [each for each in found.batches if each.row.state in SAGA_UNDER_WAY]
     if not running:
-        session.screen.say("Nothing was running.")
+        if not found.unreadable:
+            session.screen.say("Nothing was running.")
         return
     carrier = await carrier_of(session.configured.home)
     for each in running:
@@ -187,9 +191,6 @@ async def _tell_waiting(session: Session) -> None:
         waiting = [row for row in await history.active() if row.state == SagaState.PENDING]
     for row in waiting:
         session.screen.say(f"{row.batch_id} waits, and may run then.", style="yellow")
-
-
-_UNDER_WAY = frozenset(SagaState) - SAGA_AT_REST - {SagaState.PENDING}
 
 
 async def _is_not_noted(home: Home) -> bool:

@@ -62,13 +62,18 @@ def test_a_full_disk_behind_stdout_costs_the_output_alone(
     with Path("/dev/full").open("wb") as full, said.open("wb") as err:
         code = _run_into(desk, full.fileno(), err.fileno(), "run", orders, slow=False)
         listed = _run_into(desk, full.fileno(), err.fileno(), "list", slow=False)
+        copy = tmp_path / "copy.db"
+        kept = _run_into(desk, full.fileno(), err.fileno(), "backup", copy, slow=False)
 
-    assert code == 0
+    assert (code, kept) == (0, 0)
+    assert copy.exists()
     assert desk.batches()[0]["state"] == "COMPLETED"
     lines = said.read_text().splitlines()
     assert [line for line in lines if "only the output failed" in line] == [
         "saga: the output could not be written: No space left on device; only the output failed; "
         "the exit status is that of what was done",
         "saga: the output could not be written: No space left on device; only the output failed",
+        "saga: the output could not be written: No space left on device; only the output failed; "
+        "the exit status is that of what was done",
     ]
     assert listed == 1, "a list that was not shown was not listed"
