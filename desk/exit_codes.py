@@ -8,8 +8,8 @@ broker's books cannot be read.
 
 What only shows is DONE whatever it shows, but for these: `saga list` and `portfolio` are UNCERTAIN
 where the store is an older copy of itself, `portfolio` also where it waits for a person or has been
-unknown for over a minute; `saga doctor` is FAILED where a point is bad. docs/runbook.md says what to
-do about each status.
+unknown for over a minute; `saga doctor` is FAILED where a point is bad. docs/runbook.md says what
+to do about each status.
 """
 
 from enum import IntEnum

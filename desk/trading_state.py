@@ -167,6 +167,7 @@ async def _ease_alone(home: Home, wish: SetTrading) -> None:
                 on_change=lambda: None,
             )
             await trading.learn()
+            await trading.adopt()  # who halted by the file alone, and why, is noted before it goes
             await trading.ease(wish.state, by=wish.by, reason=wish.reason)
         finally:
             await store.release()

@@ -25,12 +25,14 @@ def test_the_logbook_tells_starts_limits_and_trading_states_newest_first(
     assert told.data["next_cursor"] is None
     numbers = [each["number"] for each in entries]
     assert numbers == list(range(len(numbers), 0, -1))
-    limits, start, active, *_, first = entries
+    limits, start, active, halted, *_, first = entries
     assert [each["kind"] for each in (limits, start, first)] == [
         *("limits_set", "engine_started", "engine_started")
     ]
     assert "symbols KO, PG" in limits["words"]
     assert active["words"] == "ACTIVE by ann: right again"
+    assert halted["words"].startswith("HALTED by ")
+    assert halted["words"].endswith(": prices are wrong"), "although nobody owned the store"
     assert active["data"]["automatic"] is False
     assert "began as process" in first["words"]
     assert "ACTIVE by ann: right again" in shown.out
