@@ -3,8 +3,8 @@
 import re
 import shlex
 from collections.abc import Iterator
+from typing import Any
 
-import click
 import pytest
 import typer
 
@@ -19,10 +19,10 @@ PAGE = REPOSITORY / "docs" / "runbook.md"
 COMMANDS = re.findall(r"`(saga [^`]+)`|^ +(saga .+?)(?: +#.*)?$", PAGE.read_text(), re.MULTILINE)
 
 
-def _command(words: Iterator[str]) -> tuple[click.Command, str]:
-    command: click.Command = typer.main.get_command(app)
+def _command(words: Iterator[str]) -> tuple[Any, str]:
+    command: Any = typer.main.get_command(app)
     name = "saga"
-    while isinstance(command, click.Group):
+    while hasattr(command, "commands"):
         name = next(words)
         command = command.commands[name]
     return command, name
@@ -37,7 +37,16 @@ def test_every_command_of_the_runbook_is_taken_by_the_program(line: str) -> None
 
     command, name = _command(rest)
 
-    command.make_context(name, list(rest), resilient_parsing=False)
+    command.make_context(name, list(rest))
+
+
+def test_a_command_that_the_program_does_not_know_would_be_seen() -> None:
+    command, name = _command(iter(["incident", "close"]))
+
+    with pytest.raises(Exception, match="No such option"):
+        command.make_context(name, ["ID", "--reason", "x", "--nonsense"])
+    with pytest.raises(KeyError):
+        _command(iter(["nonsense"]))
 
 
 def test_the_runbook_names_every_status_every_state_and_every_alert() -> None:
