@@ -4,6 +4,7 @@ The same SQL runs on aiosqlite's thread in the product and in the caller in a si
 a writing function here is inside a transaction already, but for `commit_appends`, which is one.
 """
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -52,23 +53,29 @@ def _insertion(table: str, columns: Sequence[str]) -> str:
 
 _HEAD: Final = ("head_number", "head_digest")
 
-_INSERT_BATCH: Final = _insertion("batches", (*BATCH_COLUMNS, *_HEAD))
+_INSERT_BATCH: Final = _insertion("batches", (*BATCH_COLUMNS, *_HEAD, "id"))
 _ALL_OF_BATCH: Final = values_of(BATCH_COLUMNS)
 
-# Nearly all indexes begin with where a batch stands: they are left alone while it stands there.
-_STANDING: Final = ("status", "state", "completed_at", "incidents")
+# What moves with nearly each record. The rest of what may move is where a batch stands: nearly all
+# indexes begin with it, and the tables check its words, so it is left alone while it stays.
+_MOVING: Final = (
+    *("processed_trades", "failed_trades", "undone_trades"),
+    *("updated_at", "waits_for"),
+)
+_STANDING: Final = _but(BATCH_COLUMNS, {*_FIXED_OF_BATCH, *_MOVING})
+_MOVED_OF_BATCH: Final = values_of(_MOVING)
 _STANDING_OF_BATCH: Final = values_of(_STANDING)
-_MOVING_OF_BATCH: Final = _but(BATCH_COLUMNS, {*_FIXED_OF_BATCH, *_STANDING})
-_MOVED_OF_BATCH: Final = values_of(_MOVING_OF_BATCH)
 _UPDATE_BATCH: Final = (
-    f"UPDATE batches SET {_assignments((*_MOVING_OF_BATCH, *_HEAD, *_STANDING))} WHERE id = ?"
+    f"UPDATE batches SET {_assignments((*_STANDING, *_MOVING, *_HEAD))} WHERE id = ?"
 )
 _UPDATE_WHERE_IT_STANDS: Final = (
-    f"UPDATE batches SET {_assignments((*_MOVING_OF_BATCH, *_HEAD))} WHERE id = ?"
+    f"UPDATE batches SET {_assignments((*_MOVING, *_HEAD))} WHERE id = ?"
 )
-_FIND_BATCH: Final = (
-    f"SELECT id, {', '.join((*_HEAD, *_STANDING))} FROM batches WHERE batch_uid = ?"
+_FIND_BATCHES: Final = (
+    f"SELECT batch_uid, batches.id, {', '.join((*_HEAD, *_STANDING))}"
+    " FROM json_each(?) CROSS JOIN batches ON batch_uid = value"
 )
+_LAST_BATCH: Final = "SELECT coalesce(max(id), 0) FROM batches"
 
 _REPLACE_BATCH: Final = (
     f"UPDATE batches SET {_assignments(BATCH_COLUMNS)} WHERE batch_uid = ? RETURNING id"
@@ -128,15 +135,14 @@ class Committed:
 
 
 class _Refused(Exception):
-    """An append is refused; what it has written so far is still to be undone."""
+    """Some of the appends are refused; what was written for them is still to be undone."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(error)
         self.error = error
 
 
-_Written = list[JournalRecord]
-_Write = Callable[[sqlite3.Connection, Append, Sequence[Projection], End], _Written | Exception]
+_Write = Callable[[sqlite3.Connection, Sequence[Append], Sequence[Projection], End], Committed]
 
 
 def commit_appends(
@@ -147,17 +153,18 @@ def commit_appends(
 ) -> Committed:
     """Write several appends in one transaction, and return what became of each.
 
-    A refused append is undone alone; its place holds the error, and not a sequence number. Within
-    a savepoint SQLite copies every page before it changes, so there is none until one is refused:
-    then nothing is kept, and all of it is written again with a savepoint for each.
+    A refused append is undone alone; its place holds the error, and not a sequence number. The rows
+    of all are written together, table by table, and nobody learns there which of them was refused:
+    then nothing is kept, and each is written by itself, in a savepoint. Within one SQLite copies
+    every page before it changes, so there is none until it is needed.
 
     Raises:
         OwnershipLost: another owner has the store; nothing was written.
         StorePoisoned: the disk or the file failed.
     """
     with suppress(_Refused):
-        return _commit(connection, epoch, appends, projections, _append)
-    return _commit(connection, epoch, appends, projections, _append_alone)
+        return _commit(connection, epoch, appends, projections, _together)
+    return _commit(connection, epoch, appends, projections, _each_alone)
 
 
 def _commit(
@@ -170,47 +177,50 @@ def _commit(
     with writing(connection):
         check_epoch(connection, epoch)
         end = journal_end(connection)
-        outcomes: list[int | Exception] = []
-        records: list[JournalRecord] = []
-        for append in appends:
-            written = write(connection, append, projections, end)
-            if isinstance(written, Exception):
-                outcomes.append(written)
-            else:
-                records += written
-                end = End(written[-1].sequence, written[-1].digest)
-                outcomes.append(end.number)
+        return write(connection, appends, projections, end)
+
+
+def _each_alone(
+    connection: sqlite3.Connection,
+    appends: Sequence[Append],
+    projections: Sequence[Projection],
+    end: End,
+) -> Committed:
+    outcomes: list[int | Exception] = []
+    records: list[JournalRecord] = []
+    for append in appends:
+        connection.execute("SAVEPOINT append")
+        try:
+            written = _together(connection, [append], projections, end)
+        except _Refused as refused:
+            connection.execute("ROLLBACK TO append")
+            outcomes.append(_refusal(append, refused.error))
+        else:
+            outcomes += written.outcomes
+            records += written.records
+            end = written.end
+        connection.execute("RELEASE append")
     return Committed(outcomes, records, end)
 
 
-def _append_alone(
-    connection: sqlite3.Connection, append: Append, projections: Sequence[Projection], end: End
-) -> _Written | Exception:
-    written: _Written | Exception
-    connection.execute("SAVEPOINT append")
+def _together(
+    connection: sqlite3.Connection,
+    appends: Sequence[Append],
+    projections: Sequence[Projection],
+    end: End,
+) -> Committed:
     try:
-        written = _append(connection, append, projections, end)
-    except _Refused as refused:
-        connection.execute("ROLLBACK TO append")
-        written = refused.error
-    connection.execute("RELEASE append")
-    return written
-
-
-def _append(
-    connection: sqlite3.Connection, append: Append, projections: Sequence[Projection], end: End
-) -> _Written:
-    try:
-        written = _write(connection, append, end)
-        for change in append.changes:
-            for projection in projections:
-                projection.project(connection, append.batch, change)
+        written = _write(connection, appends, end)
+        for append in appends:
+            for change in append.changes:
+                for projection in projections:
+                    projection.project(connection, append.batch, change)
     except Exception as error:
         if isinstance(error, sqlite3.Error) and is_failure(error):
             raise
         if not connection.in_transaction:  # a projection has ended it, and nothing can be undone
             raise poisoned(error) from error
-        raise _Refused(_refusal(append, error)) from error
+        raise _Refused(error) from error
     return written
 
 
@@ -225,29 +235,65 @@ def _refusal(append: Append, error: Exception) -> Exception:
     return refusal
 
 
-def _write(connection: sqlite3.Connection, append: Append, end: End) -> _Written:
-    """Write the records behind the journal's end, and the views; return the records."""
-    uid = append.batch.batch_id
-    found = connection.execute(_FIND_BATCH, (uid,)).fetchone()
-    head = beginning(uid) if found is None else Head(*found[1:3])
-    _check_numbers(append, head)
-    stored: list[tuple[int, int, int, str, str, bytes]] = []
-    records: _Written = []
-    for sequence, change in enumerate(append.changes, start=end.number + 1):
-        event, at = change.event, microseconds(change.at)
-        kind, data = event.kind, encode(event)
-        digest = digest_of(head.digest, change.number, at, kind, data)
-        stored.append((sequence, change.number, at, kind, data, digest))
-        records.append(JournalRecord(sequence, uid, change.number, change.at, event, digest))
-        head = Head(change.number, digest)
-    if found is None:
-        number = _insert_views(connection, append, head)
-    else:
-        number, stood = found[0], found[3:]
-        _update_batch(connection, number, append.batch_row, head, stood)
-        _update_trades(connection, number, append.trade_rows)
-    connection.executemany(_INSERT_RECORD, [(*record, number) for record in stored])
-    return records
+@dataclass(slots=True)
+class _Batch:
+    """A batch of which something is appended.
+
+    Attributes:
+        number: of its row, by which its trades and records point to it.
+        head: where its journal ends.
+        stood: where it stands in the table; None if it is not there yet.
+        row: what its row is to be.
+    """
+
+    number: int
+    head: Head
+    stood: tuple[Stored, ...] | None
+    row: BatchRow
+
+
+def _write(connection: sqlite3.Connection, appends: Sequence[Append], end: End) -> Committed:
+    """Write the records behind the journal's end, and the views."""
+    batches = _find_batches(connection, appends)
+    stored: list[tuple[int, int, int, str, str, bytes, int]] = []
+    records: list[JournalRecord] = []
+    outcomes: list[int | Exception] = []
+    sequence = end.number
+    for append in appends:
+        uid = append.batch.batch_id
+        batch = batches[uid]
+        _check_numbers(append, batch.head)
+        for change in append.changes:
+            sequence += 1
+            event, at = change.event, microseconds(change.at)
+            kind, data = event.kind, encode(event)
+            digest = digest_of(batch.head.digest, change.number, at, kind, data)
+            stored.append((sequence, change.number, at, kind, data, digest, batch.number))
+            records.append(JournalRecord(sequence, uid, change.number, change.at, event, digest))
+            batch.head = Head(change.number, digest)
+        batch.row = append.batch_row
+        outcomes.append(sequence)
+    _write_batches(connection, batches.values())
+    _write_trades(connection, [(batches[each.batch.batch_id].number, each) for each in appends])
+    connection.executemany(_INSERT_RECORD, stored)
+    return Committed(outcomes, records, End(sequence, records[-1].digest))
+
+
+def _find_batches(connection: sqlite3.Connection, appends: Sequence[Append]) -> dict[str, _Batch]:
+    """Return the batch of each append, by id; those that are new get the numbers that follow."""
+    rows = {append.batch.batch_id: append.batch_row for append in appends}
+    found = {
+        uid: _Batch(number, Head(head, digest), tuple(stood), rows[uid])
+        for uid, number, head, digest, *stood in connection.execute(
+            _FIND_BATCHES, (json.dumps([*rows]),)
+        )
+    }
+    new = [uid for uid in rows if uid not in found]
+    if new:
+        (last,) = connection.execute(_LAST_BATCH).fetchone()
+        for number, uid in enumerate(new, start=last + 1):
+            found[uid] = _Batch(number, beginning(uid), None, rows[uid])
+    return found
 
 
 def _check_numbers(append: Append, head: Head) -> None:
@@ -269,38 +315,40 @@ def _check_numbers(append: Append, head: Head) -> None:
         )
 
 
-def _insert_views(connection: sqlite3.Connection, append: Append, head: Head) -> int:
-    values = (*_ALL_OF_BATCH(append.batch_row), head.number, head.digest)
-    number = connection.execute(_INSERT_BATCH, values).lastrowid
-    assert number is not None, "an INSERT has the row's number"
-    connection.executemany(
-        _INSERT_TRADE, [(*_ALL_OF_TRADE(row), number) for row in append.trade_rows]
+def _write_batches(connection: sqlite3.Connection, batches: Iterable[_Batch]) -> None:
+    new, moved, stayed = [], [], []
+    for batch in batches:
+        row, end = batch.row, (*batch.head, batch.number)
+        stands = _STANDING_OF_BATCH(row)
+        if batch.stood is None:
+            new.append((*_ALL_OF_BATCH(row), *end))
+        elif batch.stood == stands:
+            stayed.append((*_MOVED_OF_BATCH(row), *end))
+        else:
+            moved.append((*stands, *_MOVED_OF_BATCH(row), *end))
+    connection.executemany(_INSERT_BATCH, new)
+    connection.executemany(_UPDATE_BATCH, moved)
+    connection.executemany(_UPDATE_WHERE_IT_STANDS, stayed)
+
+
+def _write_trades(connection: sqlite3.Connection, appends: Iterable[tuple[int, Append]]) -> None:
+    new: list[tuple[Stored, ...]] = []
+    known: list[tuple[int, TradeRow]] = []
+    for number, append in appends:
+        if append.changes[0].number == 1:
+            new += [(*_ALL_OF_TRADE(row), number) for row in append.trade_rows]
+        else:
+            known += [(number, row) for row in append.trade_rows]
+    connection.executemany(_INSERT_TRADE, new)
+    moved = connection.executemany(
+        _UPDATE_TRADE, [(*_MOVED_OF_TRADE(row), number) for number, row in known]
     )
-    return number
+    if moved.rowcount < len(known):  # a view that is lost can be made anew
+        _replace_trades(connection, known)
 
 
-def _update_batch(
-    connection: sqlite3.Connection,
-    number: int,
-    row: BatchRow,
-    head: Head,
-    stood: tuple[Stored, ...],
-) -> None:
-    moved, stands = (*_MOVED_OF_BATCH(row), head.number, head.digest), _STANDING_OF_BATCH(row)
-    if stands == stood:
-        connection.execute(_UPDATE_WHERE_IT_STANDS, (*moved, number))
-    else:
-        connection.execute(_UPDATE_BATCH, (*moved, *stands, number))
-
-
-def _update_trades(connection: sqlite3.Connection, number: int, rows: Sequence[TradeRow]) -> None:
-    moved = connection.executemany(_UPDATE_TRADE, [(*_MOVED_OF_TRADE(row), number) for row in rows])
-    if moved.rowcount < len(rows):  # a view that is lost can be made anew
-        _replace_trades(connection, number, rows)
-
-
-def _replace_trades(connection: sqlite3.Connection, number: int, rows: Iterable[TradeRow]) -> None:
-    connection.executemany(_REPLACE_TRADE, [(*_ALL_OF_TRADE(row), number) for row in rows])
+def _replace_trades(connection: sqlite3.Connection, rows: Iterable[tuple[int, TradeRow]]) -> None:
+    connection.executemany(_REPLACE_TRADE, [(*_ALL_OF_TRADE(row), number) for number, row in rows])
 
 
 def replace_views(
@@ -321,7 +369,7 @@ def replace_views(
     if not found:
         raise StoreError(f"batch {batch_row.batch_id} is not in the store; nothing was written")
     ((number,),) = found
-    _replace_trades(connection, number, trade_rows)
+    _replace_trades(connection, [(number, row) for row in trade_rows])
     positions = [row.position for row in trade_rows]
     beyond = max(positions, default=-1)
     connection.execute("DELETE FROM trades WHERE batch_id = ? AND position > ?", (number, beyond))

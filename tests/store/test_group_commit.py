@@ -13,10 +13,12 @@ import anyio.to_thread
 import pytest
 
 from saga.errors import BatchConflict, OwnershipLost
+from saga.events import Started
 from saga.store import sqlite, waiting
 from saga.store.bridge import ThreadBridge
 from saga.store.sqlite import SqliteStore
-from tests.store.sample_appends import batch_id, first
+from saga.store.sqlite_history import find_batch, find_trades
+from tests.store.sample_appends import batch_id, first, following, whole_life
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -29,6 +31,7 @@ class Watched(ThreadBridge):
         super().__init__()
         self.commits = 0
         self.savepoints = 0
+        self.finds = 0
         self.gate = Event()
         self.gate.set()
         self.held_up = Event()
@@ -57,6 +60,8 @@ class Watched(ThreadBridge):
             self.commits += 1
         elif statement == "SAVEPOINT append":
             self.savepoints += 1
+        elif "FROM json_each" in statement:
+            self.finds += 1
 
 
 class Bridges:
@@ -129,6 +134,35 @@ async def test_only_a_refusal_costs_a_savepoint_for_each(path: Path, bridges: Br
         assert [outcome for outcome in outcomes if isinstance(outcome, int)] == [4, 5]
         assert [type(outcome) for outcome in outcomes[::2]] == [BatchConflict, BatchConflict]
         assert bridges.writer.savepoints == 4
+
+
+async def test_those_who_share_a_commit_share_its_statements(path: Path, bridges: Bridges) -> None:
+    async with SqliteStore(path, bridge=bridges) as store:
+        await store.acquire()
+        await append_all(store, range(1, 101))
+        begun = bridges.writer.finds
+        await asyncio.gather(
+            *(store.append(following(number, 2, Started())) for number in range(1, 101))
+        )
+        assert bridges.writer.finds - begun == 1
+        assert await store.last_sequence() == 200
+
+
+@pytest.mark.requirement("S8")
+async def test_appends_of_one_batch_that_share_a_commit_follow_on_one_another(
+    path: Path, bridges: Bridges
+) -> None:
+    life = whole_life()
+    async with SqliteStore(path, bridge=bridges) as store:
+        await store.acquire()
+        before = bridges.writer.commits
+        tasks = [asyncio.ensure_future(store.append(append)) for append in (*life, first(2))]
+        assert await asyncio.gather(*tasks) == [1, 3, 5, 7, 8]
+        assert bridges.writer.commits - before == 1
+        assert [record.number for record in await store.journal(batch_id(1))] == [*range(1, 8)]
+        assert await store.read(find_batch, batch_id(1)) == life[-1].batch_row
+        trades = {row.position: row for append in life for row in append.trade_rows}
+        assert await store.read(find_trades, batch_id(1), -1, -1) == tuple(trades.values())
 
 
 async def test_a_commit_takes_no_more_than_its_bound(

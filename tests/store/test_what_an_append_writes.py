@@ -3,6 +3,8 @@
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,13 @@ async def test_a_batch_in_flight_is_in_no_sorted_index(path: Path, index: str) -
         {"status": "stale", "state": "STALE"},
         {"incidents": 1, "processed_trades": 1},
         {"completed_at": NOON},
+        {"outcome": "FAILED"},
+        {"started_at": NOON + timedelta(seconds=1)},
+        {"deadline": None},
+        {"paused": True},
+        {"reason": "a leg was refused", "failed_trades": 0},
+        {"undo_cost": Decimal("-0.5"), "undone_trades": 1},
+        {"residual": "[]"},
     ],
 )
 async def test_what_moves_is_written_whether_the_batch_stays_or_not(

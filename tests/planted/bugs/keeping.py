@@ -138,7 +138,7 @@ BUGS: Final = (
         (
             Edit(
                 "saga/store/journal.py",
-                '        connection.execute("ROLLBACK TO append")\n',
+                '            connection.execute("ROLLBACK TO append")\n',
                 "",
             ),
         ),
