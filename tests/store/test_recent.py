@@ -1,10 +1,12 @@
 """Who reads as fast as is written gets what was written, and not what was read back."""
 
 import sqlite3
+import sys
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 
+import anyio
 import pytest
 
 from saga.events import Started
@@ -14,6 +16,25 @@ from saga.store.protocol import JournalRecord
 from saga.store.recent import Recent
 from saga.store.sqlite import SqliteStore
 from tests.store.sample_appends import NOON, batch_id, first, whole_life
+
+_WRITES = """
+import asyncio, sys
+from saga.store.sqlite import SqliteStore
+from tests.store.sample_appends import first
+
+async def main():
+    async with SqliteStore(sys.argv[1]) as store:
+        await store.acquire()
+        await store.append(first(3))
+        await store.release()
+
+asyncio.run(main())
+"""
+
+
+async def another_process_writes(path: Path) -> None:
+    """Let another process own the store, accept one batch, and give the store up."""
+    await anyio.run_process([sys.executable, "-c", _WRITES, str(path)])
 
 
 async def records_of(
@@ -70,9 +91,28 @@ async def test_the_file_is_not_read_for_what_is_remembered(
     assert await records_of(written, after=1) == before
 
 
-async def test_whoever_does_not_own_the_store_reads_the_file(written: SqliteStore) -> None:
+@pytest.mark.requirement("S8")
+async def test_whoever_does_not_own_the_store_reads_the_file(
+    written: SqliteStore, path: Path
+) -> None:
     await written.release()
-    assert [record.sequence for record in await records_of(written, after=12)] == [13, 14, 15]
+    known = await written.last_sequence()
+    await another_process_writes(path)
+    behind = await records_of(written, after=known)
+    assert [(record.sequence, record.batch_id) for record in behind] == [(known + 1, batch_id(3))]
+
+
+@pytest.mark.requirement("S8")
+async def test_who_owns_the_store_again_remembers_nothing_from_before_the_other_owner(
+    written: SqliteStore, path: Path
+) -> None:
+    await written.release()
+    await another_process_writes(path)
+    await written.acquire()
+    last = await written.append(first(4))
+    found = await records_of(written, after=1)
+    assert [record.sequence for record in found] == list(range(2, last + 1))
+    assert [record.batch_id for record in found[-2:]] == [batch_id(3), batch_id(4)]
 
 
 def test_no_more_is_remembered_than_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
