@@ -207,6 +207,20 @@ class StoreContract:
                 await store.append(Append(batch, changes, batch_row(batch), ()))
             assert await store.last_sequence() == 1
 
+    @pytest.mark.requirement("S18")
+    async def test_an_append_that_holds_the_row_of_another_batch_is_refused(
+        self, place: Place
+    ) -> None:
+        async with place.store() as store:
+            await store.acquire()
+            await store.append(first(1))
+            for append in (first(2), following(1, 2, Started())):
+                other = replace(append.batch_row, batch_id=batch_id(3))
+                with pytest.raises(StoreError, match=f"holds the row of {batch_id(3)}"):
+                    await store.append(replace(append, batch_row=other))
+            assert await store.last_sequence() == 1
+            assert await store.unfinished() == {batch_id(1): "main"}
+
     async def test_the_first_record_of_a_saga_must_be_number_one(self, place: Place) -> None:
         async with place.store() as store:
             await store.acquire()
