@@ -285,3 +285,16 @@ async def test_what_is_unfinished_is_found_without_reading_what_is_over(path: Pa
     async with SqliteStore(path) as store:
         steps = await store.read(plan)
     assert "USING INDEX batches_unfinished" in steps[0]
+
+
+async def test_a_log_that_is_too_long_is_told_of_once_each_time_that_it_becomes_so(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = []
+    async with SqliteStore(path) as store:
+        await store.acquire()
+        for limit in (0, 0, database.WAL_LIMIT_BYTES, 0, 0):
+            monkeypatch.setattr(database, "WAL_LIMIT_BYTES", limit)
+            await store.heartbeat()
+            told.append(caplog.text.count("keeps it from being written back"))
+    assert told == [1, 1, 1, 2, 2]
