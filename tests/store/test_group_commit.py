@@ -14,10 +14,13 @@ import pytest
 
 from saga.errors import BatchConflict, OwnershipLost
 from saga.events import Started
+from saga.limits import Limits
+from saga.orchestrator import Orchestrator
 from saga.store import sqlite, waiting
 from saga.store.bridge import ThreadBridge
 from saga.store.sqlite import SqliteStore
 from saga.store.sqlite_history import find_batch, find_trades
+from tests.engine.lying_venue import LyingVenue, batch, buy
 from tests.store.sample_appends import batch_id, first, following, whole_life
 
 T = TypeVar("T")
@@ -121,6 +124,20 @@ async def test_who_comes_during_a_commit_shares_the_next(path: Path, bridges: Br
             bridges.writer.gate.set()
         assert await store.last_sequence() == 51
         assert bridges.writer.commits - before == 2
+
+
+async def test_sagas_that_are_woken_together_are_back_for_the_next_commit_and_share_it(
+    path: Path, bridges: Bridges
+) -> None:
+    store = SqliteStore(path, bridge=bridges)
+    limits = Limits(heartbeat_seconds=3_600.0)
+    async with Orchestrator(store, [LyingVenue()], limits=limits) as engine:
+        before = bridges.writer.commits
+        async with anyio.create_task_group() as group:
+            for _ in range(20):
+                group.start_soon(engine.run, batch(buy("AAPL"), buy("KO"), buy("PG")))
+        # Each saga: submitted; begun, with the first order; three answers. And one: who came first.
+        assert bridges.writer.commits - before == 1 + 1 + 3 + 1
 
 
 async def test_only_a_refusal_costs_a_savepoint_for_each(path: Path, bridges: Bridges) -> None:
