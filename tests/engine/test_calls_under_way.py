@@ -43,6 +43,43 @@ async def test_what_a_call_fails_with_is_raised_and_nothing_more_is_begun() -> N
     assert begun == []
 
 
+async def test_of_several_failures_the_first_is_raised() -> None:
+    heard = Heard()
+    calls = CallsUnderWay(heard)
+
+    async def fail(why: str) -> None:
+        raise ValueError(why)
+
+    for why in ("the cause", "what followed"):
+        calls.begin(fail, why)
+    await heard.once.wait()
+    assert heard.times == 2
+    with pytest.raises(ValueError, match="the cause"):
+        calls.raise_failure()
+
+
+async def test_every_call_that_is_left_is_ended() -> None:
+    calls = CallsUnderWay(Heard())
+    let_go = anyio.Event()
+    cut_short: list[int] = []
+
+    async def hang(number: int) -> None:
+        try:
+            await let_go.wait()
+        except asyncio.CancelledError:
+            cut_short.append(number)
+            raise
+
+    for number in range(3):
+        calls.begin(hang, number)
+    await anyio.wait_all_tasks_blocked()
+    ending = asyncio.ensure_future(calls.end())
+    await anyio.wait_all_tasks_blocked()
+    let_go.set()  # whoever was not ended keeps nobody waiting
+    await ending
+    assert cut_short == [0, 1, 2]
+
+
 async def test_a_call_that_swallows_its_cancellation_is_asked_again_until_it_ends() -> None:
     calls = CallsUnderWay(Heard())
     asked = 0
