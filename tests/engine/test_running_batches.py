@@ -1,5 +1,6 @@
 """What a batch does from submit to its end, with a real store and a real exchange."""
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -14,6 +15,7 @@ from saga.events import CompensationStarted, Intended, Submitted, decode
 from saga.ids import attempt_key
 from saga.limits import Limits
 from saga.model import Batch, ExecutionMode
+from saga.orchestrator import Orchestrator
 from saga.outcome import Report
 from saga.participant import Attempt
 from saga.policy import FailurePolicy, OnFailure
@@ -188,6 +190,24 @@ async def test_events_are_gapless_and_can_be_taken_up_again(desk: Desk) -> None:
     assert seen == list(range(1, 11))
 
 
+@pytest.mark.requirement("S14")
+async def test_who_reads_events_from_outside_is_at_the_end_once_the_engine_is_left(
+    desk: Desk,
+) -> None:
+    async def read(engine: Orchestrator) -> list[str]:
+        return [record.event.kind async for record in engine.events()]
+
+    async with desk.engine() as engine:
+        reading = asyncio.ensure_future(read(engine))
+        await engine.run(batch(buy("AAPL")))
+        await anyio.wait_all_tasks_blocked()  # it has seen all, and waits for more
+    await anyio.wait_all_tasks_blocked()
+    has_ended = reading.done()
+    reading.cancel()
+    assert has_ended
+    assert reading.result()[-1] == "completed"
+
+
 @pytest.mark.requirement("S2", "D6")
 async def test_the_intent_is_in_the_journal_before_the_order_is_at_the_exchange(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
@@ -316,6 +336,19 @@ async def test_bounds_have_names_and_refuse_clearly(desk: Desk) -> None:
         with pytest.raises(AdmissionRefused, match="max_queued"):
             await engine.submit(batch(sell("AAPL")))
         assert len(engine.active()) == 2
+
+
+async def test_batches_that_are_being_taken_in_count_for_the_bound_of_those_that_wait(
+    desk: Desk,
+) -> None:
+    orders = [batch(buy("AAPL")) for _ in range(3)]
+    async with desk.engine(limits=Limits(max_queued=2)) as engine:
+        answers = await asyncio.gather(
+            *(engine.submit(order) for order in orders), return_exceptions=True
+        )
+    assert answers[:2] == [order.batch_id for order in orders[:2]]
+    assert isinstance(answers[2], AdmissionRefused)
+    assert "max_queued 2" in str(answers[2])
 
 
 @pytest.mark.requirement("S1")
