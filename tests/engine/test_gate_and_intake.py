@@ -1,15 +1,20 @@
 """What a gate may refuse, and what it may never unsay: batches that were taken in before."""
 
+import asyncio
 import sqlite3
 from contextlib import closing
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
+import anyio
 import pytest
 
 from brokers.risk import RiskGate, RiskLimits
-from saga.errors import AdmissionRefused, BatchConflict
+from saga.errors import AdmissionRefused, BatchConflict, NotAllowed
+from saga.gate import Refusal
 from saga.limits import Limits
+from saga.model import Batch
 from saga.orchestrator import Orchestrator
 from saga.outcome import Report
 from saga.participant import Attempt
@@ -64,6 +69,32 @@ async def test_a_batch_that_was_taken_in_is_known_although_no_more_are_queued(
         assert await it.submit(order) == order.batch_id
         with pytest.raises(AdmissionRefused, match="max_queued"):
             await it.submit(batch(buy("AAPL")))
+
+
+class ThinksLong(RiskGate):
+    """A gate that judges a batch only once it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__(RiskLimits())
+        self.asked, self.let_go = anyio.Event(), anyio.Event()
+
+    async def judge_batch(self, batch: Batch, now: datetime) -> Refusal | None:
+        self.asked.set()
+        await self.let_go.wait()
+        return await super().judge_batch(batch, now)
+
+
+@pytest.mark.requirement("S16")
+async def test_a_batch_that_was_judged_until_the_engine_was_left_is_not_taken_in(
+    tmp_path: Path,
+) -> None:
+    gate = ThinksLong()
+    async with engine(tmp_path, LyingVenue(), gate) as it:
+        submitting = asyncio.ensure_future(it.submit(batch(buy("AAPL"))))
+        await gate.asked.wait()
+    gate.let_go.set()
+    with pytest.raises(NotAllowed, match="the orchestrator is not running"):
+        await submitting
 
 
 @pytest.mark.requirement("S18", "S13")
