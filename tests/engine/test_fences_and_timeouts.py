@@ -9,6 +9,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from brokers.risk import RiskGate, RiskLimits
 from saga.clock import SystemClock
 from saga.errors import InvalidInput, OwnershipLost, Quarantined, StoreError
 from saga.events import AnswerLost, Intended, NotFound, ProvenAbsent
@@ -135,6 +136,41 @@ async def test_a_late_send_is_not_made_where_nobody_can_tell_who_owns_the_store(
         with pytest.raises(Quarantined, match="the owner cannot be read"):
             await engine.run(batch(buy("KO")), timeout=5)
     assert venue.sent == []
+
+
+class SlowAndUnreadableAtFirst(SqliteStore):
+    """The first intent's commit takes too long, and then who owns the store cannot be read."""
+
+    def __init__(self, path: Path, clock: TurnedClock) -> None:
+        super().__init__(path, clock=clock)
+        self._turned = clock
+        self._is_slow = True
+
+    async def append(self, append: Append) -> int:
+        sequence = await super().append(append)
+        if self._is_slow and any(isinstance(each.event, Intended) for each in append.changes):
+            self._turned.turn(2 * FENCE_CHECK_SECONDS)
+        return sequence
+
+    async def verify_owner(self) -> None:
+        if self._is_slow:
+            self._is_slow = False
+            raise StoreError("the owner cannot be read")
+        await super().verify_owner()
+
+
+@pytest.mark.requirement("S12", "S13")
+async def test_a_late_send_that_is_not_made_counts_for_no_limit(tmp_path: Path) -> None:
+    venue, clock = LyingVenue(), TurnedClock()
+    gate = RiskGate(RiskLimits(max_orders_per_day=1))
+    store = SlowAndUnreadableAtFirst(tmp_path / "saga.db", clock)
+    async with Orchestrator(store, [venue], clock=clock, gate=gate) as engine:
+        with pytest.raises(Quarantined, match="the owner cannot be read"):
+            await engine.run(batch(buy("KO")), timeout=20)
+        assert venue.sent == []
+        row = await engine.run(batch(buy("KO")), timeout=20)
+    assert row.status == "success", row.reason
+    assert len(venue.sent) == 1
 
 
 async def _until(clock: TurnedClock, done: Callable[[], bool]) -> None:
