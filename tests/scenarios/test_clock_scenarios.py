@@ -11,7 +11,7 @@ from saga.events import DeadlinePassed, Intended
 from saga.fold import saga_of
 from saga.machine import SagaState
 from saga.steady_clock import DOUBT_SECONDS, SteadyClock
-from tests.scenarios.stage import ExecutionMode, Stage, batch, buy, events_of, kinds
+from tests.scenarios.stage import SETTINGS, ExecutionMode, Stage, batch, buy, events_of, kinds
 
 OPEN = {"limit_price": "1"}
 SHORT = 300.0
@@ -58,6 +58,44 @@ def test_e1_a_jump_that_lasts_is_believed_after_a_while_and_judged_by_once(tmp_p
             assert (await engine.wait(order.batch_id)).state == "ROLLED_BACK"
             assert DOUBT_SECONDS < stage.loop.time() - 10 < 2 * DOUBT_SECONDS
             assert kinds(await events_of(engine, order)).count("deadline_passed") == 1
+
+    stage.play(scenario)
+
+
+@pytest.mark.scenario("E1")
+def test_e1_what_waits_for_nothing_but_a_doubted_wall_goes_on_when_the_doubt_ends(
+    tmp_path: Path,
+) -> None:
+    stage = Stage(tmp_path)
+
+    async def scenario() -> None:
+        async with stage.engine() as engine:
+            await stage.sleep(10)
+            stage.jump(hours=1)
+            order = batch(buy("KO"))
+            await engine.submit(order)
+            await stage.sleep(DOUBT_SECONDS / 2)
+            assert stage.exchange.placed() == []
+            row = await engine.wait(order.batch_id, timeout=DOUBT_SECONDS)
+            assert row.state == "COMPLETED"
+
+    stage.play(scenario)
+
+
+@pytest.mark.scenario("E1")
+def test_e1_an_order_is_looked_up_on_although_the_wall_stays_put_back(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+
+    async def scenario() -> None:
+        half = FaultRule(fault=Fault.PARTIAL_THEN_FULL, delay_seconds=10 * DOUBT_SECONDS)
+        await stage.exchange.script(half)
+        async with stage.engine() as engine:
+            order = batch(buy("KO"))
+            await engine.submit(order)
+            await stage.sleep(2 * SETTINGS.poll_seconds)  # the last answer told nothing new
+            stage.jump(days=-1)
+            row = await engine.wait(order.batch_id, timeout=20 * DOUBT_SECONDS)
+            assert row.state == "COMPLETED"
 
     stage.play(scenario)
 
