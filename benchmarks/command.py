@@ -83,19 +83,28 @@ def main(arguments: Sequence[str]) -> int:
             told.append({**_head(goal), "ratio": None, "met": False, "error": str(error)})
             continue
         told.append(_as_json(goal, finding))
+    unplotted: dict[str, str] = {}
     if asked.keep:
-        lines = measured(progress.begin, progress.step) if plots else {}
         runs = QUICK_RUNS if asked.quick else RUNS
-        page.keep(told, machine, lines, runs=runs)
-        page.write_page()
+        _keep(told, machine, {}, runs)  # before the plots: they take long, and may fail
         if plots:
+            lines, unplotted = measured(progress.begin, progress.step)
+            _keep(told, machine, lines, runs)
             draw(lines, FIGURES)
     progress.end()
     if asked.json:
-        sys.stdout.write(json.dumps({"goals": told, "machine": machine}, indent=1) + "\n")
+        whole = {"goals": told, "unplotted": unplotted, "machine": machine}
+        sys.stdout.write(json.dumps(whole, indent=1) + "\n")
     else:
-        _show(told, machine)
-    return 3 if failed else 0
+        _show(told, unplotted, machine)
+    return 3 if failed or unplotted else 0
+
+
+def _keep(
+    told: Sequence[dict[str, Any]], machine: dict[str, Any], lines: dict[str, Any], runs: int
+) -> None:
+    page.keep(told, machine, lines, runs=runs)
+    page.write_page()
 
 
 def _is_asked_for(goal: Goal, names: Sequence[str], *, quick: bool) -> bool:
@@ -128,7 +137,9 @@ def _as_json(goal: Goal, finding: Finding) -> dict[str, Any]:
     }
 
 
-def _show(told: Sequence[dict[str, Any]], machine: dict[str, Any]) -> None:
+def _show(
+    told: Sequence[dict[str, Any]], unplotted: dict[str, str], machine: dict[str, Any]
+) -> None:
     for each in told:
         if each["ratio"] is None:
             sys.stdout.write(f"{each['id']:>2}  {each['name']}: {each['error']}\n")
@@ -142,6 +153,8 @@ def _show(told: Sequence[dict[str, Any]], machine: dict[str, Any]) -> None:
         )
         for name, figure in each["figures"].items():
             sys.stdout.write(f"      {figure:,.4g} {name}\n")
+    for name, error in unplotted.items():
+        sys.stdout.write(f"    the plot {name!r} is left out: {error}\n")
     sys.stdout.write(
         f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}, "
         f"SQLite {machine['sqlite']}, load {machine['load_before']}\n"

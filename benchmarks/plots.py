@@ -11,12 +11,16 @@ _MARKERS: Final = ("o", "s", "^", "D")
 
 
 def draw(lines: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Draw every plot, and return where they are.
+    """Draw every plot that has lines, and return where they are.
 
     Raises:
         ImportError: matplotlib is not installed.
     """
-    return [_draw(sweep, lines[sweep.name], folder / f"{sweep.name}.svg") for sweep in SWEEPS]
+    return [
+        _draw(sweep, lines[sweep.name], folder / f"{sweep.name}.svg")
+        for sweep in SWEEPS
+        if sweep.name in lines
+    ]
 
 
 def _draw(sweep: Sweep, lines: Mapping[str, Any], path: Path) -> Path:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from benchmarks.measuring import Side
+from benchmarks.measuring import RunFailed, Side
 
 OURS: Final = "trade-saga"
 PEER: Final = "DBOS on SQLite"
@@ -106,10 +106,16 @@ SWEEPS: Final[Sequence[Sweep]] = (
 )
 
 
-def measured(on_begin: Callable[[str], None], on_run: Callable[[], None]) -> dict[str, Any]:
-    """Measure all of them; return the lines of each plot by name."""
-    lines = {}
+def measured(
+    on_begin: Callable[[str], None], on_run: Callable[[], None]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Measure all of them; return the lines of each plot by name, and why a plot has none."""
+    lines: dict[str, Any] = {}
+    failed: dict[str, str] = {}
     for sweep in SWEEPS:
         on_begin(sweep.title)
-        lines[sweep.name] = sweep.measure(on_run)
-    return lines
+        try:
+            lines[sweep.name] = sweep.measure(on_run)
+        except RunFailed as error:
+            failed[sweep.name] = str(error)
+    return lines, failed

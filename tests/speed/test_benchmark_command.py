@@ -1,16 +1,20 @@
 """What `python -m benchmarks` says, with sides that tell what a test wants: nothing is timed."""
 
 import json
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks import page
+from benchmarks import command, page
 from benchmarks.command import main
 from benchmarks.goals import GOALS
 from benchmarks.measuring import SIDES, RunFailed, Side, Spread
+from benchmarks.plots import draw
 from benchmarks.sweeps import SWEEPS
+from tests.reliability import written_page
 from tests.reliability.written_page import END
 
 Told = Callable[[Side], dict[str, Any]]
@@ -30,6 +34,22 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(Side, "run", run)
     return names
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the figures are kept: a folder of the test's own, in which nothing is drawn."""
+    (tmp_path / "docs" / "figures").mkdir(parents=True)
+    shutil.copy(page.PAGE.path, tmp_path / "docs")
+    figures = tmp_path / "docs" / "figures"
+    monkeypatch.setattr(written_page, "ROOT", tmp_path)
+    monkeypatch.setattr(page, "FIGURES", figures)
+    monkeypatch.setattr(page, "KEPT", figures / "performance.json")
+    monkeypatch.setattr(command, "FIGURES", figures)
+    monkeypatch.setattr(command, "find_spec", lambda name: name)
+
+    monkeypatch.setattr(command, "draw", lambda *_: [])
+    return tmp_path / "docs"
 
 
 def test_every_goal_has_a_measure() -> None:
@@ -68,6 +88,48 @@ def test_a_goal_that_is_not_met_is_said_to_be_not_met(
     assert main(["seeds"]) == 0
     assert ran == ["simulation seeds"] * 5
     assert "10 (10 to 10), wanted at least 150: NOT met" in capsys.readouterr().out
+
+
+def test_a_plot_whose_side_fails_costs_neither_the_goals_nor_the_other_plots(
+    ran: list[str],
+    kept: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = Side.run
+
+    def no_history(side: Side) -> dict[str, Any]:
+        if side.name == "history answers" and side.arguments["batches"] == 100_000:
+            raise RunFailed("history answers did not end in 1800 s")
+        return run(side)
+
+    monkeypatch.setattr(Side, "run", no_history)
+    assert main(["--keep"]) == 3
+    figures = json.loads((kept / "figures" / "performance.json").read_text(encoding="utf-8"))
+    assert len(figures["goals"]) == len(GOALS)
+    assert set(figures["lines"]) == {sweep.name for sweep in SWEEPS} - {"history"}
+    assert "did not end in 1800 s" in capsys.readouterr().out
+    written = (kept / "performance.md").read_text(encoding="utf-8")
+    assert "figures/throughput.svg" in written
+    assert "figures/history.svg" not in written
+
+
+def test_the_goals_are_kept_before_the_plots_are_measured(
+    ran: list[str], kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "measured", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        main(["--keep"])
+    figures = json.loads((kept / "figures" / "performance.json").read_text(encoding="utf-8"))
+    assert len(figures["goals"]) == len(GOALS)
+    assert figures["lines"] == {}
+
+
+def test_a_plot_without_lines_is_not_drawn(tmp_path: Path) -> None:
+    assert draw({}, tmp_path) == []
 
 
 def test_a_side_that_fails_is_told_of_and_the_others_are_measured(
