@@ -450,11 +450,8 @@ class SagaRunner:
         """Turn a participant's answer into events; a lost or senseless one is never a no."""
         attempt = answer.attempt
         new = self._events_of(answer)
-        if answer.question is not None:
-            if new:
-                self._quiet.pop((attempt.key, answer.question), None)
-            else:
-                self._quiet[attempt.key, answer.question] = now
+        if answer.question is not None and not new:
+            self._quiet[attempt.key, answer.question] = now
         if attempt.state is AttemptState.LOST:
             if isinstance(answer.result, Report):
                 self._note_unheard(attempt.key)
