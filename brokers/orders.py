@@ -162,6 +162,11 @@ class Buy(Order):
     kind: Literal["buy"] = "buy"
     side: ClassVar[Side] = Side.BUY
 
+    @property
+    def kind_of_undo(self) -> str:
+        """A sell."""
+        return "sell"
+
     def inverse(self, outcome: Outcome) -> Order:
         """Return the market sell of exactly what was bought.
 
@@ -177,6 +182,11 @@ class Sell(Order):
 
     kind: Literal["sell"] = "sell"
     side: ClassVar[Side] = Side.SELL
+
+    @property
+    def kind_of_undo(self) -> str:
+        """A buy."""
+        return "buy"
 
     def inverse(self, outcome: Outcome) -> Order:
         """Return the market buy of exactly what was sold.

@@ -31,7 +31,7 @@ from pydantic_core import CoreSchema
 from saga.errors import UnknownKind
 from saga.exact import ONE
 from saga.ids import BatchId, DirectiveId
-from saga.outcome import Outcome
+from saga.outcome import Fill, Outcome
 from saga.policy import RetryPolicy
 from saga.wording import broken_rule, explain, shown
 
@@ -75,6 +75,17 @@ class Directive(BaseModel):
     def can_be_undone(self) -> bool:
         """Tell whether `inverse` has an answer."""
         return False
+
+    @property
+    def kind_of_undo(self) -> str | None:
+        """The kind of what `inverse` returns; None if it has no answer.
+
+        Every directive is asked for it at the door. One that knows it beforehand says so, and
+        spares making an inverse of which nothing else is looked at.
+        """
+        if not self.can_be_undone:
+            return None
+        return self.inverse(Outcome((Fill("-", self.amount, ONE),))).kind
 
     def inverse(self, outcome: Outcome) -> "Directive":
         """Return the directive that undoes exactly what the outcome says took effect.

@@ -6,7 +6,6 @@ is refused whole, with a sentence that names the field, the value, the rule, and
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 
 from pydantic import ValidationError
 
@@ -14,7 +13,6 @@ from saga.directive import Directive
 from saga.errors import AdmissionRefused, InvalidInput, NotServed
 from saga.limits import Limits
 from saga.model import Batch, ExecutionMode, parse_batch
-from saga.outcome import Fill, Outcome
 from saga.participant import Participant, account_of
 from saga.policy import Capabilities, FailurePolicy, OnFailure
 from saga.wording import explain
@@ -84,7 +82,7 @@ def check_submission(
     resolved = _resolve(batch, policy)
     kinds: set[str] = set()
     for directive in batch.directives:
-        _served(directive, participants).check(directive)
+        _served(directive, directive.kind, participants).check(directive)
         kinds.add(directive.kind)
         if resolved.on_failure is not OnFailure.KEEP and batch.is_rolled_back(directive):
             kinds.add(_kind_of_undo(directive, participants))
@@ -121,24 +119,26 @@ def _resolve(batch: Batch, policy: FailurePolicy) -> FailurePolicy:
     return policy.model_copy(update={"on_failure": on_failure})
 
 
-def _served(directive: Directive, participants: Mapping[str, Participant]) -> Participant:
-    participant = participants.get(directive.kind)
+def _served(
+    directive: Directive, kind: str, participants: Mapping[str, Participant]
+) -> Participant:
+    """Return who carries out the directive's kind, or the kind of what undoes it."""
+    participant = participants.get(kind)
     if participant is None:
         served = ", ".join(sorted(participants)) or "none"
         raise NotServed(
             f"directive {directive.directive_id}: no participant carries out kind "
-            f"{directive.kind!r} (served: {served}); hand one to the Orchestrator"
+            f"{kind!r} (served: {served}); hand one to the Orchestrator"
         )
     return participant
 
 
 def _kind_of_undo(directive: Directive, participants: Mapping[str, Participant]) -> str:
-    if not directive.can_be_undone:
+    kind = directive.kind_of_undo
+    if kind is None:
         raise InvalidInput(
             f"directive {directive.directive_id}: kind {directive.kind!r} cannot be undone, but "
             "the batch rolls back on failure; leave it out of rollback_only, or do not roll back"
         )
-    whole = Fill("-", directive.amount, Decimal(1))
-    inverse = directive.inverse(Outcome((whole,)))
-    _served(inverse, participants)
-    return inverse.kind
+    _served(directive, kind, participants)
+    return kind

@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from brokers import Buy, CancelOrder, Sell, TimeInForce
+from brokers.orders import Order
 from saga.errors import InvalidInput
 from saga.ids import DIRECTIVE_ID_PATTERN
 from saga.model import Batch, ExecutionMode, parse_batch
@@ -140,6 +141,11 @@ def test_an_order_tells_the_engine_how_much_of_what_and_which_way() -> None:
     assert (sell(5).amount, sell().subject, sell().direction) == (Decimal(5), "AAPL", -1)
     assert buy().can_be_undone
     assert sell().can_be_undone
+
+
+@pytest.mark.parametrize("order", [buy(), sell()], ids=lambda order: order.kind)
+def test_an_order_says_beforehand_what_kind_undoes_it(order: Order) -> None:
+    assert order.kind_of_undo == order.inverse(_filled("1")).kind
 
 
 def test_a_cancel_is_indivisible_and_cannot_be_undone() -> None:

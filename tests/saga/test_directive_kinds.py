@@ -252,6 +252,7 @@ def test_a_directive_says_by_default_that_it_is_indivisible_and_cannot_be_undone
     assert ring.rollback is False
     assert ring.batch_id is None
     assert ring.can_be_undone is False
+    assert ring.kind_of_undo is None
     assert ring.describe() == "ring EXE_1"
     assert ring.for_amount(Decimal("1.0")) is ring
     with pytest.raises(NotImplementedError, match="nothing undoes a directive of kind 'ring'"):
