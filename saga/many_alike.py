@@ -9,7 +9,7 @@ becomes
 Nothing is left out, defaults and nulls included, so it means the same to every later version.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -34,18 +34,24 @@ def fold_alike(objects: Sequence[Mapping[str, Any]]) -> object:
         objects: JSON objects, such as a model's `model_dump(mode="json")`.
     """
     first, *others = objects
-    if not others or any(other.keys() != first.keys() for other in others):
+    names = first.keys()
+    for other in others:
+        if other.keys() != names:
+            return objects
+    if not others:
         return objects
-    # By repr, for which 1, 1.0 and True are three, as they are in JSON.
-    texts = {name: repr(value) for name, value in first.items()}
-    fields = [
-        name for name, text in texts.items() if any(repr(other[name]) != text for other in others)
-    ]
+    fields = [name for name in names if _differ([each[name] for each in objects])]
     return {
         "alike": {name: value for name, value in first.items() if name not in fields},
         "fields": fields,
         "each": [[each[name] for name in fields] for each in objects],
     }
+
+
+def _differ(values: Iterable[object]) -> bool:
+    # By repr, for which 1, 1.0 and True are three, as they are in JSON.
+    texts = map(repr, values)
+    return any(map(next(texts).__ne__, texts))
 
 
 def unfold_alike(value: object) -> object:
