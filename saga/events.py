@@ -452,9 +452,6 @@ Decision = (
 )
 Event = Request | Observation | Decision
 
-RESTING: Final = (Completed, Withdrawn, RolledBack, Abandoned, LostTrack, Resolved)
-"""The events that bring a saga to rest, or from one kind of rest to another."""
-
 EVENT_TYPES: Final[dict[str, type[Event]]] = {
     event_type.kind: event_type
     for event_type in (

@@ -24,7 +24,6 @@ from saga.complaints import Complaints
 from saga.core import Ask, Decision, Question, decide, observe
 from saga.errors import NotAllowed, NotServed, SagaError, StoreBusy, StoreError
 from saga.events import (
-    RESTING,
     AnswerLost,
     CancelRequested,
     Event,
@@ -298,7 +297,7 @@ class SagaRunner:
         append = append_of(self._saga, events, now)
         await self._append(append)
         self.row = append.batch_row
-        self.came_to_rest = any(isinstance(event, RESTING) for event in events)
+        self.came_to_rest = self._saga.rested_number >= append.changes[0].number
         self._around.on_commit(self)
 
     async def _append(self, append: Append) -> int:
