@@ -328,10 +328,11 @@ def _intents(saga: Saga, now: datetime) -> tuple[tuple[Intended, ...], datetime 
             step = saga.steps[position]
             intents.append(Intended(position, Purpose.FORWARD, len(step.forward) + 1, step.rest))
     # A step that waits for its next try keeps its place in the width: list order stays list order.
-    free = saga.batch.width - len(saga.live) - len(saga.retrying)
-    free = min(free, MAX_INTENTS_AT_ONCE - len(intents), len(saga.steps) - saga.next_unsent)
-    unsent = saga.steps[saga.next_unsent : saga.next_unsent + max(0, free)]
-    intents.extend(Intended(step.position, Purpose.FORWARD, 1, step.amount) for step in unsent)
+    free = saga.width - len(saga.live) - len(saga.retrying)
+    if free > 0:
+        free = min(free, MAX_INTENTS_AT_ONCE - len(intents))
+        unsent = saga.steps[saga.next_unsent : saga.next_unsent + free]
+        intents += [Intended(step.position, Purpose.FORWARD, 1, step.amount) for step in unsent]
     return tuple(intents), retry_at
 
 

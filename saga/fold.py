@@ -170,10 +170,12 @@ def apply(saga: Saga, number: int, at: datetime, event: Event) -> None:
     if isinstance(event, StepEvent):
         if not 0 <= event.step < len(saga.steps):
             raise NotAllowed(f"{saga.batch_id} has no step {event.step}")
-        step = saga.steps[event.step]
-        before = step.tally()
         handler(saga, at, event)
-        saga.tally = saga.tally.moved(before, step.tally())
+        step = saga.steps[event.step]
+        counts = step.tally()
+        if counts is not step.counted:
+            saga.tally = saga.tally.moved(step.counted, counts)
+            step.counted = counts
     else:  # it moves no step from one count of the tally to another
         handler(saga, at, event)
     saga.number = number
@@ -409,8 +411,9 @@ def _report_forward(
 
 def _end_forward(saga: Saga, at: datetime, step: Step, reason: str | None) -> None:
     """A forward attempt is over: what came of the step, and is it tried again?"""
-    if any(attempt.state in UNPROVEN for attempt in step.forward):
-        return  # late truth about an earlier attempt, while a later one is in flight or lost
+    for attempt in step.forward:
+        if attempt.state in UNPROVEN:
+            return  # late truth about an earlier attempt, while a later one is in flight or lost
     rest = step.rest
     if rest <= 0:
         step.fire(StepTrigger.FINISH)
@@ -451,13 +454,12 @@ def _weigh_undo(saga: Saga, step: Step, *, newest: bool) -> None:
     if not step.rolls_back or (saga.lost and step.has_lost):
         return
     left = step.left_to_undo
-    in_flight = any(attempt.state is not AttemptState.OVER for attempt in step.undo)
     if step.state is StepState.STUCK and (newest or left == 0):
         step.fire(StepTrigger.UNSTICK)
         del saga.stuck[step.position]
-    if step.state is StepState.COMPENSATED and (left != 0 or in_flight):
+    if step.state is StepState.COMPENSATED and (left != 0 or step.undo_in_flight):
         step.fire(StepTrigger.REOPEN)
-    if step.state is StepState.COMPENSATING and left == 0 and not in_flight:
+    if step.state is StepState.COMPENSATING and left == 0 and not step.undo_in_flight:
         step.fire(StepTrigger.CONFIRM)
         saga.to_undo.pop(step.position, None)
     elif left != 0 and step.state is not StepState.STUCK:
@@ -574,9 +576,10 @@ def _intended(saga: Saga, at: datetime, event: Intended) -> None:
         raise NotAllowed(f"attempt {key} cannot be intended while {saga.batch_id} is {saga.state}")
     if event.number != len(attempts) + 1:
         raise NotAllowed(f"attempt {key} is out of order")
-    # S4: attempt k+1 exists only if attempt k is proven to be over
-    if any(attempt.state is not AttemptState.OVER for attempt in step.forward + step.undo):
-        raise NotAllowed(f"attempt {key} cannot be intended: one before it is not over")
+    for before in (*step.forward, *step.undo):
+        # S4: attempt k+1 exists only if attempt k is proven to be over
+        if before.state is not AttemptState.OVER:
+            raise NotAllowed(f"attempt {key} cannot be intended: one before it is not over")
     left = step.rest if forward else step.left_to_undo
     if not event.amount == left > 0:  # S4 and S5: never more than what is left
         raise NotAllowed(f"attempt {key} is for {event.amount}, but {left} is left")

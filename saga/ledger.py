@@ -147,8 +147,6 @@ class Tally:
 
     def moved(self, before: "Tally", after: "Tally") -> "Tally":
         """Return the tally once one step has gone from `before` to `after`."""
-        if before is after:
-            return self
         return Tally(
             self.processed - before.processed + after.processed,
             self.failed - before.failed + after.failed,
@@ -172,6 +170,10 @@ class Step(StepLife):
     """One directive inside a saga.
 
     Attributes:
+        amount: how much is asked, as the directive says once and for all.
+        subject: what the directive acts on.
+        direction: which way it does.
+        counted: what the step adds to its saga's tally as it stands there.
         done: how much took effect, over all forward attempts.
         undone: how much was undone, over all compensations.
         undo_cost: what undoing has cost so far: the difference in price, and the fees both ways.
@@ -188,6 +190,9 @@ class Step(StepLife):
     directive: Directive
     rolls_back: bool
     amount: Decimal = field(init=False)
+    subject: str | None = field(init=False)
+    direction: int = field(init=False)
+    counted: Tally = _UNPROCESSED
     forward: list[AttemptRecord] = field(default_factory=list)
     undo: list[AttemptRecord] = field(default_factory=list)
     done: Decimal = ZERO
@@ -203,7 +208,10 @@ class Step(StepLife):
     late_done: Decimal = ZERO
 
     def __post_init__(self) -> None:
-        self.amount = self.directive.amount
+        directive = self.directive
+        self.amount = directive.amount
+        self.subject = directive.subject
+        self.direction = directive.direction
 
     @property
     def retry(self) -> RetryPolicy:
@@ -260,6 +268,11 @@ class Step(StepLife):
         return self.undo[self.undo_base :]
 
     @property
+    def undo_in_flight(self) -> bool:
+        """One of its compensations is not over."""
+        return any(attempt.state is not AttemptState.OVER for attempt in self.undo)
+
+    @property
     def has_lost(self) -> bool:
         """The fate of one of its attempts cannot be found out."""
         return any(attempt.state is AttemptState.LOST for attempt in self.every_attempt)
@@ -296,7 +309,7 @@ class Step(StepLife):
         Matching fill by fill keeps the cost exact: no average price, hence no division. A forward
         fill's fee is charged whole as soon as its first part is undone.
         """
-        direction = Decimal(self.directive.direction)
+        direction = Decimal(self.direction)
         cost = fill.fee
         for effect in _slice(self._matched, self.undone, fill.quantity):
             loss = times(direction, minus(effect.price, fill.price))
@@ -360,6 +373,7 @@ class Saga(SagaLife):
     Attributes:
         batch: what is to be done.
         batch_id: the batch's id, which is the saga's id.
+        width: most directives in the air at once.
         number: how many records of the journal are folded in.
         undo_budget: the bound on the undo's cost; None is no bound.
         rested_number: the journal record that brought it to rest last; 0 if none did.
@@ -384,6 +398,7 @@ class Saga(SagaLife):
     undo_budget: Decimal | None
     batch: Batch = field(init=False)
     batch_id: str = field(init=False)
+    width: int = field(init=False)
     number: int = 1
     updated_at: datetime = field(init=False)
     started_at: datetime | None = None
@@ -411,6 +426,7 @@ class Saga(SagaLife):
     def __post_init__(self) -> None:
         self.batch = self.submitted.batch
         self.batch_id = self.batch.batch_id
+        self.width = self.batch.width
         self.updated_at = self.submitted_at
 
     @property
@@ -473,9 +489,9 @@ class Saga(SagaLife):
             least, most = step.possible_rest()
             if least == most == 0:
                 continue
-            if step.directive.direction < 0:
+            if step.direction < 0:
                 least, most = minus(ZERO, most), minus(ZERO, least)
-            subject = step.directive.subject or step.directive.directive_id
+            subject = step.subject or step.directive.directive_id
             low[subject] = plus(low.get(subject, ZERO), least)
             high[subject] = plus(high.get(subject, ZERO), most)
             price[subject] = step.last_price if step.last_price is not None else price.get(subject)
@@ -505,9 +521,9 @@ class Saga(SagaLife):
                     least = minus(least, attempt.open_amount)
             if least == most == 0:
                 continue
-            if step.directive.direction < 0:
+            if step.direction < 0:
                 least, most = minus(ZERO, most), minus(ZERO, least)
-            subject = step.directive.subject or step.directive.directive_id
+            subject = step.subject or step.directive.directive_id
             before = found.get(subject, Exposure(subject, ZERO, ZERO))
             found[subject] = Exposure(
                 subject,

@@ -4,11 +4,13 @@ The six states of the machine are the truth; `outcome` and `status` are what peo
 them, and are worked out here from the state, never stored on their own account.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from itertools import chain
+from operator import attrgetter
 from typing import Final
 
 from pydantic import TypeAdapter
@@ -192,11 +194,12 @@ def batch_row(saga: Saga) -> BatchRow:
     """Return the batch's view of a saga."""
     batch, submitted, tally, state = saga.batch, saga.submitted, saga.tally, saga.state
     outcome = saga_outcome(saga)
+    status = _BATCH_STATUS[state] if outcome is None else BatchStatus(outcome.value.lower())
     return BatchRow(
         batch_id=saga.batch_id,
         state=str(state),
         outcome=str(outcome) if outcome else None,
-        status=str(_status(saga, outcome)),
+        status=str(status),
         mode=str(batch.execution_mode),
         priority=str(batch.priority),
         exclusion_key=batch.exclusion_key,
@@ -216,7 +219,7 @@ def batch_row(saga: Saga) -> BatchRow:
         waits_for=None if state in SAGA_AT_REST else waits_for(saga),
         undo_cost=saga.undo_cost if saga.undo_began else None,
         residual=_RESIDUAL.dump_json(saga.residual).decode() if saga.residual else None,
-        incidents=len(saga.open_incidents),
+        incidents=len(saga.open_incidents) if saga.incidents else 0,
     )
 
 
@@ -227,9 +230,9 @@ def trade_row(saga: Saga, step: Step) -> TradeRow:
         position=step.position,
         directive_id=directive.directive_id,
         kind=directive.kind,
-        symbol=directive.subject,
-        direction=directive.direction,
-        status=str(_trade_status(saga, state)),
+        symbol=step.subject,
+        direction=step.direction,
+        status=str(_status_of_unsent(saga) if state is StepState.PENDING else _TRADE_STATUS[state]),
         state=str(state),
         rollback=bool(step.undo),
         amount=step.amount,
@@ -245,10 +248,11 @@ def trade_row(saga: Saga, step: Step) -> TradeRow:
 def _result(step: Step) -> str | None:
     if not step.effects:
         return None
-    fills = tuple(fill for attempt in step.forward for fill in attempt.fills)
-    undo_fills = tuple(fill for attempt in step.undo for fill in attempt.fills)
-    references = tuple(a.reference for a in step.every_attempt if a.reference)
-    result = TradeResult(fills, undo_fills, references)
+    result = TradeResult(
+        fills=tuple(chain.from_iterable(map(_fills_of, step.forward))),
+        undo_fills=tuple(chain.from_iterable(map(_fills_of, step.undo))),
+        references=tuple(filter(None, map(_reference_of, step.every_attempt))),
+    )
     return _RESULT.serializer.to_json(result, exclude_defaults=True).decode()
 
 
@@ -284,16 +288,19 @@ def waits_for(saga: Saga) -> str | None:
     """Return, in words, what keeps a saga from going on; None if it goes on by itself."""
     if saga.state is SagaState.PENDING:
         return "to be unpaused" if saga.paused else "admission"
+    working: list[AttemptRecord] = []
     for attempt in saga.live.values():
-        what = attempt.directive.describe()
         if attempt.state is AttemptState.UNKNOWN:
+            what = attempt.directive.describe()
             told = f"; {attempt.silences} questions without an answer" if attempt.silences else ""
             return f"the fate of {what} ({attempt.key}): {attempt.reason}{told}"
         if attempt.silences:
+            what = attempt.directive.describe()
             return f"an answer about {what} ({attempt.key}): {attempt.reason}"
+        if attempt.state is AttemptState.WORKING:
+            working.append(attempt)
     if saga.paused:
         return "to be unpaused"
-    working = [a for a in saga.live.values() if a.state is AttemptState.WORKING]
     if working:
         first = working[0].directive.describe()
         more = f" and {len(working) - 1} more" if len(working) > 1 else ""
@@ -314,21 +321,18 @@ def _is_withdrawn(saga: Saga, working: AttemptRecord) -> bool:
     )
 
 
-def _status(saga: Saga, outcome: SagaOutcome | None) -> BatchStatus:
-    if outcome is not None:
-        return BatchStatus(outcome.value.lower())
-    if saga.state is SagaState.STALE:
-        return BatchStatus.STALE
-    return BatchStatus.PENDING if saga.state is SagaState.PENDING else BatchStatus.RUNNING
+def _status_of_unsent(saga: Saga) -> TradeStatus:
+    over = saga.state in SAGA_AT_REST or saga.state is SagaState.COMPENSATING
+    return TradeStatus.NOT_SENT if over else TradeStatus.PENDING
 
 
-def _trade_status(saga: Saga, state: StepState) -> TradeStatus:
-    if state is StepState.PENDING:
-        over = saga.state in SAGA_AT_REST or saga.state is SagaState.COMPENSATING
-        return TradeStatus.NOT_SENT if over else TradeStatus.PENDING
-    return _TRADE_STATUS[state]
-
-
+_BATCH_STATUS: Final = {
+    SagaState.PENDING: BatchStatus.PENDING,
+    SagaState.RUNNING: BatchStatus.RUNNING,
+    SagaState.COMPENSATING: BatchStatus.RUNNING,
+    SagaState.STALE: BatchStatus.STALE,
+}
+"""Of a saga that has no outcome."""
 _TRADE_STATUS: Final = {
     StepState.SENDING: TradeStatus.RUNNING,
     StepState.WORKING: TradeStatus.RUNNING,
@@ -346,5 +350,7 @@ _LEAVES_STEPS_ALONE: Final = (
     *(Started, Paused, Unpaused, CancelRequested, DeadlinePassed),
     *(RolledBack, Abandoned, Resolved, IncidentClosed),
 )
+_fills_of: Final[Callable[[AttemptRecord], list[Fill]]] = attrgetter("fills")
+_reference_of: Final[Callable[[AttemptRecord], str | None]] = attrgetter("reference")
 _RESIDUAL: Final = TypeAdapter(tuple[Exposure, ...])
 _RESULT: Final = TypeAdapter(TradeResult)
