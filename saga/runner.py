@@ -8,8 +8,6 @@ durable (rule 1): the outcome of one step and the intent of the next share it.
 The runner decides nothing itself; `core` does. It knows nothing of other sagas.
 """
 
-import asyncio
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -43,6 +41,7 @@ from saga.machine import SAGA_AT_REST, SagaState
 from saga.outcome import Report
 from saga.participant import Attempt, KeyTaken, Participant
 from saga.policy import FENCE_CHECK_SECONDS
+from saga.pulse import Pulse
 from saga.quick_dataclass import quickly_made
 from saga.steady_clock import SteadyClock
 from saga.store.protocol import Append, Change, CheckpointStore
@@ -115,9 +114,9 @@ class SagaRunner:
     def __init__(self, saga: Saga, surroundings: Surroundings, *, resumed: bool) -> None:
         self._saga = saga
         self._around = surroundings
-        self._inbox: deque[_Request | _Answer] = deque()
+        self._inbox: list[_Request | _Answer] = []
         self._heard: list[_Request] = []
-        self._wake = asyncio.Event()
+        self._wake = Pulse()
         self._admitted = False
         self._stopping = False
         self._calls = 0
@@ -134,8 +133,8 @@ class SagaRunner:
         """The batch's view as of the last commit; nothing that is not durable shows in it."""
         self.closed = False
         """It hears no more requests; a new runner has to."""
-        self.ended = anyio.Event()
-        """Set by whoever drives it, once it is done with: at rest, stopped, or set aside."""
+        self.end = Pulse()
+        """Beats once whoever drives it is done with it: at rest, stopped, or set aside."""
 
     @property
     def batch_id(self) -> str:
@@ -159,7 +158,7 @@ class SagaRunner:
 
     def wake(self) -> None:
         """Look at the inbox and the clock again."""
-        self._wake.set()
+        self._wake.beat()
 
     def notify(self, key: str) -> None:
         """Hear that there may be news about an attempt: it is looked up now.
@@ -216,7 +215,7 @@ class SagaRunner:
     async def _drive(self, calls: CallsUnderWay) -> None:
         while True:
             calls.raise_failure()
-            self._wake.clear()
+            woken = self._wake.beats
             # Before the commit, which checks the fence: a process may be frozen right behind it.
             now, fenced_from = self._around.clock.look()
             events, decision = self._settle(now)
@@ -238,7 +237,8 @@ class SagaRunner:
             if events and decision.asks:  # what is due may be, by the time that the commit took
                 now = self._around.clock.now()
             self._ask(decision, now, calls)
-            await self._wake.wait()
+            if self._wake.beats == woken:
+                await self._wake.behind(woken)
 
     # --- deciding and recording ------------------------------------------------------------------
 
@@ -248,8 +248,7 @@ class SagaRunner:
         if self._is_resumed:
             self._is_resumed = False
             self._apply(Resumed(self._around.program, self._around.taken_over), now, events)
-        while self._inbox:
-            message = self._inbox.popleft()
+        for message in self._inbox:
             if isinstance(message, _Request):
                 self._heard.append(message)
                 try:
@@ -258,6 +257,7 @@ class SagaRunner:
                     message.error = error
             else:
                 self._take_answer(message, now, events)
+        self._inbox.clear()
         if self._admitted and self._saga.state is SagaState.PENDING and not self._stopping:
             self._apply(Started(), now, events)
         self._heed_halt(now, events)

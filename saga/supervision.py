@@ -144,7 +144,7 @@ class Supervision:
             runner.stop()
         with anyio.move_on_after(self._limits.grace_seconds, shield=True):
             for runner in runners:
-                await runner.ended.wait()
+                await runner.end.behind(0)
             await self._hooks.drain()
 
     def add_hook(self, hook: Hook, statuses: Container[BatchStatus] | None) -> None:
@@ -208,7 +208,7 @@ class Supervision:
         runner = self._runners.get(batch_id)
         loading = self._to_resume.get(batch_id)
         if runner is not None:
-            await runner.ended.wait()
+            await runner.end.behind(0)
             return runner.row
         if loading is not None:
             await loading.wait()
@@ -229,7 +229,7 @@ class Supervision:
 
     async def _take_up(self, batch_id: str) -> SagaRunner:
         if (leaving := self._runners.get(batch_id)) is not None:
-            await leaving.ended.wait()
+            await leaving.end.behind(0)
         saga = await self.load(batch_id)
         other_account = self._other_account(saga)
         if other_account is not None:
@@ -265,7 +265,7 @@ class Supervision:
                 runner.saga.batch.exclusion_key,
                 keep_key=runner.row.state not in _NEEDS_NO_KEY,
             )
-            runner.ended.set()
+            runner.end.beat()
             self._admit()
             if runner.row.state in SAGA_AT_REST and not self._stopping:
                 for key in runner.unheard:

@@ -36,3 +36,12 @@ async def test_what_was_seen_is_not_told_again() -> None:
     pulse.beat()
     with pytest.raises(TimeoutError), anyio.fail_after(0.01):
         await pulse.behind(pulse.beats)
+
+
+async def test_who_no_longer_waits_is_not_woken_and_not_remembered() -> None:
+    pulse = Pulse()
+    for _ in range(3):
+        with anyio.move_on_after(0.001):
+            await pulse.behind(pulse.beats)
+    assert not pulse._waiting
+    pulse.beat()
