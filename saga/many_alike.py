@@ -10,6 +10,7 @@ Nothing is left out, defaults and nulls included, so it means the same to every 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -40,11 +41,12 @@ def fold_alike(objects: Sequence[Mapping[str, Any]]) -> object:
             return objects
     if not others:
         return objects
-    fields = [name for name in names if _differ([each[name] for each in objects])]
+    columns = {name: list(map(itemgetter(name), objects)) for name in names}
+    differing = {name: column for name, column in columns.items() if _differ(column)}
     return {
-        "alike": {name: value for name, value in first.items() if name not in fields},
-        "fields": fields,
-        "each": [[each[name] for name in fields] for each in objects],
+        "alike": {name: value for name, value in first.items() if name not in differing},
+        "fields": list(differing),
+        "each": list(map(list, zip(*differing.values(), strict=True))) or [[] for _ in objects],
     }
 
 
