@@ -30,13 +30,13 @@ class Bell:
         if self._heard is not None and not self._heard.done():
             self._heard.set_result(None)
 
-    async def rung(self) -> None:
-        """Return once it was rung; a cancellation waits, see `outcome_of`."""
-        await _held(self.is_rung, self._hear)
+    def rung(self) -> Awaitable[None]:
+        """Wait until it was rung; a cancellation waits, see `outcome_of`."""
+        return _held(self.is_rung, self._hear)
 
-    async def _hear(self) -> None:
+    def _hear(self) -> asyncio.Future[None]:
         self._heard = asyncio.get_running_loop().create_future()
-        await self._heard
+        return self._heard
 
 
 async def outcome_of(future: asyncio.Future[T]) -> T:
