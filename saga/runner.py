@@ -322,8 +322,7 @@ class SagaRunner:
     # --- calls to participants -------------------------------------------------------------------
 
     def _send(self, event: Intended | SentAgain, calls: CallsUnderWay, fenced_from: float) -> None:
-        key = self._saga.key(event.step, event.purpose, event.number)
-        record = self._saga.live[key]
+        record = self._saga.steps[event.step].attempts(event.purpose)[event.number - 1]
         attempt = self._saga.attempt(record)
         participant = self._around.participants.get(attempt.directive.kind)
         self._begin_call(record)
