@@ -4,7 +4,6 @@ Venues differ; an adapter translates theirs into these. Nothing here is believed
 `brokers.reports` checks every answer before the engine hears of it.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -17,7 +16,7 @@ from saga.amounts import PositiveAmount
 from saga.ids import MAX_KEY_LENGTH
 from saga.outcome import Fill
 from saga.policy import Capabilities, Seconds
-from saga.quick_dataclass import quickly_made
+from saga.quick_dataclass import dataclass
 
 
 class OrderStatus(StrEnum):
@@ -36,7 +35,6 @@ class OrderStatus(StrEnum):
         return self not in (OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED)
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class OrderRequest:
     """An order as it is sent to a venue.
@@ -58,7 +56,6 @@ class OrderRequest:
     time_in_force: TimeInForce = TimeInForce.DAY
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class OrderState:
     """An order as a venue tells of it.
@@ -118,7 +115,6 @@ TradePlace = tuple[str | None, str]
 """A trade's order and its id: many venues number the fills of each order from one."""
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class Trade:
     """One execution in the account, whoever ordered it; the input of reconciliation.

@@ -7,7 +7,6 @@ counts on it any more.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
@@ -25,6 +24,7 @@ from saga.ledger import AttemptRecord, AttemptState, Saga
 from saga.machine import SAGA_AT_REST
 from saga.outcome import Report
 from saga.participant import Attempt, Participant
+from saga.quick_dataclass import dataclass
 from saga.supervision import Supervision
 
 _LOG = Complaints("saga.aftermath")

@@ -6,7 +6,7 @@ that it was told is durable in the logbook. An engine that dies between the two 
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from threading import BoundedSemaphore
@@ -24,6 +24,7 @@ from saga.ledger import Incident, Saga
 from saga.logbook import AlertTold, TradingState, TradingStateSet
 from saga.machine import SagaState
 from saga.outcome import Exposure
+from saga.quick_dataclass import dataclass
 from saga.store.protocol import CheckpointStore
 
 _LOG = Complaints("saga.alerts")

@@ -27,7 +27,6 @@ one step at a time, each at least three times. What cannot be undone or found ou
 written down as residual exposure, and the saga is STALE until a person has dealt with it.
 """
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -64,7 +63,7 @@ from saga.ledger import (
 from saga.machine import SagaState, StepState
 from saga.model import ExecutionMode
 from saga.outcome import Fill, Report
-from saga.quick_dataclass import quickly_made
+from saga.quick_dataclass import dataclass
 
 MIN_LOOK_UPS: Final = 3
 """An attempt is called absent only after at least so many look-ups that did not find it."""
@@ -87,7 +86,6 @@ class Question(StrEnum):
     """Cancel what is still open of this attempt; then look it up."""
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class Ask:
     """One question about one attempt, not to be asked before an instant."""
@@ -97,7 +95,6 @@ class Ask:
     not_before: datetime
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What is to be done next.

@@ -12,7 +12,7 @@ written in full.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Final
@@ -25,7 +25,7 @@ from saga.many_alike import fold_alike, unfold_alike
 from saga.model import Batch
 from saga.outcome import Exposure, Fill
 from saga.policy import Capabilities, FailurePolicy
-from saga.quick_dataclass import quickly_made
+from saga.quick_dataclass import dataclass
 
 
 def _folded(batch: Batch, to_json: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -74,7 +74,6 @@ class Started:
     kind: ClassVar[str] = "started"
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class Resumed:
     """A new owner took the saga up; what was being sent is unknown from here on.
@@ -88,7 +87,6 @@ class Resumed:
     taken_over: bool = False
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class Paused:
     """Nothing new is to be sent, compensations included; deadlines go on."""
@@ -98,7 +96,6 @@ class Paused:
     reason: str
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class Unpaused:
     """Sending may go on."""
@@ -108,7 +105,6 @@ class Unpaused:
     reason: str
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class CancelRequested:
     """Somebody wants the batch stopped, and undone as its mode says."""
@@ -125,7 +121,6 @@ class DeadlinePassed:
     kind: ClassVar[str] = "deadline_passed"
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class Intended:
     """An attempt is about to be sent; it is sent only once this record is durable.
@@ -145,7 +140,6 @@ class Intended:
     limits: str | None = None
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class SentAgain:
     """The same attempt is about to be sent once more, after proof that it never arrived.
@@ -161,7 +155,6 @@ class SentAgain:
     limits: str | None = None
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class Withheld:
     """The gate did not let the attempt pass: it was intended, and nothing of it was sent.
@@ -179,7 +172,6 @@ class Withheld:
     reason: str
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class Reported:
     """The participant told something new about an attempt.
@@ -199,7 +191,6 @@ class Reported:
     reference: str | None = None
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class LateTruth:
     """The participant told something new about an attempt of a saga at rest: an incident.
@@ -223,7 +214,6 @@ class LateTruth:
     reference: str | None = None
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class AnswerLost:
     """What became of a send is not known: a timeout, a broken connection, garbage."""
@@ -235,7 +225,6 @@ class AnswerLost:
     reason: str
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class NotFound:
     """A look-up did not find the attempt, which alone proves nothing.
@@ -251,7 +240,6 @@ class NotFound:
     tombstone: bool = False
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class NoAnswer:
     """A look-up or a withdrawal got no answer that can be used."""
@@ -263,7 +251,6 @@ class NoAnswer:
     reason: str
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class ProvenAbsent:
     """Enough look-ups over a long enough time: the attempt was never accepted."""
@@ -274,7 +261,6 @@ class ProvenAbsent:
     number: int
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class GaveUp:
     """The fate of an attempt cannot be found out; it stays unknown until an operator retries."""
@@ -286,7 +272,6 @@ class GaveUp:
     reason: str
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class StepStuck:
     """Undoing a step has failed for good."""
@@ -296,7 +281,6 @@ class StepStuck:
     reason: str
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class Completed:
     """The saga is over, and nothing is to be undone.
@@ -309,7 +293,6 @@ class Completed:
     reason: str | None = None
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class Withdrawn:
     """The saga is over before anything was sent."""
@@ -318,7 +301,6 @@ class Withdrawn:
     reason: str
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class CompensationStarted:
     """What took effect is to be undone, for this reason."""
@@ -327,7 +309,6 @@ class CompensationStarted:
     reason: str
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class RolledBack:
     """Everything that took effect has been undone.
@@ -340,7 +321,6 @@ class RolledBack:
     cost: Decimal
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class Abandoned:
     """The undo could not be finished; this is what is left."""
@@ -350,7 +330,6 @@ class Abandoned:
     residual: tuple[Exposure, ...]
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class LostTrack:
     """An outcome cannot be found out; this is what may be left of it."""
@@ -360,7 +339,6 @@ class LostTrack:
     residual: tuple[Exposure, ...]
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class Retried:
     """The rollback is tried again.
@@ -375,7 +353,6 @@ class Retried:
     undo_budget: Decimal | None = None
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class Adjustment:
     """One change of holdings that an operator made by hand.
@@ -393,7 +370,6 @@ class Adjustment:
     reference: str | None = None
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class Resolved:
     """An operator has dealt with what was left.
@@ -414,7 +390,6 @@ class Resolved:
     adjustments: tuple[Adjustment, ...] = ()
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class IncidentClosed:
     """An operator has dealt with the late truth that he had seen.

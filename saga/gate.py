@@ -5,7 +5,6 @@ fails, or takes too long, lets nothing pass. What limits there are is the gate's
 trading state the engine is in is the engine's own (`saga.trading`).
 """
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -13,6 +12,7 @@ from saga.directive import Directive
 from saga.ids import Purpose
 from saga.model import Batch
 from saga.participant import Attempt
+from saga.quick_dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from types import TracebackType
@@ -22,6 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from saga.errors import InvalidInput, Quarantined
 from saga.query import PAGE_ROWS, BatchQuery, checked_limit
+from saga.quick_dataclass import dataclass
 from saga.store import journal, sqlite_history
 from saga.store.bridge import Bridge, ThreadBridge
 from saga.store.chain import as_record

@@ -12,7 +12,6 @@ import inspect
 from collections.abc import Awaitable, Callable, Container
 from contextlib import suppress
 from contextvars import copy_context
-from dataclasses import dataclass
 from threading import BoundedSemaphore, Thread
 from typing import Final, TypeVar
 
@@ -21,6 +20,7 @@ from anyio.abc import TaskGroup
 
 from saga.calls import answer_of
 from saga.complaints import Complaints
+from saga.quick_dataclass import dataclass
 from saga.views import BatchRow, BatchStatus
 
 _LOG = Complaints("saga.hooks")

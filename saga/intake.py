@@ -5,7 +5,6 @@ is refused whole, with a sentence that names the field, the value, the rule, and
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from pydantic import ValidationError
 
@@ -15,6 +14,7 @@ from saga.limits import Limits
 from saga.model import Batch, ExecutionMode, parse_batch
 from saga.participant import Participant, account_of
 from saga.policy import Capabilities, FailurePolicy, OnFailure
+from saga.quick_dataclass import dataclass
 from saga.wording import explain
 
 

@@ -7,7 +7,7 @@ takes longer in a long batch.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -22,7 +22,7 @@ from saga.model import Batch, ExecutionMode
 from saga.outcome import Exposure, Fill, Outcome
 from saga.participant import Attempt
 from saga.policy import MAX_ATTEMPTS, Capabilities, OnFailure, RetryPolicy
-from saga.quick_dataclass import quickly_made
+from saga.quick_dataclass import dataclass
 
 MAX_SENDS = 3
 """One key is handed over at most so often, each time after proof that it had not arrived."""
@@ -130,7 +130,6 @@ def absences(attempts: Sequence[AttemptRecord]) -> int:
     return count
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class Tally:
     """How many steps of a saga are how far.

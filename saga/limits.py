@@ -1,6 +1,6 @@
 """The engine's bounds: every queue, loop and wait of the orchestrator has one, with a name."""
 
-from dataclasses import dataclass
+from saga.quick_dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,12 @@ Like the events of a saga, entries are a format: add fields with defaults, never
 Pure: no store, no clock.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar, Final
 
 from saga.codec import Codec
+from saga.quick_dataclass import dataclass
 
 
 class TradingState(StrEnum):

@@ -17,7 +17,7 @@ This file does not know why a trigger is fired: `core` decides, and `fold` fires
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from operator import attrgetter
 from typing import Any, ClassVar, Final
@@ -25,6 +25,7 @@ from typing import Any, ClassVar, Final
 from transitions import Event, Machine, MachineError
 
 from saga.errors import IllegalTransition
+from saga.quick_dataclass import dataclass
 
 
 class SagaState(StrEnum):

@@ -6,15 +6,13 @@ For a participant whose work is indivisible (a quote refreshed, an order cancell
 effect is one fill of quantity 1.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
 from saga.exact import ZERO, total
-from saga.quick_dataclass import quickly_made
+from saga.quick_dataclass import dataclass
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class Fill:
     """One indivisible piece of an effect, as the outside world recorded it.
@@ -34,7 +32,6 @@ class Fill:
     at: datetime | None = None
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class Report:
     """All that a participant knows about one attempt at this moment.
@@ -55,7 +52,6 @@ class Report:
     reversed: tuple[str, ...] = ()
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What took effect: the input from which a directive derives its inverse.
@@ -72,7 +68,6 @@ class Outcome:
         return total(fill.quantity for fill in self.fills)
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class Exposure:
     """What a saga may have left behind on one subject: an interval, a point where it is known.

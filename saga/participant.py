@@ -29,21 +29,19 @@ found by the look-up of its key.
 """
 
 from collections.abc import Set
-from dataclasses import dataclass
 from typing import Protocol
 
 from saga.directive import Directive
 from saga.ids import Purpose
 from saga.outcome import Report
 from saga.policy import Capabilities
-from saga.quick_dataclass import quickly_made
+from saga.quick_dataclass import dataclass
 
 
 class KeyTaken(Exception):
     """The participant knows the key, but for an order with other parameters."""
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One try to carry out a directive or its inverse.

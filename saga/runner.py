@@ -9,7 +9,7 @@ The runner decides nothing itself; `core` does. It knows nothing of other sagas.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
@@ -42,7 +42,7 @@ from saga.outcome import Report
 from saga.participant import Attempt, KeyTaken, Participant
 from saga.policy import FENCE_CHECK_SECONDS
 from saga.pulse import Pulse
-from saga.quick_dataclass import quickly_made
+from saga.quick_dataclass import dataclass
 from saga.steady_clock import SteadyClock
 from saga.store.protocol import Append, Change, CheckpointStore
 from saga.trading import Trading
@@ -87,7 +87,6 @@ class _Request:
     error: SagaError | None = None
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class _Answer:
     """What came back from a participant about one attempt."""

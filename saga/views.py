@@ -5,7 +5,6 @@ them, and are worked out here from the state, never stored on their own account.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -37,7 +36,7 @@ from saga.ids import Purpose
 from saga.ledger import AttemptRecord, AttemptState, Saga, Step
 from saga.machine import SAGA_AT_REST, SAGA_ENDS, SagaState, StepState
 from saga.outcome import Exposure, Fill
-from saga.quick_dataclass import quickly_made
+from saga.quick_dataclass import dataclass
 
 
 class SagaOutcome(StrEnum):
@@ -76,7 +75,6 @@ class TradeStatus(StrEnum):
     STUCK = "stuck"
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class BatchRow:
     """What the table `batches` shows of one saga.
@@ -134,7 +132,6 @@ class BatchRow:
     incidents: int = 0
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class TradeRow:
     """What the table `trades` shows of one step.
@@ -174,7 +171,6 @@ class TradeRow:
     error: str | None
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class TradeResult:
     """What the column `result` of a trade holds, as JSON.

@@ -10,11 +10,11 @@ import os
 import stat
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from saga.errors import StoreError
+from saga.quick_dataclass import dataclass
 from saga.store.folder import sync_folder
 
 MAX_TEXT: Final = 4_000

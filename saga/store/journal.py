@@ -8,11 +8,11 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
 from saga.errors import BatchConflict, Quarantined, StoreError
 from saga.events import encode
+from saga.quick_dataclass import dataclass
 from saga.store.chain import Head, StoredRecord, beginning, digest_of, verified
 from saga.store.mark import End, journal_end
 from saga.store.ownership import check_epoch

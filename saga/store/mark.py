@@ -14,13 +14,14 @@ may tear both and a kill one.
 import os
 import sqlite3
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 from saga.errors import StoreUnusable
+from saga.quick_dataclass import dataclass
 from saga.store.folder import sync_folder
 from saga.store.rows import instant, microseconds
 from saga.store.transaction import writing

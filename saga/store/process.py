@@ -6,9 +6,10 @@ So a process is known by a token as well, made of the machine's boot and the pro
 
 import os
 import socket
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
+
+from saga.quick_dataclass import dataclass
 
 _PROC: Final = Path("/proc")
 _STATE, _START_TICKS = 0, 19  # Places in /proc/PID/stat behind the command's closing bracket.

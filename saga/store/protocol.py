@@ -9,7 +9,6 @@ a `Projection` inside that same transaction.
 """
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -19,12 +18,11 @@ from saga.events import Event
 from saga.gate import PastIntent
 from saga.logbook import LogEntry, LogRecord
 from saga.model import Batch
-from saga.quick_dataclass import quickly_made
+from saga.quick_dataclass import dataclass
 from saga.store.halt_file import HaltFile
 from saga.views import BatchRow, TradeRow
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class Change:
     """One event on its way into the journal, with what a projection needs to understand it.
@@ -45,7 +43,6 @@ class Change:
     key: str | None = None
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class Append:
     """What is written for one saga at once; all of it or nothing.
@@ -63,7 +60,6 @@ class Append:
     trade_rows: tuple[TradeRow, ...]
 
 
-@quickly_made
 @dataclass(frozen=True, slots=True)
 class JournalRecord:
     """One durable record.

@@ -19,7 +19,6 @@ Who calls a function here is inside a transaction, so that all its statements se
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from datetime import datetime
 from heapq import merge
 from typing import Any, Final
@@ -28,6 +27,7 @@ from saga.errors import NoSuchBatch
 from saga.machine import SagaState
 from saga.model import ExecutionMode, Priority
 from saga.query import BatchQuery, BatchSort, Key
+from saga.quick_dataclass import dataclass
 from saga.store.rows import (
     BATCH_COLUMNS,
     TRADE_COLUMNS,

@@ -7,13 +7,13 @@ can only read. What is asked of it runs as whole functions on a thread of its ow
 import os
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar, TypeVarTuple
 
 from saga.errors import StoreError, StoreUnusable
+from saga.quick_dataclass import dataclass
 from saga.store import database, schema
 from saga.store.bridge import Bridge, ThreadBridge
 from saga.store.migration import pending

@@ -10,13 +10,13 @@ That the whole file is an older copy of itself is told by the mark beside it (`m
 import os
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
 from saga.errors import Quarantined, StoreUnusable
 from saga.events import Submitted
+from saga.quick_dataclass import dataclass
 from saga.store import schema
 from saga.store.database import UNREADABLE, connect_reader, located
 from saga.store.journal import read_journal
