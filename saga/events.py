@@ -17,12 +17,12 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import BeforeValidator, SerializerFunctionWrapHandler, WrapSerializer
+from pydantic import AfterValidator, BeforeValidator, SerializerFunctionWrapHandler, WrapSerializer
 
 from saga.codec import Codec
 from saga.ids import Purpose
 from saga.many_alike import fold_alike, unfold_alike
-from saga.model import Batch
+from saga.model import Batch, kept_small
 from saga.outcome import Exposure, Fill
 from saga.policy import Capabilities, FailurePolicy
 from saga.quick_dataclass import dataclass
@@ -39,7 +39,9 @@ def _unfolded(value: Any) -> Any:
     return value
 
 
-WrittenBatch = Annotated[Batch, WrapSerializer(_folded), BeforeValidator(_unfolded)]
+WrittenBatch = Annotated[
+    Batch, WrapSerializer(_folded), BeforeValidator(_unfolded), AfterValidator(kept_small)
+]
 """A batch whose directives are written as what they have in common and a row for each."""
 
 

@@ -5,13 +5,14 @@ is refused whole, with a sentence that names the field, the value, the rule, and
 """
 
 from collections.abc import Mapping
+from typing import Final
 
 from pydantic import ValidationError
 
 from saga.directive import Directive
 from saga.errors import AdmissionRefused, InvalidInput, NotServed
 from saga.limits import Limits
-from saga.model import Batch, ExecutionMode, parse_batch
+from saga.model import Batch, ExecutionMode, kept_small, parse_batch
 from saga.participant import Participant, account_of
 from saga.policy import Capabilities, FailurePolicy, OnFailure
 from saga.quick_dataclass import dataclass
@@ -26,7 +27,7 @@ def checked_again(batch: Batch) -> Batch:
     Raises:
         InvalidInput: it breaks a rule.
     """
-    return parse_batch(batch.model_dump(warnings=False))
+    return kept_small(parse_batch(batch.model_dump(warnings=False)))
 
 
 def policy_checked_again(policy: FailurePolicy) -> FailurePolicy:
@@ -116,7 +117,13 @@ def _resolve(batch: Batch, policy: FailurePolicy) -> FailurePolicy:
         raise InvalidInput(
             f"undo_budget: {policy.undo_budget} has no meaning when nothing is undone; leave it out"
         )
+    if policy.undo_budget is None:
+        return _WITHOUT_BUDGET[on_failure]
     return policy.model_copy(update={"on_failure": on_failure})
+
+
+_WITHOUT_BUDGET: Final = {each: FailurePolicy(on_failure=each) for each in OnFailure}
+"""The policies of nearly all sagas, which share them."""
 
 
 def _served(

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Final, Self
 
 from pydantic import (
     BaseModel,
@@ -240,6 +240,24 @@ class Batch(BaseModel):
         if self.max_parallel is not None:
             return self.max_parallel
         return 1 if self.execution_mode is ExecutionMode.ATOMIC else len(self.directives)
+
+
+def kept_small(batch: Batch) -> Batch:
+    """Return the batch, made smaller for those who keep many of them for long.
+
+    A model notes which of its fields were given, in a set that is as large as all its values. Where
+    that is every field, as in what was checked or read back, it is one set for all of its type.
+    """
+    for model in (batch, *batch.directives):
+        given, fields = model.model_fields_set, type(model).model_fields
+        if len(given) == len(fields):
+            all_given = _ALL_GIVEN.setdefault(type(model), given)
+            object.__setattr__(model, "__pydantic_fields_set__", all_given)
+    return batch
+
+
+_ALL_GIVEN: Final[dict[type[BaseModel], set[str]]] = {}
+"""The names of all fields of a type; nobody changes a set of these, for the models are frozen."""
 
 
 def parse_batch(data: str | bytes | Mapping[str, Any]) -> Batch:

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from saga.amounts import PositiveAmount
 from saga.directive import Directive, directive_kind
 from saga.errors import InvalidInput
+from saga.intake import checked_again
 from saga.model import (
     MAX_EXCLUSION_KEY_LENGTH,
     MAX_TIMEOUT_SECONDS,
@@ -23,6 +24,7 @@ from saga.model import (
     Batch,
     ExecutionMode,
     Priority,
+    kept_small,
     parse_batch,
 )
 from saga.policy import MAX_ATTEMPTS, MIN_COMPENSATION_ATTEMPTS, RetryPolicy
@@ -531,6 +533,28 @@ def test_a_batch_can_be_copied_pickled_and_kept_in_a_set() -> None:
     assert pickle.loads(pickle.dumps(batch)) == batch
     assert batch.model_copy(deep=True) == batch
     assert {batch, parse_batch(batch.model_dump_json())} == {batch}
+
+
+def test_batches_that_are_kept_share_what_says_that_all_their_fields_were_given() -> None:
+    batch = parse_batch(document(metadata={"a": 1}))
+    kept, other = checked_again(batch), checked_again(parse_batch(document()))
+    assert kept == batch
+    assert kept.model_dump_json() == batch.model_dump_json()
+    assert kept.model_fields_set == set(Batch.model_fields)
+    assert kept.model_fields_set is other.model_fields_set
+    for one, two in zip(kept.directives, other.directives, strict=True):
+        assert one.model_fields_set == set(Pour.model_fields)
+        assert one.model_fields_set is two.model_fields_set
+    with pytest.raises(ValidationError):
+        kept.priority = Priority.HIGH  # type: ignore[misc]
+    changed = kept.model_copy(update={"priority": Priority.HIGH})
+    assert changed.model_fields_set is not other.model_fields_set
+
+
+def test_a_batch_of_which_some_fields_were_given_goes_on_saying_which() -> None:
+    batch = kept_small(parse_batch(document()))
+    assert batch.model_fields_set < set(Batch.model_fields)
+    assert "metadata" not in batch.model_dump(exclude_unset=True)
 
 
 # Serialisation.
