@@ -99,8 +99,8 @@ WHAT_TO_DO: Final = {
     "S18": "`saga events ID` shows how far it came; settle its orders with the broker by hand",
     "STALE": "`saga show ID`, then `saga retry` or `saga resolve`",
     "paused": "`saga unpause ID` or `saga cancel ID`",
-    "paused in a copy": "`saga activate`, and at once `saga unpause ID`: it asks the broker first "
-    "what became of its orders; start no other `saga run` before, and do not cancel it: that "
+    "paused in a copy": "`saga activate`, and then `saga unpause ID`: it asks the broker first "
+    "what became of its orders; do not cancel it, nor unpause it while trading is HALTED: a cancel "
     "undoes only what this copy knows",
     "cancelled in a copy": "it was cancelled meanwhile: `saga unpause ID` undoes what this copy "
     "knows; what it does not know is among the breaks",

@@ -271,10 +271,14 @@ class SagaRunner:
         return events, decision
 
     def _heed_halt(self, now: datetime, events: list[Event]) -> None:
-        """While trading is halted, whatever runs is cancelled, and undone as its mode says."""
+        """While trading is halted, whatever runs is cancelled, and undone as its mode says.
+
+        What is paused runs no more: it waits for its operator, and is cancelled once let go on.
+        """
         saga, trading = self._saga, self._around.trading
         if (
             saga.state is SagaState.RUNNING
+            and not saga.paused
             and saga.cancel is None
             and trading.is_known_to_be_halted
         ):

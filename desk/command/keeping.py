@@ -106,9 +106,9 @@ def accept_copy(
             for batch_id in paused:
                 session.screen.text(
                     f"{batch_id} was not over in this copy, and is paused: nothing is sent or "
-                    "undone for it. Right after `saga activate`, `saga unpause` asks the broker "
-                    "what became of its orders; start no other `saga run` before: while trading is "
-                    "HALTED that cancels it, and a cancel undoes only what this copy knows."
+                    "undone for it. After `saga activate`, `saga unpause` asks the broker what "
+                    "became of its orders; do not cancel it, nor unpause it while trading is "
+                    "HALTED: a cancel undoes only what this copy knows."
                 )
             for sentence in unreadable:
                 session.screen.text(sentence)

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 
 import anyio
@@ -15,10 +16,12 @@ from saga.errors import NotAllowed, StoreError
 from saga.events import Intended
 from saga.logbook import LogEntry, LogRecord, TradingState, TradingStateSet
 from saga.orchestrator import Orchestrator
+from saga.outcome import Report
+from saga.participant import Attempt
 from saga.store.halt_file import HaltFile
 from saga.store.protocol import Append
 from saga.store.sqlite import SqliteStore
-from tests.engine.lying_venue import LyingVenue, batch, buy, sell
+from tests.engine.lying_venue import LyingVenue, batch, buy, engine_on, sell
 
 
 class Meanwhile(SqliteStore):
@@ -177,3 +180,36 @@ async def test_the_last_look_at_the_halt_file_comes_right_before_the_send(
     assert venue.sent == []
     assert looks
     assert row.status == "cancelled"
+
+
+@pytest.mark.scenario("H1")
+@pytest.mark.requirement("S13", "B9")
+@pytest.mark.parametrize(("eased", "end"), [(True, "COMPLETED"), (False, "ROLLED_BACK")])
+async def test_a_halt_lifts_no_pause_and_cancels_the_batch_only_if_it_goes_on_meanwhile(
+    tmp_path: Path, *, eased: bool, end: str
+) -> None:
+    venue, order = LyingVenue(), batch(buy("AAPL"), buy("KO"))
+    sent, ended = anyio.Event(), anyio.Event()
+
+    async def waits(attempt: Attempt) -> Report:
+        sent.set()
+        if ended.is_set():
+            return venue.fill(attempt) if eased else Report(True, reason="cancelled")
+        return Report(False)
+
+    venue.on_send["KO"] = venue.on_look_up["KO"] = waits
+    async with engine_on(tmp_path, venue) as engine:
+        await engine.submit(order)
+        with anyio.fail_after(10):
+            await sent.wait()
+        await engine.pause(order.batch_id, by="ann", reason="asking")
+        await engine.halt(by="bob", reason="prices")
+        await anyio.wait_all_tasks_blocked()
+        held = venue.held()
+        if eased:
+            await engine.activate(by="bob", reason="prices are right")
+        await engine.unpause(order.batch_id, by="ann", reason="asked")
+        ended.set()
+        row = await engine.wait(order.batch_id, timeout=10)
+    assert held == {"AAPL": Decimal(10)}
+    assert row.state == end
