@@ -90,6 +90,64 @@ def test_a_goal_that_is_not_met_is_said_to_be_not_met(
     assert "10 (10 to 10), wanted at least 150: NOT met" in capsys.readouterr().out
 
 
+def test_whoever_is_a_hundred_times_as_fast_meets_every_goal_beside_another(
+    ran: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["goals"]
+    assert len(told) == len(GOALS)
+    assert [goal["name"] for goal in told if not goal["met"]] == [
+        "seeds of the simulation a second and core"  # no faster here than any other side
+    ]
+
+
+def test_whoever_is_a_hundred_times_as_slow_meets_no_goal_beside_another(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(side: Side) -> dict[str, Any]:
+        seconds = 10.0 if side.name.startswith(("engine", "store", "start engine")) else 0.1
+        times = ("seconds", "seconds_a_step", "seconds_a_saga")
+        return {"rate": 1 / seconds, "bytes": 100, **dict.fromkeys(times, seconds)}
+
+    monkeypatch.setattr(Side, "run", run)
+    assert main(["beside dbos", "beside a bare", "beside sqlite3", "libraries", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["goals"]
+    assert len(told) == 7
+    assert [goal["name"] for goal in told if goal["met"]] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "many", "few"),
+    [
+        ("many beside few", "sagas", 10_000, 1_000),
+        ("1 M batches beside 10 k", "batches", 1_000_000, 10_000),
+        ("10,000 sagas at once beside 10", "concurrent", 10_000, 10),
+        ("10,000 legs beside 2", "legs", 10_000, 2),
+    ],
+)
+def test_what_is_to_stay_as_fast_is_measured_with_many_and_then_with_few(
+    name: str,
+    argument: str,
+    many: int,
+    few: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sizes: list[int] = []
+
+    def run(side: Side) -> dict[str, Any]:
+        sizes.append(side.arguments[argument])
+        seconds = side.arguments[argument] / 1_000
+        return dict.fromkeys(("p99", "seconds_a_step", "seconds_a_saga"), seconds)
+
+    monkeypatch.setattr(Side, "run", run)
+    assert main([name, "--json"]) == 0
+    (goal,) = json.loads(capsys.readouterr().out)["goals"]
+    assert sizes == [many, few] * 5
+    assert goal["ratio"] == many / few
+    assert list(goal["figures"].values()) == [many, few]  # ms
+
+
 def test_a_plot_whose_side_fails_costs_neither_the_goals_nor_the_other_plots(
     ran: list[str],
     kept: Path,
