@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from hashlib import sha256
 from typing import NamedTuple
 
-from saga.errors import InvalidInput, Quarantined
+from saga.errors import InvalidInput, Quarantined, StoreUnusable
 from saga.events import decode
 from saga.store.protocol import JournalRecord
 from saga.store.rows import instant
@@ -71,16 +71,14 @@ def as_record(batch_uid: str, stored: StoredRecord) -> JournalRecord:
         Quarantined: it does not decode.
     """
     try:
-        event = decode(stored.kind, stored.data)
-    except InvalidInput as error:
+        event, at = decode(stored.kind, stored.data), instant(stored.at)
+    except (InvalidInput, StoreUnusable) as error:
         raise Quarantined(
             f"record {stored.number} of batch {batch_uid} (sequence {stored.sequence}) cannot be "
             f"read: {error}",
             stored.sequence,
         ) from error
-    return JournalRecord(
-        stored.sequence, batch_uid, stored.number, instant(stored.at), event, stored.digest
-    )
+    return JournalRecord(stored.sequence, batch_uid, stored.number, at, event, stored.digest)
 
 
 def verified(

@@ -84,5 +84,5 @@ def broken_link(connection: sqlite3.Connection) -> str | None:
 def _record(number: int, at: int, kind: str, data: str, digest: bytes) -> LogRecord:
     try:
         return LogRecord(number, instant(at), decode_entry(kind, data), digest)
-    except InvalidInput as error:
+    except (InvalidInput, StoreUnusable) as error:
         raise StoreUnusable(f"entry {number} of the logbook cannot be read: {error}") from error

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from saga.directive import Directive
-from saga.errors import InvalidInput, SagaError
+from saga.errors import InvalidInput, SagaError, StoreUnusable
 from saga.events import Event, Intended, SentAgain, Withheld, decode
 from saga.fold import saga_of
 from saga.gate import PastIntent
@@ -51,7 +51,7 @@ def read_since(connection: sqlite3.Connection, since: datetime) -> list[PastInte
         if not isinstance(event, Intended | SentAgain | Withheld):
             # S18: one record that cannot be read stops no engine. It may have been an order.
             if at >= bound:
-                found.append(PastIntent(instant(at), uid, Purpose.FORWARD, None))
+                found.append(PastIntent(_instant(at, since), uid, Purpose.FORWARD, None))
             continue
         key = attempt_key(uid, event.step, event.purpose, event.number)
         if isinstance(event, Withheld):
@@ -63,9 +63,17 @@ def read_since(connection: sqlite3.Connection, since: datetime) -> list[PastInte
             if uid not in known:
                 known[uid] = _directives(connection, uid)
             directive = known[uid].get(key)
-            found.append(PastIntent(instant(at), key, event.purpose, directive))
+            found.append(PastIntent(_instant(at, since), key, event.purpose, directive))
     found.reverse()
     return found
+
+
+def _instant(stored: int, since: datetime) -> datetime:
+    """Return a stored instant; the first that counts for one that was altered and is none."""
+    try:
+        return instant(stored)
+    except StoreUnusable:
+        return since
 
 
 def _directives(connection: sqlite3.Connection, uid: str) -> dict[str, Directive]:

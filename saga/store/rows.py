@@ -12,6 +12,7 @@ from decimal import Decimal
 from operator import attrgetter
 from typing import Any, Final, get_args, get_type_hints
 
+from saga.errors import StoreUnusable
 from saga.exact import plain
 from saga.views import BatchRow, TradeRow
 
@@ -35,8 +36,18 @@ def microseconds(instant: datetime) -> int:
 
 
 def instant(stored: int) -> datetime:
-    """Return a stored instant, in UTC."""
-    return _EPOCH + stored * _MICROSECOND
+    """Return a stored instant, in UTC.
+
+    Raises:
+        StoreUnusable: it is in no year from 1 to 9999, so the program never wrote it.
+    """
+    try:
+        return _EPOCH + stored * _MICROSECOND
+    except OverflowError as error:
+        raise StoreUnusable(
+            f"the store is damaged: {stored} microseconds since 1970 is no instant of the years "
+            "1 to 9999; compare the store with a backup"
+        ) from error
 
 
 _WRITTEN: Final[Mapping[type, Callable[[Any], Stored]]] = {

@@ -1,10 +1,13 @@
 """What is asked of the logbook: the last entries, of one kind, of late."""
 
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from saga.errors import StoreUnusable
 from saga.logbook import AlertTold, EngineStarted
 from saga.store.sqlite import SqliteStore
 from tests.manual_clock import NOON, ManualClock
@@ -39,3 +42,16 @@ async def test_the_last_entries_are_told_newest_first(
         await store.note(AlertTold("the last"))
         told = await store.log_entries(kind, count, since=None if since is None else NOON + since)
     assert [record.number for record in told] == numbers
+
+
+@pytest.mark.requirement("S8")
+async def test_an_entry_of_no_instant_that_there_is_is_a_damaged_store(path: Path) -> None:
+    async with SqliteStore(path) as store:
+        await store.acquire()
+        await store.note(AlertTold("an alert"))
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("DROP TRIGGER logbook_is_never_changed")
+        connection.execute(f"UPDATE logbook SET at = {2**63 - 1}")
+    async with SqliteStore(path) as store:
+        with pytest.raises(StoreUnusable, match="entry 1 of the logbook cannot be read"):
+            await store.log_entries(None, 10)

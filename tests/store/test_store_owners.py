@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from saga.errors import OwnershipLost, StoreHeld
+from saga.errors import OwnershipLost, StoreHeld, StoreUnusable
 from saga.store.process import Process, SystemProcesses
 from saga.store.sqlite import SqliteStore
 from tests.store.other_process import running_beside
@@ -94,6 +94,22 @@ async def test_a_process_id_that_was_given_out_again_is_not_the_owner(path: Path
         connection.execute("UPDATE owner SET pid = ?", (os.getppid(),))
     async with SqliteStore(path) as store:
         assert (await store.acquire()).epoch == 2
+
+
+@pytest.mark.requirement("S12")
+@pytest.mark.parametrize("column", ["acquired_at", "heartbeat_at"])
+@pytest.mark.parametrize("instant", [2**63 - 1, -(2**63)])
+async def test_an_owner_of_no_instant_that_there_is_is_a_damaged_store(
+    path: Path, column: str, instant: int
+) -> None:
+    async with SqliteStore(path) as store:
+        await store.acquire()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(f"UPDATE owner SET {column} = {instant}")
+    async with SqliteStore(path) as store:
+        for asked in (store.acquire(), store.owner()):
+            with pytest.raises(StoreUnusable, match=f"damaged: {instant} microseconds"):
+                await asked
 
 
 def test_a_living_process_is_alive_and_a_dead_one_is_not() -> None:
