@@ -18,7 +18,7 @@ from saga.store.mark import End, journal_end
 from saga.store.ownership import check_epoch
 from saga.store.protocol import Append, JournalRecord, Projection
 from saga.store.rows import BATCH_COLUMNS, TRADE_COLUMNS, Stored, microseconds, values_of
-from saga.store.transaction import is_failure, poisoned, writing
+from saga.store.transaction import is_failure, may_pass, poisoned, writing
 from saga.views import BatchRow, TradeRow
 
 RECORDS_PER_PAGE: Final = 500
@@ -382,6 +382,7 @@ def read_journal(connection: sqlite3.Connection, batch_uid: str) -> tuple[Journa
 
     Raises:
         Quarantined: a record is missing, altered, or does not decode.
+        sqlite3.Error: the disk, memory or a lock failed, which says nothing of the records.
     """
     try:
         row = connection.execute(
@@ -395,6 +396,8 @@ def read_journal(connection: sqlite3.Connection, batch_uid: str) -> tuple[Journa
             (row[0],),
         ).fetchall()
     except sqlite3.DatabaseError as error:
+        if may_pass(error):
+            raise
         raise Quarantined(
             f"the journal of batch {batch_uid} cannot be read: {error}; "
             "compare the store with a backup"

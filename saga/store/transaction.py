@@ -39,6 +39,20 @@ def primary_code(error: sqlite3.Error) -> int:
     return code & 0xFF if isinstance(code, int) else sqlite3.SQLITE_ERROR
 
 
+_PASSING: Final = frozenset(
+    {
+        *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM),
+        *(sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN),
+        *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_PROTOCOL),
+    }
+)
+
+
+def may_pass(error: sqlite3.Error) -> bool:
+    """Tell whether what could not be read may be sound: the disk, memory or a lock failed."""
+    return primary_code(error) in _PASSING
+
+
 def is_failure(error: sqlite3.Error) -> bool:
     """Tell whether the disk or the file failed, as opposed to a statement that was refused."""
     return primary_code(error) in _REASONS

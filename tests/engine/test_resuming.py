@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
+from datetime import timedelta
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from brokers.paper import Fault, FaultRule
 from saga.errors import Quarantined, StoreHeld
 from saga.events import Resumed
 from saga.orchestrator import Orchestrator
+from saga.store.journal import read_journal
 from saga.store.protocol import JournalRecord
 from saga.store.sqlite import SqliteStore
 from tests.engine.trading_desk import Desk, batch, buy
@@ -87,6 +89,31 @@ async def test_a_second_engine_on_the_same_store_is_refused_by_name(desk: Desk) 
         with pytest.raises(StoreHeld):
             async with desk.engine():
                 raise AssertionError("two owners")
+
+
+@pytest.mark.requirement("S18", "L2")
+async def test_a_journal_that_cannot_be_read_for_a_while_is_read_again_and_not_set_aside(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order, failures = batch(buy("AAPL"), buy("KO", limit_price="1")), iter(range(3))
+    async with desk.engine() as engine:
+        await engine.submit(order)
+        await desk.until_sent(2)
+
+    def failing(connection: sqlite3.Connection, uid: str) -> tuple[JournalRecord, ...]:
+        if next(failures, None) is not None:
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR_READ
+            raise error
+        return read_journal(connection, uid)
+
+    monkeypatch.setattr("saga.supervision.FIRST_RESUME_WAIT", timedelta(milliseconds=1))
+    monkeypatch.setattr("saga.store.journal.read_journal", failing)
+    async with desk.engine() as engine:
+        await engine.cancel(order.batch_id, by="alice", reason="enough")
+        assert (await engine.wait(order.batch_id)).status == "cancelled"
+        assert await engine.store.quarantined() == {}
+    assert next(failures, None) is None, "the disk has failed three times"
 
 
 @pytest.mark.requirement("S18", "S8", "T6")

@@ -5,12 +5,13 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from saga.errors import OwnershipLost, Quarantined, StoreError, StoreUnusable
 from saga.store.chain import beginning, digest_of, verified
+from saga.store.journal import read_journal
 from saga.store.rows import BATCH_COLUMNS, TRADE_COLUMNS, batch_row, trade_row
 from saga.store.sqlite import SqliteStore
 from saga.store.verification import Problem, verify
@@ -85,6 +86,62 @@ async def test_a_journal_that_was_tampered_with_is_not_trusted(
         assert isinstance(error, Quarantined)
         assert str(error) == str(caught.value)
         assert sound == await store.journal(batch_id(2))
+
+
+@pytest.mark.requirement("S8", "S18")
+@pytest.mark.parametrize("instant", [2**63 - 1, -(2**63)])
+async def test_a_record_of_no_instant_that_there_is_is_said_to_be_unreadable(
+    path: Path, instant: int
+) -> None:
+    await two_sagas(path)
+    tamper(path, f"UPDATE journal SET at = {instant} WHERE sequence = 3")
+    async with SqliteStore(path) as store:
+        with pytest.raises(Quarantined, match="record 3 .* is no instant of the years 1 to 9999"):
+            async for _ in store.records():
+                pass
+        assert len([past async for past in store.intents(since=sample_appends.NOON)]) >= 3
+
+
+class _Failing:
+    """A connection whose reading of the journal fails."""
+
+    def __init__(self, connection: sqlite3.Connection, code: int) -> None:
+        self._connection = connection
+        self._code = code
+
+    def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+        if "FROM journal" not in sql:
+            return self._connection.execute(sql, *values)
+        error = sqlite3.OperationalError("as SQLite says it")
+        error.sqlite_errorcode = self._code
+        raise error
+
+
+@pytest.mark.requirement("S18")
+@pytest.mark.parametrize(
+    ("code", "raised"),
+    [
+        (sqlite3.SQLITE_IOERR_READ, StoreError),
+        (sqlite3.SQLITE_BUSY_SNAPSHOT, StoreError),
+        (sqlite3.SQLITE_LOCKED, StoreError),
+        (sqlite3.SQLITE_NOMEM, StoreError),
+        (sqlite3.SQLITE_INTERRUPT, StoreError),
+        (sqlite3.SQLITE_CANTOPEN, StoreError),
+        (sqlite3.SQLITE_FULL, StoreError),
+        (sqlite3.SQLITE_CORRUPT, Quarantined),
+        (sqlite3.SQLITE_NOTADB, Quarantined),
+    ],
+)
+async def test_a_failure_that_may_pass_says_nothing_against_a_journal(
+    path: Path, code: int, raised: type[Exception]
+) -> None:
+    def reading(connection: sqlite3.Connection) -> object:
+        return read_journal(cast("sqlite3.Connection", _Failing(connection, code)), batch_id(1))
+
+    await two_sagas(path)
+    async with SqliteStore(path) as store:
+        with pytest.raises(raised, match="as SQLite says it"):
+            await store.read(reading)
 
 
 @pytest.mark.requirement("S8", "S18")
