@@ -80,7 +80,8 @@ def migrate(
         to: the version to reach; None is the newest.
 
     Raises:
-        StoreUnusable: the tables are newer than the program.
+        StoreUnusable: the tables are newer than the program, or hold what an older one could not
+            carry on; nothing was changed.
         ValueError: the numbers have gaps, or `to` is not among them.
     """
     newest = len(migrations)
@@ -110,6 +111,8 @@ def _step_up(
 
 
 def _step_down(connection: sqlite3.Connection, component: str, migration: Migration) -> None:
+    if migration.in_the_way is not None:
+        _refuse_what_is_in_the_way(connection, component, migration.number, *migration.in_the_way)
     for statement in migration.down:
         connection.execute(statement)
     connection.execute(
@@ -117,6 +120,18 @@ def _step_down(connection: sqlite3.Connection, component: str, migration: Migrat
         (component, migration.number),
     )
     _note_version(connection, component)
+
+
+def _refuse_what_is_in_the_way(
+    connection: sqlite3.Connection, component: str, number: int, query: str, words: str
+) -> None:
+    (count,) = connection.execute(query).fetchone()
+    if count:
+        raise StoreUnusable(
+            f"the tables of {component!r} cannot go back behind version {number}: {count} {words}, "
+            "which an older program cannot read, and would set aside; let this program finish "
+            "them, or resolve them, and then take the tables back"
+        )
 
 
 def _note_version(connection: sqlite3.Connection, component: str) -> None:

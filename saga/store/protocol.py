@@ -141,12 +141,15 @@ class Migration:
         name: what it does, in a few words.
         up: SQL statements that take it.
         down: SQL statements that take it back.
+        in_the_way: a query that counts what the version before could not carry on, and a few words
+            that say what it counts; it is taken back only where there is none. None: it always is.
     """
 
     number: int
     name: str
     up: tuple[str, ...]
     down: tuple[str, ...]
+    in_the_way: tuple[str, str] | None = None
 
 
 class CheckpointStore(Protocol):

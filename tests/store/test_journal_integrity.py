@@ -96,7 +96,7 @@ async def test_a_record_of_no_instant_that_there_is_is_said_to_be_unreadable(
     await two_sagas(path)
     tamper(path, f"UPDATE journal SET at = {instant} WHERE sequence = 3")
     async with SqliteStore(path) as store:
-        with pytest.raises(Quarantined, match="record 3 .* is no instant of the years 1 to 9999"):
+        with pytest.raises(Quarantined, match=r"record 3 .* is no instant of the years 1 to 9999"):
             async for _ in store.records():
                 pass
         assert len([past async for past in store.intents(since=sample_appends.NOON)]) >= 3

@@ -4,6 +4,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -15,12 +16,12 @@ from saga.model import ExecutionMode, Priority
 from saga.store import schema
 from saga.store.database import connect_writer, create_if_missing
 from saga.store.migration import migrate, pending, version
-from saga.store.protocol import Migration
+from saga.store.protocol import Append, Migration
 from saga.store.rows import BATCH_COLUMNS, TRADE_COLUMNS
 from saga.store.sqlite import SqliteStore
 from saga.views import BatchStatus, SagaOutcome, TradeStatus
 from tests.store.contract import ME, NEIGHBOUR, FakeProcesses, Refuser
-from tests.store.sample_appends import NOON, batch_id, first, whole_life
+from tests.store.sample_appends import NOON, batch_id, first, submitted, whole_life
 
 NEWEST = len(schema.MIGRATIONS)
 
@@ -36,6 +37,13 @@ def tables(connection: sqlite3.Connection) -> list[tuple[str, str]]:
     return connection.execute(
         "SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name"
     ).fetchall()
+
+
+def _of_one_directive(number: int) -> Append:
+    append = first(number)
+    batch = append.batch.model_copy(update={"directives": append.batch.directives[:1]})
+    change = replace(append.changes[0], event=submitted(batch))
+    return replace(append, changes=(change,))
 
 
 def columns(connection: sqlite3.Connection, table: str) -> set[str]:
@@ -74,6 +82,28 @@ async def test_a_store_with_sagas_can_be_taken_all_the_way_down_and_up(path: Pat
         await SqliteStore(path).__aenter__()
     async with SqliteStore(path, accept_rollback=True) as store:
         assert await store.last_sequence() == 0
+
+
+@pytest.mark.requirement("T2", "S1")
+async def test_tables_do_not_go_back_under_a_batch_that_an_older_program_cannot_read(
+    path: Path,
+) -> None:
+    async with SqliteStore(path) as store:
+        await store.acquire()
+        for append in (*whole_life(1), first(2)):
+            await store.append(append)
+        await store.append(_of_one_directive(3))  # which is written as it always was
+    with closing(connect_writer(path)) as connection:
+        before = tables(connection)
+        with pytest.raises(
+            StoreUnusable, match=r"back behind version 7: 1 unfinished batches .* let this program"
+        ):
+            migrate(connection, schema.COMPONENT, schema.MIGRATIONS, now=NOON, to=6)
+        assert tables(connection) == before
+        assert version(connection, schema.COMPONENT) == NEWEST
+        connection.execute("UPDATE batches SET state = 'ROLLED_BACK' WHERE id = 2")
+        migrate(connection, schema.COMPONENT, schema.MIGRATIONS, now=NOON, to=6)
+        assert version(connection, schema.COMPONENT) == 6
 
 
 @pytest.mark.requirement("T1")
