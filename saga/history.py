@@ -342,7 +342,7 @@ def _effect(batch_id: str, row: TradeRow) -> TradeEffect:
     except ValidationError as error:
         raise Quarantined(
             f"the result of trade {row.position} of batch {batch_id} does not decode: "
-            f"{explain(error)}; rebuild the views from the journal"
+            f"{explain(error)}; compare the store with a backup"
         ) from error
     return TradeEffect(
         *(batch_id, row.position, row.directive_id, row.symbol, row.status),

@@ -77,10 +77,6 @@ _FIND_BATCHES: Final = (
 )
 _LAST_BATCH: Final = "SELECT coalesce(max(id), 0) FROM batches"
 
-_REPLACE_BATCH: Final = (
-    f"UPDATE batches SET {_assignments(BATCH_COLUMNS)} WHERE batch_uid = ? RETURNING id"
-)
-
 _INSERT_TRADE: Final = _insertion("trades", (*TRADE_COLUMNS, "batch_id"))
 _ALL_OF_TRADE: Final = values_of(TRADE_COLUMNS)
 
@@ -349,30 +345,6 @@ def _write_trades(connection: sqlite3.Connection, appends: Iterable[tuple[int, A
 
 def _replace_trades(connection: sqlite3.Connection, rows: Iterable[tuple[int, TradeRow]]) -> None:
     connection.executemany(_REPLACE_TRADE, [(*_ALL_OF_TRADE(row), number) for number, row in rows])
-
-
-def replace_views(
-    connection: sqlite3.Connection, batch_row: BatchRow, trade_rows: Sequence[TradeRow]
-) -> None:
-    """Write a saga's views anew, as they follow from its journal; inside a transaction.
-
-    Args:
-        connection: the connection that writes.
-        batch_row: the batch's row, as folded from the whole journal.
-        trade_rows: the rows of all steps.
-
-    Raises:
-        StoreError: there is no such batch.
-    """
-    values = (*_ALL_OF_BATCH(batch_row), batch_row.batch_id)
-    found = connection.execute(_REPLACE_BATCH, values).fetchall()
-    if not found:
-        raise StoreError(f"batch {batch_row.batch_id} is not in the store; nothing was written")
-    ((number,),) = found
-    _replace_trades(connection, [(number, row) for row in trade_rows])
-    positions = [row.position for row in trade_rows]
-    beyond = max(positions, default=-1)
-    connection.execute("DELETE FROM trades WHERE batch_id = ? AND position > ?", (number, beyond))
 
 
 def read_journal(connection: sqlite3.Connection, batch_uid: str) -> tuple[JournalRecord, ...]:

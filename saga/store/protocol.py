@@ -2,7 +2,7 @@
 
 The journal is the truth: an append-only list of records for each saga, numbered without gaps and
 chained by hashes, and all of them in one global sequence without gaps. The views (one row for each
-batch, one for each step) are derived from it, written in the same transaction, and can be rebuilt.
+batch, one for each step) are derived from it, and written in the same transaction.
 
 What must change together with a record, such as a portfolio's holdings after a fill, is written by
 a `Projection` inside that same transaction.

@@ -42,7 +42,6 @@ from saga.store.rows import microseconds
 from saga.store.transaction import one_read, poisoned, writing
 from saga.store.verification import refuse_without_all_sagas
 from saga.store.waiting import Ticket, Waiting
-from saga.views import BatchRow, TradeRow
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -357,15 +356,6 @@ class SqliteStore:
         """Return the reason for each saga that is set aside."""
         return await self.read(_read_quarantined)
 
-    async def replace_views(self, batch_row: BatchRow, trade_rows: Sequence[TradeRow]) -> None:
-        """Write a saga's views anew, as they follow from its journal.
-
-        Raises:
-            OwnershipLost: another owner has taken the store over.
-            StoreError: there is no such batch.
-        """
-        await self._write(_replace_views, self._epoch, batch_row, trade_rows)
-
     async def alerting(self) -> tuple[str, ...]:
         """See `CheckpointStore.alerting`."""
         return await self.read(journal.read_alerting)
@@ -560,14 +550,3 @@ def _take_back(connection: sqlite3.Connection, epoch: int | None, batch_uid: str
 def _read_quarantined(connection: sqlite3.Connection) -> dict[str, str]:
     rows = connection.execute("SELECT batch_uid, reason FROM quarantine ORDER BY at, batch_uid")
     return dict(rows.fetchall())
-
-
-def _replace_views(
-    connection: sqlite3.Connection,
-    epoch: int | None,
-    batch_row: BatchRow,
-    trade_rows: Sequence[TradeRow],
-) -> None:
-    with writing(connection):
-        ownership.check_epoch(connection, epoch)
-        journal.replace_views(connection, batch_row, trade_rows)

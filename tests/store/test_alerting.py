@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from saga.events import Started
 from saga.store import journal
 from saga.store.sqlite import SqliteStore
 from saga.views import BatchRow
-from tests.store.sample_appends import batch_row, first, sample_batch, trade_row
+from tests.store.sample_appends import batch_row, first, following, sample_batch
 
 
 def _row(number: int, **changes: object) -> BatchRow:
@@ -30,7 +31,7 @@ async def test_stale_batches_and_those_with_open_incidents_need_a_person(path: P
         await store.acquire()
         for number, row in enumerate(rows, start=1):
             await store.append(first(number))
-            await store.replace_views(row, [trade_row(0), trade_row(1)])
+            await store.append(replace(following(number, 2, Started()), batch_row=row))
         assert await store.alerting() == tuple(row.batch_id for row in rows[1:4])
         plan = await store.read(
             lambda connection: connection.execute(

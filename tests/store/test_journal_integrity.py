@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from saga.errors import OwnershipLost, Quarantined, StoreError, StoreUnusable
+from saga.errors import Quarantined, StoreError, StoreUnusable
 from saga.store.chain import beginning, digest_of, verified
 from saga.store.journal import read_journal
 from saga.store.rows import BATCH_COLUMNS, TRADE_COLUMNS, batch_row, trade_row
@@ -273,30 +273,6 @@ async def stored_views(path: Path, number: int) -> tuple[object, list[object]]:
             (number,),
         ).fetchall()
     return batch_row(batch), [trade_row(trade) for trade in trades]
-
-
-async def test_views_can_be_written_anew(path: Path) -> None:
-    await two_sagas(path)
-    last = whole_life(1)[-1]
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute("UPDATE batches SET mode = 'PARALLEL', status = 'failed' WHERE id = 1")
-        connection.execute("UPDATE trades SET symbol = 'X', done = '9' WHERE batch_id = 1")
-        connection.execute("DELETE FROM trades WHERE batch_id = 1 AND position = 1")
-        connection.execute(
-            "INSERT INTO trades (batch_id, position, directive_id, kind, direction, status, state,"
-            " rollback, amount, done, undone, value, attempts)"
-            " VALUES (1, 5, 'EXE_9', 'x', 0, 'stuck', 'STUCK', 0, '1', '1', '0', '0', 1)"
-        )
-    async with SqliteStore(path) as store:
-        with pytest.raises(OwnershipLost):
-            await store.replace_views(last.batch_row, last.trade_rows)
-        await store.acquire()
-        await store.replace_views(last.batch_row, last.trade_rows)
-        unknown = replace(last.batch_row, batch_id=sample_appends.batch_id(8))
-        with pytest.raises(StoreError, match="is not in the store"):
-            await store.replace_views(unknown, last.trade_rows)
-    assert await stored_views(path, 1) == (last.batch_row, list(last.trade_rows))
-    assert verify(path) == []
 
 
 async def test_a_trade_row_that_is_lost_is_made_anew_with_the_next_record(path: Path) -> None:
