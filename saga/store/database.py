@@ -7,7 +7,9 @@ The file belongs to the user alone from its first byte, and it appears whole or 
 made under another name, and given its own only once it is a store.
 """
 
+import glob
 import os
+import shlex
 import sqlite3
 import stat
 import sys
@@ -116,6 +118,23 @@ def _check_place(place: Path) -> None:
             f"the store {place} is an empty file, so whatever it held is lost; restore it from a "
             "backup, or delete it if no store was ever there"
         )
+    if file.st_nlink > 1 and _has_another_name(place):
+        raise StoreUnusable(
+            f"the store {place} has another name as well (a hard link), and whoever opens it by "
+            "that one keeps a log, a mark and a halt file of his own beside it, of which this one "
+            f"knows nothing; look for it (`find / -xdev -samefile {shlex.quote(str(place))}`) and "
+            "remove one of the names while nobody has the store open; to have a copy, `saga backup`"
+        )
+
+
+def _has_another_name(place: Path) -> bool:
+    """Tell whether a file bears more names than its own and those it was made under."""
+    made_under = sum(
+        file_id(draft) == file_id(place)
+        for draft in place.parent.glob(f".{glob.escape(place.name)}.*.new")
+    )
+    # Asked again: a store that another process makes at this moment loses such a name.
+    return place.stat().st_nlink - made_under > 1
 
 
 def _status(path: Path) -> os.stat_result | None:

@@ -215,18 +215,44 @@ async def test_words_that_are_no_text_any_more_are_a_damaged_store_for_every_rea
 async def test_the_same_store_is_not_opened_twice_in_one_process(path: Path) -> None:
     other_name = path.with_name("other.db")
     async with SqliteStore(path) as store:
-        other_name.hardlink_to(path)
-        for name in (path, other_name):
+        for opened in (path, other_name):  # it is the file that counts, whatever its name
+            path.rename(opened)
             with pytest.raises(
                 StoreHeld, match=rf"already open in this process \(pid {os.getpid()}\)"
             ):
-                async with SqliteStore(name):
-                    pass
+                await SqliteStore(opened).__aenter__()
+            opened.rename(path)
         with pytest.raises(StoreError, match="open already"):
             await store.__aenter__()
         assert await store.last_sequence() == 0
     async with SqliteStore(path):
         pass
+
+
+@pytest.mark.requirement("S1", "S12")
+async def test_a_store_with_a_second_name_is_opened_by_neither(path: Path) -> None:
+    other_name = path.with_name("other.db")
+    async with SqliteStore(path) as store:
+        await store.acquire()
+        await store.append(first(1))
+        other_name.hardlink_to(path)
+        assert "has another name as well (a hard link)" in await refused(other_name)
+        assert not other_name.with_name("other.db-wal").exists()
+        await store.append(first(2))
+    assert f"the store {path} has another name" in await refused(path)
+    other_name.unlink()
+    async with SqliteStore(path) as store:
+        assert await store.last_sequence() == 2
+
+
+async def test_a_name_that_a_store_was_made_under_is_no_second_one(path: Path) -> None:
+    async with SqliteStore(path):
+        pass
+    path.with_name(f".{path.name}.k3v9x.new").hardlink_to(path)  # killed while it was made
+    async with SqliteStore(path) as store:
+        assert await store.last_sequence() == 0
+    path.with_name("other.db").hardlink_to(path)
+    assert "has another name as well" in await refused(path)
 
 
 @pytest.mark.parametrize("fate", ["moved", "removed", "replaced"])
