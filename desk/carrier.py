@@ -72,8 +72,9 @@ def judged(owner: Owner | None) -> Carrier:
     if owner is None or owner.released:
         return Carrier(None)
     processes = SystemProcesses()
-    if owner.host == processes.current().host:
-        alive = processes.is_alive(Process(owner.pid, owner.host, None))
+    process = Process(owner.pid, owner.host, None, owner.namespace)
+    if process.is_beside(processes.current()):
+        alive = processes.is_alive(process)
         return Carrier(owner.pid if alive else None)
     heard = datetime.now(UTC) - owner.heartbeat_at < timedelta(seconds=LEASE_SECONDS)
     return Carrier(owner.pid, owner.host) if heard else Carrier(None)

@@ -158,8 +158,8 @@ async def _owner(home: Home) -> Point:
 async def _living(home: Home, owner: Owner) -> Point:
     who = f"process {owner.pid} on {owner.host}, since {owner.acquired_at:%Y-%m-%d %H:%M:%S}Z"
     processes = SystemProcesses()
-    here = owner.host == processes.current().host
-    if here and not processes.is_alive(Process(owner.pid, owner.host, None)):
+    process = Process(owner.pid, owner.host, None, owner.namespace)
+    if process.is_beside(processes.current()) and not processes.is_alive(process):
         return Point(
             "store",
             Verdict.NOTE,

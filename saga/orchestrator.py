@@ -155,7 +155,6 @@ class Orchestrator:
             clock=self._clock,
             trading=self._trading,
             program=PROGRAM,
-            taken_over=take_over,
             on_commit=self._pulse.beat,
             on_alert=self._alerts.look_at,
             on_unheard=self._hear_late,
@@ -187,7 +186,7 @@ class Orchestrator:
             owner = await self.store.acquire(take_over=self._take_over)
             stack.push_async_callback(self._release)
             await self._trading.begin(owner, clean=last is None or last.released)
-            await self._sagas.survey()
+            await self._sagas.survey(taken_over=owner.last_may_live)
             self._tasks = await stack.enter_async_context(anyio.create_task_group())
             self._tasks.start_soon(self._beat)
             self._tasks.start_soon(self._watch_for_halt)

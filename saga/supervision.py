@@ -7,6 +7,7 @@ is `orchestrator`'s business; what a saga does is `runner`'s.
 
 from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from itertools import islice
 from typing import Final
@@ -62,7 +63,6 @@ class Supervision:
         clock: where time comes from.
         trading: which orders may go out.
         program: what is noted as the program that resumed a saga.
-        taken_over: the last owner may still live.
         on_commit: called after each commit of any saga.
         on_alert: called with a saga that needs a person, after each of its commits.
         on_unheard: called with each key of a saga at rest of which there may be late news.
@@ -77,7 +77,6 @@ class Supervision:
         clock: SteadyClock,
         trading: Trading,
         program: str,
-        taken_over: bool,
         on_commit: Callable[[], None],
         on_alert: Callable[[Saga], None],
         on_unheard: Callable[[str], None],
@@ -102,7 +101,7 @@ class Supervision:
             alarms=self._alarms,
             trading=trading,
             program=program,
-            taken_over=taken_over,
+            taken_over=False,
             on_commit=self._on_commit,
         )
         self._runners: dict[str, SagaRunner] = {}
@@ -117,8 +116,13 @@ class Supervision:
         """How many batches wait for admission."""
         return self._admission.queued
 
-    async def survey(self) -> None:
-        """Learn what is unfinished, before anything is admitted or submitted."""
+    async def survey(self, *, taken_over: bool) -> None:
+        """Learn what is unfinished, before anything is admitted or submitted.
+
+        Args:
+            taken_over: the last owner may still live.
+        """
+        self._around = replace(self._around, taken_over=taken_over)
         for batch_id, key in (await self._store.unfinished()).items():
             self._to_resume[batch_id] = anyio.Event()
             self._admission.block(batch_id, key)  # kept even if its journal cannot be read

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from saga.logbook import LogEntry, LogRecord
 from saga.store import journal, logbook, ownership
+from saga.store.file_lock import FileLock
 from saga.store.mark import End, MarkFile
 from saga.store.process import Processes
 from saga.store.protocol import Append, Owner, Projection
@@ -22,24 +23,33 @@ def acquire(
     now: datetime,
     take_over: bool,
     beyond: int,
+    lock: FileLock | None = None,
 ) -> Owner:
     """Become the owner, and begin the owner's mark; see `ownership.acquire`."""
-    owner = ownership.acquire(connection, processes, now, take_over=take_over, beyond=beyond)
+    owner = ownership.acquire(
+        connection, processes, now, take_over=take_over, beyond=beyond, lock=lock
+    )
     mark.begin(connection, owner.epoch, now)
     return owner
 
 
 def heartbeat(
-    connection: sqlite3.Connection, mark: MarkFile, epoch: int | None, now: datetime
+    connection: sqlite3.Connection,
+    mark: MarkFile,
+    epoch: int | None,
+    now: datetime,
+    lock: FileLock | None = None,
 ) -> None:
     """Say that the owner lives, and make durable what was noted; see `ownership.heartbeat`."""
-    ownership.heartbeat(connection, epoch, now)
+    ownership.heartbeat(connection, epoch, now, lock)
     mark.sync()
 
 
-def release(connection: sqlite3.Connection, mark: MarkFile, epoch: int) -> None:
+def release(
+    connection: sqlite3.Connection, mark: MarkFile, epoch: int, lock: FileLock | None = None
+) -> None:
     """Give the store up, and make durable what was noted; see `ownership.release`."""
-    ownership.release(connection, epoch)
+    ownership.release(connection, epoch, lock)
     mark.sync()
 
 

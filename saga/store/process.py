@@ -2,6 +2,8 @@
 
 A process id alone does not say who somebody is: ids are given out again, and a reboot begins anew.
 So a process is known by a token as well, made of the machine's boot and the process's start.
+Nor does an id mean the same everywhere on a machine: each PID namespace (a container's, say) has
+ids of its own, and of a process in another one nothing can be told by its id.
 """
 
 import os
@@ -25,11 +27,23 @@ class Process:
         host: the machine's name.
         token: tells it from any other process that ever had this number; None where the system
             does not say (it has no `/proc`).
+        namespace: in which its number counts; None where the system does not say.
     """
 
     pid: int
     host: str
     token: str | None
+    namespace: int | None = None
+
+    def is_beside(self, other: "Process") -> bool:
+        """Tell whether a process id means the same to both."""
+        return (self.host, self.namespace) == (other.host, other.namespace)
+
+    def shares_kernel(self, other: "Process") -> bool:
+        """Tell whether both run, or ran, under one boot of one machine, whatever its names."""
+        if self.token is None or other.token is None:
+            return False
+        return self.token.partition("/")[0] == other.token.partition("/")[0]
 
 
 class Processes(Protocol):
@@ -40,7 +54,7 @@ class Processes(Protocol):
         ...
 
     def is_alive(self, process: Process) -> bool:
-        """Tell whether a process of this machine still runs."""
+        """Tell whether a process beside this one still runs."""
         ...
 
 
@@ -50,10 +64,10 @@ class SystemProcesses:
     def current(self) -> Process:
         """Return the process that asks."""
         pid = os.getpid()
-        return Process(pid=pid, host=socket.gethostname(), token=_token(pid))
+        return Process(pid, socket.gethostname(), _token(pid), _namespace())
 
     def is_alive(self, process: Process) -> bool:
-        """Tell whether a process of this machine still runs; a dead one that waits does not."""
+        """Tell whether a process beside this one still runs; a dead one that waits does not."""
         token = _token(process.pid)
         if token is not None and process.token is not None:
             return token == process.token
@@ -64,6 +78,13 @@ class SystemProcesses:
         except PermissionError:
             return True
         return not _is_zombie(process.pid)
+
+
+def _namespace() -> int | None:
+    try:
+        return (_PROC / "self/ns/pid").stat().st_ino
+    except OSError:
+        return None
 
 
 def _stat(pid: int) -> list[str] | None:

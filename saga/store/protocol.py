@@ -92,6 +92,9 @@ class Owner:
         acquired_at: since when, UTC.
         heartbeat_at: when it last said that it lives, UTC.
         released: it has left in good order.
+        namespace: the PID namespace in which its number counts; None where it is not known.
+        last_may_live: whoever had the store before was fenced, but may live: a call of it may still
+            arrive. Told to the owner itself by `acquire`, and to nobody else.
     """
 
     epoch: int
@@ -100,6 +103,8 @@ class Owner:
     acquired_at: datetime
     heartbeat_at: datetime
     released: bool
+    namespace: int | None = None
+    last_may_live: bool = False
 
 
 class Projection(Protocol):

@@ -327,4 +327,17 @@ MIGRATIONS: Final = (
         up=_trades_anew(_TRADES_WITHOUT_LISTS),
         down=_trades_anew(_TRADES),
     ),
+    Migration(
+        number=10,
+        name="the PID namespace of the owner, and whether it holds the file's lock",
+        up=(
+            "ALTER TABLE owner ADD COLUMN namespace INTEGER",
+            "ALTER TABLE owner ADD COLUMN"
+            " locked INTEGER NOT NULL DEFAULT 0 CHECK (locked IN (0, 1))",
+        ),
+        down=(
+            "ALTER TABLE owner DROP COLUMN locked",
+            "ALTER TABLE owner DROP COLUMN namespace",
+        ),
+    ),
 )

@@ -11,7 +11,8 @@ import asyncio
 import os
 import sqlite3
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -31,6 +32,7 @@ from saga.store import database, journal, logbook, marked, ownership, past_inten
 from saga.store.backup import back_up
 from saga.store.bridge import Bridge, ThreadBridge
 from saga.store.chain import as_record
+from saga.store.file_lock import FileLock
 from saga.store.file_system import unfit
 from saga.store.halt_file import HaltFile
 from saga.store.mark import Mark, MarkFile, read_mark, refuse_without_store, rollback_found
@@ -70,6 +72,7 @@ class _Opened:
     writer: Bridge
     reader: Bridge
     mark: MarkFile
+    lock: FileLock | None
     waiting: Waiting = field(default_factory=Waiting)
     recent: Recent = field(default_factory=Recent)
     led: bool = False
@@ -85,7 +88,7 @@ class SqliteStore:
         clock: tells the times of ownership and of quarantine.
         projections: tables of other packages that are kept in step with the journal.
         bridge: makes the place where transactions run: a thread, or (in a simulation) the caller.
-        processes: tells whether another owner lives.
+        processes: tells whether another owner lives; the kernel, unless a simulation has its own.
         accept_rollback: open the store even if it is an older copy of itself, or its mark is gone.
             Orders may be at the broker of which such a copy knows nothing: compare them first.
     """
@@ -105,6 +108,7 @@ class SqliteStore:
         self._projections = tuple(projections)
         self._bridge = bridge
         self._processes = processes or SystemProcesses()
+        self._locks = processes is None
         self._accept_rollback = accept_rollback
         self._rolled_back: str | None = None
         self._epoch_of_mark = 0
@@ -182,15 +186,22 @@ class SqliteStore:
         writer, reader = self._bridge(), self._bridge()
         try:
             await writer.open(partial(database.connect_writer, place))
-            await writer.run(self._prepare, place, noted)
+            lock = FileLock(place, file) if self._locks else None
+            await writer.run(self._prepare, place, noted, lock)
             await reader.open(partial(database.connect_reader, place))
         except BaseException:
             await reader.close()
             await writer.close()
             raise
-        return _Opened(place, file, os.getpid(), writer, reader, MarkFile(place))
+        return _Opened(place, file, os.getpid(), writer, reader, MarkFile(place), lock)
 
-    def _prepare(self, connection: sqlite3.Connection, place: Path, noted: Mark | None) -> None:
+    def _prepare(
+        self,
+        connection: sqlite3.Connection,
+        place: Path,
+        noted: Mark | None,
+        lock: FileLock | None,
+    ) -> None:
         database.check_pages(connection, place)
         self._check_mark(connection, place, noted)
         components: dict[str, Sequence[Migration]] = {schema.COMPONENT: schema.MIGRATIONS}
@@ -199,9 +210,9 @@ class SqliteStore:
             # All are looked at before any is taken: a newer one refuses the store as it is.
             to_take = [pending(connection, *each) for each in components.items()]
             if any(to_take):
-                _refuse_migration_while_held(connection, self._processes, self._clock)
-                for name, migrations in components.items():
-                    migrate(connection, name, migrations, now=self._clock.now())
+                with _held_meanwhile(connection, lock, self._processes, self._clock):
+                    for name, migrations in components.items():
+                        migrate(connection, name, migrations, now=self._clock.now())
             refuse_without_all_sagas(connection)
         except StorePoisoned as error:
             raise StoreUnusable(f"the store {place} cannot be migrated: {error}") from error
@@ -236,6 +247,8 @@ class SqliteStore:
             await opened.reader.close()
         finally:
             opened.mark.close()
+            if opened.lock is not None:
+                opened.lock.let_go()  # SQLite may keep the file open for others of this process
             try:
                 await opened.writer.close()
             finally:
@@ -248,8 +261,9 @@ class SqliteStore:
             StoreHeld: another owner lives, and `take_over` is not set.
         """
         processes, now, beyond = self._processes, self._clock.now(), self._epoch_of_mark
-        mark = self._usable().mark
-        owner = await self._write(marked.acquire, mark, processes, now, take_over, beyond)
+        opened = self._usable()
+        mark, lock = opened.mark, opened.lock
+        owner = await self._write(marked.acquire, mark, processes, now, take_over, beyond, lock)
         self._epoch, self._held_open().recent = owner.epoch, Recent()
         return owner
 
@@ -259,8 +273,9 @@ class SqliteStore:
         Raises:
             OwnershipLost: another owner has taken the store over.
         """
-        mark = self._usable().mark
-        await self._write(marked.heartbeat, mark, self._epoch, self._clock.now())
+        opened = self._usable()
+        now = self._clock.now()
+        await self._write(marked.heartbeat, opened.mark, self._epoch, now, opened.lock)
         self._watch_log(self._held_open())
 
     def _watch_log(self, opened: _Opened) -> None:
@@ -297,7 +312,8 @@ class SqliteStore:
         """Give the store up in good order; harmless when it is not held or cannot be written."""
         epoch, self._epoch = self._epoch, None
         if epoch is not None and self._poison is None:
-            await self._write(marked.release, self._usable().mark, epoch)
+            opened = self._usable()
+            await self._write(marked.release, opened.mark, epoch, opened.lock)
 
     async def owner(self) -> Owner | None:
         """Return who owns the store, or owned it last; None if nobody ever did."""
@@ -514,12 +530,20 @@ def _own_copy(error: BaseException) -> BaseException:
     return copy
 
 
-def _refuse_migration_while_held(
-    connection: sqlite3.Connection, processes: Processes, clock: Clock
-) -> None:
-    has_owner = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'owner'").fetchone()
-    if has_owner is not None:
-        ownership.refuse_while_held(connection, processes, clock.now())
+@contextmanager
+def _held_meanwhile(
+    connection: sqlite3.Connection, lock: FileLock | None, processes: Processes, clock: Clock
+) -> Iterator[None]:
+    """Make sure that the store has no other owner, and none that locks it gets it meanwhile."""
+    locked = None if lock is None else lock.take()
+    try:
+        tables = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'owner'").fetchone()
+        if tables is not None:
+            ownership.refuse_while_held(connection, processes, clock.now(), locked)
+        yield
+    finally:
+        if lock is not None:
+            lock.let_go()
 
 
 def _without_tables(place: Path, error: Exception) -> StoreUnusable:

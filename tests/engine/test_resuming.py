@@ -17,6 +17,7 @@ from saga.errors import Quarantined, StoreHeld
 from saga.events import Resumed
 from saga.orchestrator import Orchestrator
 from saga.store.journal import read_journal
+from saga.store.ownership import LEASE_SECONDS
 from saga.store.protocol import JournalRecord
 from saga.store.sqlite import SqliteStore
 from tests.engine.trading_desk import Desk, batch, buy
@@ -89,6 +90,28 @@ async def test_a_second_engine_on_the_same_store_is_refused_by_name(desk: Desk) 
         with pytest.raises(StoreHeld):
             async with desk.engine():
                 raise AssertionError("two owners")
+
+
+@pytest.mark.requirement("S3", "S12")
+async def test_an_owner_of_which_nothing_was_heard_for_a_lease_may_live_when_its_sagas_are_resumed(
+    desk: Desk,
+) -> None:
+    order = batch(buy("AAPL"), buy("KO", limit_price="1"))
+    async with desk.engine() as engine:
+        await engine.submit(order)
+        await desk.until_sent(2)
+    with closing(sqlite3.connect(desk.store_path)) as file, file:
+        silent = round(2 * LEASE_SECONDS * 1_000_000)
+        file.execute(
+            "UPDATE owner SET released = 0, locked = 0, host = 'elsewhere',"
+            " heartbeat_at = heartbeat_at - ?",
+            (silent,),
+        )
+    async with desk.engine() as engine:
+        await engine.cancel(order.batch_id, by="alice", reason="enough")
+        await engine.wait(order.batch_id)
+        events = [record.event for record in await engine.store.journal(order.batch_id)]
+    assert [event.taken_over for event in events if isinstance(event, Resumed)] == [True]
 
 
 @pytest.mark.requirement("S18", "L2")

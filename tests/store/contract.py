@@ -49,6 +49,7 @@ from tests.store.sample_appends import (
 ME = Process(pid=100, host="here", token="boot/1")
 NEIGHBOUR = Process(pid=200, host="here", token="boot/2")
 STRANGER = Process(pid=100, host="elsewhere", token="other/1")
+CONTAINED = Process(pid=100, host="here", token="boot/3", namespace=4026532200)
 
 
 class FakeProcesses:
@@ -399,7 +400,8 @@ class StoreContract:
         async with place.store(process=NEIGHBOUR) as store:
             await store.acquire()
         async with place.store(dead=[NEIGHBOUR]) as store:
-            assert (await store.acquire()).epoch == 2
+            owner = await store.acquire()
+        assert (owner.epoch, owner.last_may_live) == (2, False)
 
     @pytest.mark.requirement("S12", "T15")
     async def test_an_owner_of_this_process_that_never_released_is_replaced(
@@ -411,24 +413,29 @@ class StoreContract:
             assert (await store.acquire()).epoch == 2
 
     @pytest.mark.requirement("S12")
-    async def test_an_owner_elsewhere_keeps_the_store_for_its_lease(self, place: Place) -> None:
-        async with place.store(process=STRANGER) as store:
+    @pytest.mark.parametrize("other", [STRANGER, CONTAINED], ids=["machine", "PID namespace"])
+    async def test_an_owner_elsewhere_keeps_the_store_for_its_lease(
+        self, place: Place, other: Process
+    ) -> None:
+        async with place.store(process=other) as store:
             await store.acquire()
             place.clock.turn(100)
             await store.heartbeat()
         place.clock.turn(LEASE_SECONDS - 1)
-        async with place.store(dead=[STRANGER]) as store:
-            with pytest.raises(StoreHeld, match="elsewhere"):
+        async with place.store(dead=[other]) as store:
+            with pytest.raises(StoreHeld, match=f"process 100 on {other.host}"):
                 await store.acquire()
             place.clock.turn(1)
-            assert (await store.acquire()).epoch == 2
+            owner = await store.acquire()
+        assert (owner.epoch, owner.last_may_live) == (2, True)  # it may be frozen, and thaw
 
     @pytest.mark.requirement("S12")
     async def test_taking_over_wins_against_a_living_owner(self, place: Place) -> None:
         async with place.store(process=NEIGHBOUR) as store:
             await store.acquire()
         async with place.store() as store:
-            assert (await store.acquire(take_over=True)).epoch == 2
+            owner = await store.acquire(take_over=True)
+        assert (owner.epoch, owner.last_may_live) == (2, True)
 
     @pytest.mark.requirement("S12")
     async def test_a_fenced_owner_can_write_nothing_more(self, place: Place) -> None:

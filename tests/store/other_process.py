@@ -2,16 +2,21 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 
 @contextmanager
-def running_beside(program: str, path: Path, *, until: str) -> Iterator[subprocess.Popen[str]]:
-    """Run a program with a path as its argument, from the line `until` on; kill it at the end."""
+def running_beside(
+    program: str, path: Path, *, until: str, inside: Sequence[str] = ()
+) -> Iterator[subprocess.Popen[str]]:
+    """Run a program with a path as its argument, from the line `until` on; kill it at the end.
+
+    It is run by the command `inside`, if there is one.
+    """
     child = subprocess.Popen(
-        [sys.executable, "-c", program, str(path)],
+        [*inside, sys.executable, "-c", program, str(path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -1,18 +1,26 @@
 """One owner: real processes that live, die, and are taken for one another."""
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
+from anyio import to_thread
 
 from saga.errors import OwnershipLost, StoreHeld, StoreUnusable
+from saga.store import process
 from saga.store.process import Process, SystemProcesses
 from saga.store.sqlite import SqliteStore
+from saga.store.verification import verify
+from tests.manual_clock import ManualClock
 from tests.store.other_process import running_beside
 from tests.store.sample_appends import batch_id, first, following, intended
 
@@ -38,9 +46,50 @@ asyncio.run(main())
 """
 
 
-def owning_process(path: Path) -> AbstractContextManager[subprocess.Popen[str]]:
+_TRIES_BY_ANOTHER_NAME = """
+import asyncio, subprocess, sys
+from pathlib import Path
+from saga.errors import StoreHeld
+from saga.store.sqlite import SqliteStore
+
+async def main():
+    path, other = Path(sys.argv[1]), Path(sys.argv[1]).parent / "elsewhere" / "saga.db"
+    other.parent.mkdir()
+    other.touch()
+    subprocess.run(["mount", "--bind", path, other], check=True)
+    print("mounted", flush=True)
+    try:
+        async with SqliteStore(other, accept_rollback=True) as store:
+            await store.acquire()
+    except StoreHeld as error:
+        print(error, flush=True)
+
+asyncio.run(main())
+"""
+
+APART = ("unshare", "--map-root-user", "--pid", "--fork", "--kill-child")
+"""Runs a command in a PID namespace of its own, as a container does."""
+MOUNTING = ("unshare", "--map-root-user", "--mount")
+"""Runs a command that may mount what nobody else sees."""
+
+
+def owning_process(
+    path: Path, inside: Sequence[str] = ()
+) -> AbstractContextManager[subprocess.Popen[str]]:
     """Start a process that owns the store, has appended once, and waits for a line."""
-    return running_beside(_OWNS, path, until="owner")
+    return running_beside(_OWNS, path, until="owner", inside=inside)
+
+
+def skip_unless(inside: Sequence[str]) -> None:
+    """Skip the test where this machine does not let a command be run so."""
+    if shutil.which(inside[0]) is None or subprocess.run([*inside, "true"], check=False).returncode:
+        pytest.skip(f"this machine does not let `{' '.join(inside)}` be run")
+
+
+def locked(path: Path) -> bool:
+    """Return whether the owner says that it holds the kernel's lock."""
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute("SELECT locked FROM owner").fetchone() == (1,)
 
 
 def wait_for_death(pid: int, *, reap: bool) -> None:
@@ -84,6 +133,90 @@ async def test_a_frozen_owner_that_thaws_after_a_takeover_writes_nothing(path: P
             assert len(await store.journal(batch_id(1))) == 1
             await store.append(first(3))
             await store.verify_owner()
+
+
+@pytest.mark.requirement("S12", "S3")
+async def test_a_living_owner_in_another_pid_namespace_is_not_taken_for_dead(path: Path) -> None:
+    skip_unless(APART)
+    with owning_process(path, APART):
+        async with SqliteStore(path) as store:
+            with pytest.raises(StoreHeld, match=rf"process 1 on {os.uname().nodename}"):
+                await store.acquire()
+
+
+@pytest.mark.requirement("S12", "S3")
+async def test_one_that_cannot_be_seen_is_held_by_the_files_lock_however_long_it_is_silent(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_namespace", lambda: 1)
+    clock = ManualClock()
+    with owning_process(path) as child:
+        os.kill(child.pid, signal.SIGSTOP)
+        clock.instant = datetime.now(UTC) + timedelta(days=1)
+        async with SqliteStore(path, clock=clock) as store:
+            for _ in range(2):
+                with pytest.raises(StoreHeld, match=f"process {child.pid} on"):
+                    await store.acquire()
+            assert (await store.acquire(take_over=True)).last_may_live
+            assert not locked(path)
+            os.kill(child.pid, signal.SIGKILL)
+            wait_for_death(child.pid, reap=True)
+            await store.heartbeat()
+            assert locked(path)
+
+
+@pytest.mark.requirement("S12", "D6", "T15")
+async def test_one_that_cannot_be_seen_and_is_killed_is_replaced_without_waiting_for_its_lease(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_namespace", lambda: 1)
+    with owning_process(path) as child:
+        os.kill(child.pid, signal.SIGKILL)
+        wait_for_death(child.pid, reap=True)
+        async with SqliteStore(path) as store:
+            owner = await store.acquire()
+    assert (owner.epoch, owner.last_may_live) == (2, False)
+
+
+@pytest.mark.requirement("S12")
+async def test_where_nothing_can_be_locked_one_that_cannot_be_seen_keeps_its_lease(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("saga.store.file_lock.unfit", lambda _: "nfs")
+    monkeypatch.setattr(process, "_namespace", lambda: 1)
+    with owning_process(path) as child:
+        os.kill(child.pid, signal.SIGKILL)
+        wait_for_death(child.pid, reap=True)
+        async with SqliteStore(path) as store:
+            with pytest.raises(StoreHeld, match=f"process {child.pid} on"):
+                await store.acquire()
+
+
+@pytest.mark.requirement("S1", "S12")
+async def test_a_file_that_is_owned_under_another_name_is_not_owned_twice(path: Path) -> None:
+    skip_unless(MOUNTING)
+    async with SqliteStore(path) as store:
+        await store.acquire()
+        await store.append(first(1))
+        with running_beside(
+            _TRIES_BY_ANOTHER_NAME, path, until="mounted", inside=MOUNTING
+        ) as child:
+            told, _ = await to_thread.run_sync(partial(child.communicate, timeout=60))
+        assert "held by process" in told or "the same file open under another name" in told
+        await store.append(first(2))
+    assert verify(path) == []
+
+
+@pytest.mark.requirement("S12")
+async def test_the_lock_goes_with_ownership_and_not_with_the_open_file(path: Path) -> None:
+    async with SqliteStore(path) as store:
+        await store.acquire()
+        assert locked(path)
+        await store.release()
+        with owning_process(path) as child:
+            assert locked(path)
+            with pytest.raises(StoreHeld, match=f"process {child.pid} on"):
+                await store.acquire()
 
 
 @pytest.mark.requirement("S12")

@@ -60,8 +60,8 @@ BUGS: Final = (
         (
             Edit(
                 "saga/store/ownership.py",
-                "        if not take_over:\n            refuse_while_held(connection, processes, now)\n",
-                "",
+                "take_over or refuse_while_held(connection, processes, now, locked)",
+                "take_over",
             ),
         ),
         harness="-m pytest -q -x tests/store/test_store_owners.py",
