@@ -410,10 +410,22 @@ class IncidentClosed:
     adjustments: tuple[Adjustment, ...] = ()
 
 
-Request = Submitted | Paused | Unpaused | CancelRequested | Retried | Resolved | IncidentClosed
-Observation = Withheld | Reported | LateTruth | AnswerLost | NotFound | NoAnswer | Resumed
-Decision = (
-    Started
+Event = (
+    Submitted
+    | Paused
+    | Unpaused
+    | CancelRequested
+    | Retried
+    | Resolved
+    | IncidentClosed
+    | Withheld
+    | Reported
+    | LateTruth
+    | AnswerLost
+    | NotFound
+    | NoAnswer
+    | Resumed
+    | Started
     | DeadlinePassed
     | Intended
     | SentAgain
@@ -427,7 +439,7 @@ Decision = (
     | Abandoned
     | LostTrack
 )
-Event = Request | Observation | Decision
+"""In this order: requests, observations, decisions."""
 
 EVENT_TYPES: Final[dict[str, type[Event]]] = {
     event_type.kind: event_type
