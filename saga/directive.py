@@ -48,7 +48,7 @@ class Directive(BaseModel):
         retry: how often it is tried; None takes the engine's default.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     directive_id: DirectiveId
     kind: str

@@ -5,29 +5,86 @@ is refused whole, with a sentence that names the field, the value, the rule, and
 """
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Final
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json
 
 from saga.directive import Directive
 from saga.errors import AdmissionRefused, InvalidInput, NotServed
+from saga.events import WrittenBatch
 from saga.limits import Limits
 from saga.model import Batch, ExecutionMode, kept_small, parse_batch
 from saga.participant import Participant, account_of
 from saga.policy import Capabilities, FailurePolicy, OnFailure
 from saga.quick_dataclass import dataclass
-from saga.wording import explain
+from saga.wording import explain, shown
 
 
 def checked_again(batch: Batch) -> Batch:
-    """Return the batch, held to every rule of its type once more.
+    """Return the batch as a restart will read it, held to every rule of its type once more.
 
     `model_copy` and `model_construct` let a batch past its rules; nothing lets it past the door.
+    Nor does what the journal cannot give back as it was: no restart could go on with it.
 
     Raises:
-        InvalidInput: it breaks a rule.
+        InvalidInput: it breaks a rule, or would not come back equal.
     """
-    return kept_small(parse_batch(batch.model_dump(warnings=False)))
+    if (kept := _read_back(batch)) == batch:
+        return kept_small(kept)
+    try:
+        whole = parse_batch(batch.model_dump(warnings=False))
+    except ValueError:  # a value that holds itself
+        raise InvalidInput(_why_not_kept(batch)) from None
+    if (kept := _read_back(whole)) == whole:
+        return kept_small(kept)
+    raise InvalidInput(_why_not_kept(whole))
+
+
+@cache
+def _written() -> TypeAdapter[Batch]:
+    return TypeAdapter(WrittenBatch)
+
+
+def _read_back(batch: Batch) -> Batch | None:
+    """Return what the journal would give back; None if it cannot be written, or not be read."""
+    try:
+        return _written().validate_json(_written().dump_json(batch, warnings=False))
+    except ValueError:  # a ValidationError too
+        return None
+
+
+def _why_not_kept(batch: Batch) -> str:
+    for directive in batch.directives:
+        why = _why_not_read_back(directive)
+        if why is not None:
+            return f"directive {directive.directive_id}: {why}"
+    return f"{batch.batch_id} would come back from the journal as another; hand it in as JSON"
+
+
+def _why_not_read_back(directive: Directive) -> str | None:
+    """Return which field the journal would not give back as it is; None if there is none."""
+    for name, value in directive:
+        try:
+            directive.model_dump_json(include={name}, warnings=False)
+        except ValueError:
+            return (
+                f"{name}: {shown(value)} cannot be kept in the journal, which is JSON text; "
+                "write it as a string"
+            )
+    try:
+        fields = from_json(directive.model_dump_json(warnings=False))
+        kept = type(directive).model_validate(fields)
+    except ValidationError as error:
+        return f"it could not be read back from the journal: {explain(error)}"
+    for name, value in directive:
+        if (back := getattr(kept, name)) != value:
+            return (
+                f"{name}: {shown(value)} would come back from the journal as {shown(back)}; "
+                "write it as JSON has it: a string, a finite number, a list or an object"
+            )
+    return None
 
 
 def policy_checked_again(policy: FailurePolicy) -> FailurePolicy:
@@ -74,6 +131,7 @@ def check_submission(
     Raises:
         AdmissionRefused: it has too many directives.
         InvalidInput: it could never be carried out, or not be undone as it must be.
+        AccountUnknown: a participant cannot say now in which account it acts.
     """
     if len(batch.directives) > limits.max_directives:
         raise AdmissionRefused(
