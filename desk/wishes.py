@@ -61,10 +61,12 @@ class Retry(_OfBatch):
     """Try the rollback of a STALE batch again.
 
     Attributes:
+        seen: the last record of its journal that the operator has seen.
         keep_budget: the undo's budget stays what it was; else it becomes `undo_budget`.
     """
 
     do: Literal["retry"] = "retry"
+    seen: Annotated[int, Field(ge=1)]
     keep_budget: bool = True
     undo_budget: NonNegativeAmount | None = None
 
@@ -87,9 +89,14 @@ class Change(BaseModel):
 
 
 class Resolve(_OfBatch):
-    """Close a STALE batch whose residual exposure was dealt with by hand."""
+    """Close a STALE batch whose residual exposure was dealt with by hand.
+
+    Attributes:
+        seen: the last record of its journal that the operator has seen.
+    """
 
     do: Literal["resolve"] = "resolve"
+    seen: Annotated[int, Field(ge=1)]
     action: _Said
     evidence: _Said
     changes: tuple[Change, ...] = ()
@@ -167,7 +174,9 @@ async def grant(engine: Orchestrator, wish: Wish) -> str:
         await engine.unpause(wish.batch_id, by=wish.by, reason=wish.reason)
     elif isinstance(wish, Retry):
         budget = KEEP if wish.keep_budget else wish.undo_budget
-        await engine.retry(wish.batch_id, by=wish.by, reason=wish.reason, undo_budget=budget)
+        await engine.retry(
+            wish.batch_id, by=wish.by, reason=wish.reason, undo_budget=budget, seen=wish.seen
+        )
     elif isinstance(wish, LookAgain):
         await engine.look_again(wish.batch_id, by=wish.by)
     elif isinstance(wish, CloseIncidents):
@@ -187,6 +196,7 @@ async def grant(engine: Orchestrator, wish: Wish) -> str:
             action=wish.action,
             evidence=wish.evidence,
             adjustments=_adjustments(wish.changes),
+            seen=wish.seen,
         )
     return wish.batch_id
 

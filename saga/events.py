@@ -347,12 +347,14 @@ class Retried:
 
     Attributes:
         undo_budget: the bound on the undo's whole cost from now on; None is no bound.
+        seen: the journal's last record that whoever wants it had seen; None where he did not say.
     """
 
     kind: ClassVar[str] = "retried"
     by: str
     reason: str
     undo_budget: Decimal | None = None
+    seen: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,6 +384,7 @@ class Resolved:
         action: what was done.
         evidence: where that can be seen, for example a ticket or a trade confirmation.
         adjustments: how holdings and cash changed by it.
+        seen: the journal's last record that the operator had seen; None where he did not say.
     """
 
     kind: ClassVar[str] = "resolved"
@@ -390,6 +393,7 @@ class Resolved:
     action: str
     evidence: str
     adjustments: tuple[Adjustment, ...] = ()
+    seen: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -237,7 +237,17 @@ def _cancel_requested(saga: Saga, _: datetime, event: CancelRequested) -> None:
     saga.cancel = event
 
 
+def _require_all_seen(saga: Saga, event: Retried | Resolved) -> None:
+    """What is left is not what somebody saw, once the journal has gone on."""
+    _require(
+        event.seen is None or event.seen == saga.number,
+        f"{saga.batch_id} has gone on since record {event.seen} of its journal, which was the last "
+        f"that was seen: it is at record {saga.number}; look at it again, and say it anew",
+    )
+
+
 def _retried(saga: Saga, at: datetime, event: Retried) -> None:
+    _require_all_seen(saga, event)
     _require(
         saga.undoes,
         f"{saga.batch_id} keeps what it did, and has no rollback to try again; resolve it",
@@ -264,6 +274,7 @@ def _retried(saga: Saga, at: datetime, event: Retried) -> None:
 
 
 def _resolved(saga: Saga, at: datetime, event: Resolved) -> None:
+    _require_all_seen(saga, event)
     _rest(saga, at, SagaTrigger.RESOLVE)
     saga.resolved = event
 

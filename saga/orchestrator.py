@@ -288,6 +288,7 @@ class Orchestrator:
             InvalidInput: it breaks a rule; nothing was stored or sent.
             BatchConflict: its id is taken by a batch with other content.
             AdmissionRefused: a bound of the engine, or a limit of the gate, is reached.
+            AccountUnknown: a participant cannot say now in which account it acts.
         """
         self._require_open()
         batch = checked_again(batch)
@@ -431,6 +432,7 @@ class Orchestrator:
         by: str,
         reason: str,
         undo_budget: Decimal | _Keep | None = KEEP,
+        seen: int | None = None,
     ) -> BatchRow:
         """Try the rollback of a STALE batch again, with a fresh count of attempts.
 
@@ -439,9 +441,11 @@ class Orchestrator:
             by: who wants it.
             reason: why it may succeed now.
             undo_budget: a new bound on the undo's whole cost; None is no bound.
+            seen: the last record of the batch's journal that he had seen; None does not look.
 
         Raises:
-            NotAllowed: it is not STALE, or its budget is spent and no new one is given.
+            NotAllowed: it is not STALE, its budget is spent and no new one is given, or its journal
+                has gone on since `seen`.
             NoSuchBatch: there is no such batch.
         """
         if isinstance(undo_budget, _Keep):
@@ -455,7 +459,7 @@ class Orchestrator:
                 f"the undo of {batch_id} has cost {runner.saga.undo_cost}, past its undo_budget of "
                 f"{budget}; give a higher one, or resolve it by hand"
             )
-        event = Retried(_said(by, "by"), _said(reason, "reason"), budget)
+        event = Retried(_said(by, "by"), _said(reason, "reason"), budget, seen)
         return await self._change(runner, event)
 
     async def retry_failed(self, batch_id: str, *, by: str, reason: str) -> str:
@@ -488,6 +492,7 @@ class Orchestrator:
         action: str,
         evidence: str,
         adjustments: tuple[Adjustment, ...] = (),
+        seen: int | None = None,
     ) -> BatchRow:
         """Close a STALE batch whose residual exposure an operator has dealt with by hand.
 
@@ -498,9 +503,11 @@ class Orchestrator:
             action: what was done.
             evidence: where that can be seen.
             adjustments: how holdings and cash changed by it.
+            seen: the last record of the batch's journal that he had seen; None does not look. What
+                is left may be another since, by a retry or by late truth.
 
         Raises:
-            NotAllowed: it is not STALE.
+            NotAllowed: it is not STALE, or its journal has gone on since `seen`.
             NoSuchBatch: there is no such batch.
         """
         event = Resolved(
@@ -509,6 +516,7 @@ class Orchestrator:
             action=_said(action, "action"),
             evidence=_said(evidence, "evidence"),
             adjustments=_exact(adjustments),
+            seen=seen,
         )
         return await self._change(await self._runner_of(batch_id), event)
 

@@ -185,6 +185,7 @@ def retry(
                     "batch_id": batch_id,
                     "by": who,
                     "reason": why,
+                    "seen": saga.number,
                     "keep_budget": keep,
                     "undo_budget": undo_budget,
                 }
@@ -230,30 +231,35 @@ def resolve(
     63.10" --evidence "ticket 4711" --adjust KO,-40,2524.00,T-4711
     """
     session = operators_session(context, home, as_json=as_json)
-    wish = Resolve(
-        batch_id=batch_id,
-        by=by or session.operator,
-        reason=said(reason),
-        action=said(action, "--action"),
-        evidence=said(evidence, "--evidence"),
-        changes=tuple(_change(text) for text in adjust or ()),
-    )
+    why, done = said(reason), said(action, "--action")
+    proof, changes = said(evidence, "--evidence"), tuple(_change(text) for text in adjust or ())
+
+    def wish_for(saga: Saga) -> Wish:
+        return Resolve(
+            batch_id=batch_id,
+            by=by or session.operator,
+            reason=why,
+            seen=saga.number,
+            action=done,
+            evidence=proof,
+            changes=changes,
+        )
 
     def consequence(saga: Saga) -> list[str]:
-        return of_resolve(saga, wish.changes)
+        return of_resolve(saga, changes)
 
     def refuse(saga: Saga) -> str | None:
-        return None if keep_difference else why_not_resolved(saga, wish.changes)
+        return None if keep_difference else why_not_resolved(saga, changes)
 
     _act(
         session,
         batch_id,
-        wish,
+        wish_for,
         consequence,
         wait=False,
         yes=yes,
         no_input=no_input,
-        doubts=doubts_about(wish.changes),
+        doubts=doubts_about(changes),
         refuse=refuse,
     )
 

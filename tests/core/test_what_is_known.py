@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 
 import pytest
 
@@ -145,6 +146,27 @@ def test_a_retry_ends_the_rest_and_a_resolution_begins_another() -> None:
     telling.go_on()
     telling.later(60).tell(Resolved("ann", "sold by hand", "sold 5 AAA", "ticket 7"))
     assert telling.saga.rested_at == NOON + minutes(2)
+
+
+@pytest.mark.requirement("S6")
+@pytest.mark.parametrize(
+    "wish",
+    [
+        partial(Retried, "ann", "the venue is back"),
+        partial(Resolved, "ann", "sold by hand", "sold 5 AAA", "ticket 7"),
+    ],
+)
+def test_who_says_what_he_has_seen_is_refused_once_the_journal_has_gone_on(
+    wish: Callable[..., Retried | Resolved],
+) -> None:
+    telling = abandoning()
+    seen = telling.saga.number
+    for other in (seen - 1, seen + 1):
+        with pytest.raises(NotAllowed, match=f"since record {other} .* at record {seen};"):
+            telling.tell(wish(seen=other))
+    assert (telling.state(), telling.saga.number) == (SagaState.STALE, seen)
+    telling.tell(wish(seen=seen))
+    assert telling.saga.number == seen + 1
 
 
 @pytest.mark.requirement("S12")

@@ -14,6 +14,8 @@ import pytest
 
 from brokers import Side
 from brokers.paper import Fault, FaultRule, PaperExchange
+from desk.session import Session
+from desk.wiring import open_desk
 from saga.ids import Purpose
 from tests.desk.conftest import Invoke
 from tests.desk.terminal import Desk, orders_csv
@@ -151,6 +153,26 @@ def test_an_operator_closes_it_with_evidence_and_the_books_follow(
     assert invoke("run", orders).code == 0, "it trades again"
     told = invoke("events", stale).out
     assert "sold by phone; sold 40 AAPL (evidence: ticket 4711)" in told
+
+
+@pytest.mark.requirement("B9", "S6")
+def test_what_has_changed_before_the_answer_is_not_resolved_by_it(
+    invoke: Invoke, stale: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def somebody_retries(session: Session, *_: object, **__: object) -> None:
+        async with open_desk(session.configured) as other:
+            await other.engine.retry(stale, by="bob", reason="the halt is lifted")
+            await other.engine.wait(stale, timeout=20)
+
+    monkeypatch.setattr(Session, "confirm", somebody_retries)
+    refused = invoke("resolve", stale, *CLOSED, "--adjust", "AAPL,-40,6280.00", "--yes")
+    again = invoke("retry", stale, "--reason", "again", "--yes", "--no-wait")
+    monkeypatch.undo()
+
+    assert (refused.code, again.code) == (6, 6)
+    assert "look at it again" in refused.err
+    assert "look at it again" in again.err
+    assert invoke("show", stale, "--json").data["resolved"] is None
 
 
 def _cash_of(desk: Desk, trade_id: str) -> Decimal:

@@ -164,6 +164,25 @@ async def test_an_operator_resolves_a_stale_batch_after_a_restart(desk: Desk) ->
     assert (last.by, last.adjustments) == ("alice", (sold,))
 
 
+@pytest.mark.requirement("B9", "S6")
+async def test_what_is_left_is_not_closed_or_tried_again_by_who_saw_less(desk: Desk) -> None:
+    async with desk.engine() as engine:
+        batch_id = await stale_batch(desk, engine)
+        seen = (await engine.store.journal(batch_id))[-1].number
+        await desk.exchange.script(STUCK[1])
+        await engine.retry(batch_id, **BY, seen=seen)
+        assert (await engine.wait(batch_id)).state == "STALE"
+        journal = await engine.store.journal(batch_id)
+        with pytest.raises(NotAllowed, match=f"since record {seen} .* look at it again"):
+            await engine.resolve(batch_id, **BY, action="sold", evidence="T-7", seen=seen)
+        with pytest.raises(NotAllowed, match=f"since record {seen} .* look at it again"):
+            await engine.retry(batch_id, **BY, seen=seen)
+        assert await engine.store.journal(batch_id) == journal
+        seen = journal[-1].number
+        row = await engine.resolve(batch_id, **BY, action="sold", evidence="T-7", seen=seen)
+    assert row.state == "ROLLED_BACK"
+
+
 async def test_a_stale_batch_keeps_its_key_over_a_restart_until_it_is_resolved(
     desk: Desk,
 ) -> None:

@@ -744,7 +744,9 @@ class World:
                 return False
             if state == "STALE":
                 if what == "retry":
-                    return await self._try(lambda e: e.retry(uid, undo_budget=None, **said))
+                    return await self._try(
+                        lambda e: e.retry(uid, undo_budget=None, seen=None, **said)
+                    )
                 return await self._resolve(uid)
             await asyncio.sleep(1.0)
 
