@@ -7,7 +7,8 @@
     │   └── NotServed           no participant carries out that kind of directive
     ├── NoSuchBatch             no saga has that id
     ├── NotAllowed              the saga's state does not allow what was asked
-    │   └── IllegalTransition   the state machine has no such arrow
+    │   ├── IllegalTransition   the state machine has no such arrow
+    │   └── AccountUnknown      a participant cannot say now in which account it acts
     ├── AdmissionRefused        a named bound of the engine is reached
     ├── Quarantined             this saga's journal cannot be trusted or read; the others run
     └── StoreError
@@ -51,6 +52,10 @@ class NotAllowed(SagaError):
 
 class IllegalTransition(NotAllowed):
     """The state machine has no such arrow; nothing was changed."""
+
+
+class AccountUnknown(NotAllowed):
+    """A participant cannot say now in which account it acts; nothing was changed or sent."""
 
 
 class AdmissionRefused(SagaError):

@@ -32,6 +32,7 @@ from collections.abc import Set
 from typing import Protocol
 
 from saga.directive import Directive
+from saga.errors import AccountUnknown
 from saga.ids import Purpose
 from saga.outcome import Report
 from saga.policy import Capabilities
@@ -68,8 +69,19 @@ def account_of(participant: object) -> str | None:
 
     A participant that knows it has it as `account_fingerprint`, as every `brokers.Broker` does. It
     holds no secret, and tells paper from live.
+
+    Raises:
+        AccountUnknown: it cannot say now, because it is not connected yet, for example.
     """
-    fingerprint: object = getattr(participant, "account_fingerprint", None)
+    try:
+        fingerprint: object = getattr(participant, "account_fingerprint", None)
+    except Exception as error:  # somebody else's program
+        name = getattr(participant, "name", type(participant).__name__)
+        raise AccountUnknown(
+            f"participant {name!r} cannot say in which account it acts ({type(error).__name__}: "
+            f"{error}), and nothing is asked or sent without that; connect it, or mend its "
+            "account_fingerprint"
+        ) from error
     return fingerprint if isinstance(fingerprint, str) and fingerprint else None
 
 

@@ -21,6 +21,7 @@ from saga.alarms import Alarms
 from saga.calls import in_words
 from saga.complaints import Complaints
 from saga.errors import (
+    AccountUnknown,
     NoSuchBatch,
     NotAllowed,
     OwnershipLost,
@@ -108,6 +109,8 @@ class Supervision:
         self._to_resume: dict[str, anyio.Event] = {}
         self._handled: dict[str, anyio.Event] = {}
         self._aside: set[str] = set()
+        self._held_up: set[str] = set()
+        """Set aside until a participant can say in which account it acts."""
         self._stopping = False
         self._tasks: TaskGroup
 
@@ -293,6 +296,9 @@ class Supervision:
         """Return why the saga cannot go on with these participants; None if it can.
 
         Its orders are in one account; to look for them in another would prove them absent.
+
+        Raises:
+            AccountUnknown: a participant cannot say now which account is its own.
         """
         for kind, then in saga.submitted.accounts.items():
             now = account_of(self._around.participants.get(kind))
@@ -333,6 +339,33 @@ class Supervision:
                 await self._clock.sleep_until(self._clock.now() + wait)
                 wait = min(wait * 2, LONGEST_RESUME_WAIT)
         self._admit()
+        await self._resume_held_up()
+
+    async def _resume_held_up(self) -> None:
+        """Try again what waits for a participant alone; all others run meanwhile (S18, L2)."""
+        wait = FIRST_RESUME_WAIT
+        while self._held_up:
+            await self._clock.sleep_until(self._clock.now() + wait)
+            wait = min(wait * 2, LONGEST_RESUME_WAIT)
+            for batch_id in sorted(self._held_up):
+                try:
+                    await self._take_up_held_up(batch_id)
+                except (OwnershipLost, StorePoisoned):
+                    raise
+                except (AccountUnknown, StoreError) as error:
+                    _LOG.warning("saga %s is still held up: %s", batch_id, error)
+
+    async def _take_up_held_up(self, batch_id: str) -> None:
+        try:
+            await self.runner_of(batch_id)
+        except (AccountUnknown, StoreError):
+            raise
+        except Exception as error:
+            if self._stopping:
+                return
+            _LOG.error("saga %s stays set aside: %s", batch_id, in_words(error))
+            await self._set_aside(batch_id, in_words(error))
+        self._held_up.discard(batch_id)
 
     async def _resume(self, batch_id: str, journal: tuple[JournalRecord, ...] | Exception) -> None:
         try:
@@ -344,10 +377,14 @@ class Supervision:
             words = str(error) if isinstance(error, SagaError) else in_words(error)
             await self._set_aside(batch_id, words)
             return
-        other_account = self._other_account(saga)
-        if other_account is not None:
-            _LOG.error("saga %s is set aside: %s", batch_id, other_account)
-            await self._set_aside(batch_id, other_account)
+        try:
+            why_not = self._other_account(saga)
+        except AccountUnknown as error:
+            self._held_up.add(batch_id)
+            why_not = f"{error}; it is tried again until then"
+        if why_not is not None:
+            _LOG.error("saga %s is set aside: %s", batch_id, why_not)
+            await self._set_aside(batch_id, why_not)
             return
         await self._take_back(batch_id)
         if saga.state not in SAGA_AT_REST:

@@ -12,14 +12,14 @@ from brokers.orders import Side
 from brokers.paper import Fault, FaultRule
 from brokers.paper.faults import Garbage, Operation
 from brokers.venue import OrderRequest, OrderStatus
-from saga.errors import NotAllowed, Quarantined
+from saga.errors import AccountUnknown, NotAllowed, Quarantined
 from saga.events import Abandoned, AnswerLost, GaveUp, LostTrack, Reported
 from saga.ids import generate_batch_id
 from saga.outcome import Fill, Report
 from saga.participant import Attempt
 from saga.policy import Capabilities
 from tests.engine.lying_venue import LyingVenue
-from tests.scenarios.stage import ExecutionMode, Stage, batch, buy, events_of, kinds
+from tests.scenarios.stage import ExecutionMode, Stage, batch, buy, events_of, kinds, sell
 
 ROOT = Path(__file__).resolve().parents[2]
 FIND, LIST, PLACE = Operation.FIND, Operation.LIST, Operation.PLACE
@@ -408,5 +408,57 @@ def test_c22_a_saga_of_one_account_is_not_taken_up_in_another(stage: Stage) -> N
             assert (await engine.wait(order.batch_id)).state == "ROLLED_BACK"
             assert await engine.store.quarantined() == {}
         assert len(paper.sent) == 1
+
+    stage.play(scenario)
+
+
+class _Connecting(LyingVenue):
+    """Knows its account once it is connected."""
+
+    is_connected = True
+
+    @property
+    def account_fingerprint(self) -> str:
+        if not self.is_connected:
+            raise RuntimeError("not connected yet")
+        return "PAPER-1"
+
+
+@pytest.mark.requirement("S18", "L2")
+def test_who_cannot_say_its_account_yet_holds_up_its_own_sagas_alone_and_until_then(
+    stage: Stage,
+) -> None:
+    venue, other = _Connecting(CAPABLE), LyingVenue(CAPABLE)
+    venue.kinds, other.kinds = frozenset({"buy"}), frozenset({"sell"})
+
+    async def works(_: Attempt) -> Report:
+        return Report(False)
+
+    async def scenario() -> None:
+        venue.on_send["KO"] = venue.on_look_up["KO"] = works
+        other.on_send["PG"] = other.on_look_up["PG"] = works
+        held_up = batch(buy("KO"), mode=ExecutionMode.PARALLEL)
+        goes_on = batch(sell("PG"), mode=ExecutionMode.PARALLEL)
+        async with stage.engine(venue, other) as engine:
+            await engine.submit(held_up)
+            await engine.submit(goes_on)
+            await stage.until(lambda: bool(venue.sent and other.sent))
+        venue.is_connected = False
+        other.told[other.sent[0]] = Report(True, reason="it ended meanwhile")
+        other.on_look_up.clear()
+        async with stage.engine(venue, other) as engine:
+            assert (await engine.wait(goes_on.batch_id)).state == "COMPLETED"
+            await stage.sleep(60)
+            assert list(await engine.store.quarantined()) == [held_up.batch_id]
+            with pytest.raises(AccountUnknown, match="not connected yet"):
+                await engine.cancel(held_up.batch_id, by="alice", reason="enough")
+            with pytest.raises(AccountUnknown, match="not connected yet"):
+                await engine.submit(batch(buy("AAPL"), mode=ExecutionMode.PARALLEL))
+            venue.told[venue.sent[0]] = Report(True, reason="it ended meanwhile")
+            venue.on_look_up.clear()
+            venue.is_connected = True
+            await stage.sleep(60)  # nobody touches it: it is taken up by itself
+            assert (await engine.batch(held_up.batch_id)).state == "COMPLETED"
+            assert await engine.store.quarantined() == {}
 
     stage.play(scenario)
