@@ -196,6 +196,7 @@ _NO_LIMITS: Final = {
     "trading_state": "by the trading state",
     "gate": "as the gate could not judge it",
     "kind": "as the gate cannot judge its kind",
+    "too_late": "as it came too late",
     "fence": "as the store did not confirm its owner in time",
 }
 """What holds orders back beside the limits that are set."""

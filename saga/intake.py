@@ -15,7 +15,7 @@ from saga.directive import Directive
 from saga.errors import AdmissionRefused, InvalidInput, NotServed
 from saga.events import WrittenBatch
 from saga.limits import Limits
-from saga.model import Batch, ExecutionMode, kept_small, parse_batch
+from saga.model import Batch, ExecutionMode, parse_batch
 from saga.participant import Participant, account_of
 from saga.policy import Capabilities, FailurePolicy, OnFailure
 from saga.quick_dataclass import dataclass
@@ -32,13 +32,13 @@ def checked_again(batch: Batch) -> Batch:
         InvalidInput: it breaks a rule, or would not come back equal.
     """
     if (kept := _read_back(batch)) == batch:
-        return kept_small(kept)
+        return kept
     try:
         whole = parse_batch(batch.model_dump(warnings=False))
     except ValueError:  # a value that holds itself
         raise InvalidInput(_why_not_kept(batch)) from None
     if (kept := _read_back(whole)) == whole:
-        return kept_small(kept)
+        return kept
     raise InvalidInput(_why_not_kept(whole))
 
 

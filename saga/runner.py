@@ -19,7 +19,7 @@ import anyio
 from saga.alarms import Alarms
 from saga.calls import Unusable, answer_of, believed, in_words, named
 from saga.complaints import Complaints
-from saga.core import Ask, Decision, Question, decide, observe
+from saga.core import Ask, Decision, Question, decide, observe, why_stopped
 from saga.errors import NotAllowed, NotServed, SagaError, StoreBusy, StoreError
 from saga.events import (
     AnswerLost,
@@ -36,7 +36,9 @@ from saga.events import (
 )
 from saga.fold import AttemptEvent, apply
 from saga.gate import Refusal
+from saga.ids import Purpose
 from saga.ledger import AttemptRecord, AttemptState, Saga
+from saga.logbook import TradingStateSet
 from saga.machine import SAGA_AT_REST, SagaState
 from saga.outcome import Report
 from saga.participant import Attempt, KeyTaken, Participant
@@ -342,10 +344,11 @@ class SagaRunner:
         fenced_from: float,
     ) -> None:
         trading = self._around.trading
+        judged_by = trading.said_last
         refusal = await trading.judge(attempt, self._saga.batch)
         if refusal is None and self._around.clock.elapsed() - fenced_from > FENCE_CHECK_SECONDS:
             try:
-                refusal = await self._look_at_fence(attempt)
+                refusal = await self._look_at_fence(attempt, judged_by)
             except BaseException:  # then nothing is sent
                 trading.withhold(attempt)
                 raise
@@ -360,21 +363,42 @@ class SagaRunner:
         )
         self._end_call(_Answer(record, None, result))
 
-    async def _look_at_fence(self, attempt: Attempt) -> Refusal | None:
-        """Make sure that this process owns the store, by a look that is young when it is heard."""
-        clock = self._around.clock
+    async def _look_at_fence(self, attempt: Attempt, judged_by: TradingStateSet) -> Refusal | None:
+        """Make sure that this process owns the store, by a look that is young when it is heard.
+
+        So slow a look may be overtaken: by another word on trading than the attempt was judged by,
+        and by the batch itself.
+        """
+        clock, trading = self._around.clock, self._around.trading
         for _ in range(MAX_FENCE_LOOKS):
             begun = clock.elapsed()
             await self._around.store.verify_owner()
+            refusal: Refusal | None = None
+            if trading.said_last is not judged_by:
+                judged_by = trading.said_last
+                refusal = await trading.judge_again(attempt, self._saga.batch)
+            refusal = refusal or trading.standing_refusal(attempt) or self._overtaken(attempt)
+            if refusal is not None:
+                return refusal
             # The answer is as old as the question: the process may have been frozen behind it.
             if clock.elapsed() - begun <= FENCE_ANSWER_SECONDS:
-                return self._around.trading.standing_refusal(attempt)
+                return None
         return Refusal(
             "fence",
             f"{MAX_FENCE_LOOKS} times in a row the store took more than {FENCE_ANSWER_SECONDS:g} s "
             "to say that this process still owns it, so the order was not sent; look at the disk, "
             "and send it again",
         )
+
+    def _overtaken(self, attempt: Attempt) -> Refusal | None:
+        """Refuse a forward attempt that its batch has stopped wanting since it was intended."""
+        if attempt.purpose is not Purpose.FORWARD:
+            return None
+        clock, deadline = self._around.clock, self._saga.submitted.deadline
+        why = why_stopped(self._saga)
+        if why is None and deadline is not None and clock.now() >= deadline:
+            why = None if clock.in_doubt_until else "its deadline passed"
+        return None if why is None else Refusal("too_late", f"not sent any more: {why}")
 
     def _call_seconds(self, record: AttemptRecord) -> float:
         return self._saga.capabilities(record).call_timeout_seconds

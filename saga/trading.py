@@ -87,6 +87,11 @@ class Trading:
         return TradingStateSet(TradingState.HALTED, order.by, order.reason, order.automatic)
 
     @property
+    def said_last(self) -> TradingStateSet:
+        """The last word in a call or in the logbook, whatever the halt file says."""
+        return self._last
+
+    @property
     def is_halted(self) -> bool:
         """No forward order may go out; looks for the halt file."""
         if self._last.state is TradingState.HALTED:
@@ -101,8 +106,11 @@ class Trading:
 
     @property
     def limits_digest(self) -> str | None:
-        """The name of the limits in force; None without a gate."""
-        return None if self._gate is None else _digest_of(self._gate.limits)
+        """The name of the limits in force; None without a gate, or if it cannot say them now."""
+        if self._gate is None:
+            return None
+        limits = self._limits_of(self._gate)
+        return None if isinstance(limits, Refusal) else _digest_of(limits)
 
     # --- changes ----------------------------------------------------------------------------------
 
@@ -126,8 +134,12 @@ class Trading:
                     f"{CRASH_WINDOW.total_seconds():g} s; find out why before trading goes on"
                 )
                 await self.halt(by=BRAKE, reason=reason, automatic=True)
-        await self._note_limits()
-        if self._gate is not None and self._gate.memory:
+        if self._gate is None:
+            return
+        limits = self._limits_of(self._gate)
+        if not isinstance(limits, Refusal):  # else no forward order goes out until it can say them
+            await self._note_limits(limits)
+        if self._gate.memory:
             since = self._clock.now() - self._gate.memory
             async for past in self._store.intents(since=since):
                 self._gate.recall(past)
@@ -241,10 +253,23 @@ class Trading:
         self._tell()
         await self._store.note(self._last)
 
-    async def _note_limits(self) -> None:
-        if self._gate is None:
-            return
-        limits = self._gate.limits
+    @staticmethod
+    def _limits_of(gate: Gate) -> str | Refusal:
+        """Return the limits in force; where the gate cannot say them, nothing forward goes out."""
+        try:
+            limits = gate.limits
+            _digest_of(limits)
+        except Exception as error:
+            why = in_words(error)
+            _LOG.error("the gate cannot say which limits are in force: %s", why)
+            return Refusal(
+                "gate",
+                f"the gate cannot say which limits are in force, so the order was not sent: {why}; "
+                "mend the gate, and send it again",
+            )
+        return limits
+
+    async def _note_limits(self, limits: str) -> None:
         digest = _digest_of(limits)
         if digest == self._noted_digest:
             return
@@ -293,19 +318,27 @@ class Trading:
         if reducing and (held := await self._grows_exposure(attempt, batch)) is not None:
             return held
         if gate is not None:
-            try:
-                await self._note_limits()
-            except SagaError as error:
-                return Refusal("gate", f"the limits in force could not be noted: {error}")
+            limits = self._limits_of(gate)
+            if not isinstance(limits, Refusal):
+                try:
+                    await self._note_limits(limits)
+                except SagaError as error:
+                    return Refusal("gate", f"the limits in force could not be noted: {error}")
+            elif forward:  # an undo goes on: what is held must not wait for a name
+                return limits
             refusal = await self._answer(partial(gate.judge, attempt, batch, self._clock.now()))
             if refusal is not None:
                 return refusal
         # While the gate judged, or let the order wait its turn, somebody may have said less.
-        if forward and not reducing and self._last.state is TradingState.REDUCING:
-            held = await self._grows_exposure(attempt, batch)
-            if held is not None:
-                return held
+        if not reducing and (held := await self.judge_again(attempt, batch)) is not None:
+            return held
         return self.standing_refusal(attempt)
+
+    async def judge_again(self, attempt: Attempt, batch: Batch) -> Refusal | None:
+        """Judge an attempt that passed by what was said since; no limit counts it once more."""
+        if attempt.purpose is Purpose.FORWARD and self._last.state is TradingState.REDUCING:
+            return await self._grows_exposure(attempt, batch)
+        return None
 
     async def _grows_exposure(self, attempt: Attempt, batch: Batch) -> Refusal | None:
         if self._gate is None:
