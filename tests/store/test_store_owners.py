@@ -89,7 +89,8 @@ def skip_unless(inside: Sequence[str]) -> None:
 def locked(path: Path) -> bool:
     """Return whether the owner says that it holds the kernel's lock."""
     with closing(sqlite3.connect(path)) as connection:
-        return connection.execute("SELECT locked FROM owner").fetchone() == (1,)
+        (said,) = connection.execute("SELECT locked FROM owner").fetchone()
+    return bool(said)
 
 
 def wait_for_death(pid: int, *, reap: bool) -> None:
