@@ -15,8 +15,8 @@ LEFT_OUT: Final[dict[str, dict[str, Any]]] = {
     "late_truth": {"fills": [], "reversed": [], "reason": None, "reference": None},
     "not_found": {"tombstone": False},
     "completed": {"reason": None},
-    "retried": {"undo_budget": None},
-    "resolved": {"adjustments": []},
+    "retried": {"undo_budget": None, "seen": None},
+    "resolved": {"adjustments": [], "seen": None},
     "incident_closed": {"action": "", "adjustments": []},
 }
 """What a record does not say, by its kind."""
