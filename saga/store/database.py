@@ -231,6 +231,15 @@ def unclaim(found: FileId) -> None:
         _open_files.discard(found)
 
 
+def has_json(connection: sqlite3.Connection) -> bool:
+    """Tell whether this SQLite has the JSON functions; before 3.38.0 a build may leave them out."""
+    try:
+        connection.execute("SELECT json('[]')")
+    except sqlite3.OperationalError:
+        return False
+    return True
+
+
 def connect_writer(place: Path) -> sqlite3.Connection:
     """Open the one connection that writes and checkpoints.
 
@@ -243,7 +252,14 @@ def connect_writer(place: Path) -> sqlite3.Connection:
             f"SQLite {sqlite3.sqlite_version} is too old; the store needs {oldest} or newer"
         )
     more = _WRITER + (_MACOS if sys.platform == "darwin" else ())
-    return _connect(place, "rw", _COMMON + more)
+    connection = _connect(place, "rw", _COMMON + more)
+    if not has_json(connection):
+        connection.close()
+        raise StoreUnusable(
+            f"SQLite {sqlite3.sqlite_version} was built without its JSON functions, which the "
+            "store needs; they are in every build from 3.38.0 on"
+        )
+    return connection
 
 
 def connect_reader(place: Path) -> sqlite3.Connection:

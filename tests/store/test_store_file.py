@@ -180,6 +180,26 @@ async def test_an_sqlite_that_is_too_old_is_refused(
     assert "needs 3.37.0 or newer" in await refused(path)
 
 
+class SqliteWithoutFunctions(sqlite3.Connection):
+    """Every function is missing."""
+
+    def __init__(self) -> None:
+        super().__init__(":memory:")
+
+    def execute(self, *_: object) -> sqlite3.Cursor:
+        return super().execute("SELECT json_that_is_missing('[]')")
+
+
+async def test_an_sqlite_without_json_is_refused(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(sqlite3.connect(":memory:")) as ours, closing(SqliteWithoutFunctions()) as theirs:
+        assert database.has_json(ours)
+        assert not database.has_json(theirs)
+    monkeypatch.setattr(database, "has_json", lambda _: False)
+    assert "built without its JSON functions" in await refused(path)
+
+
 async def test_a_damaged_page_is_seen_at_the_door(path: Path) -> None:
     async with SqliteStore(path) as store:
         await store.acquire()
