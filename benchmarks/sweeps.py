@@ -7,6 +7,7 @@ from typing import Any, Final
 from benchmarks.measuring import RunFailed, Side
 
 OURS: Final = "trade-saga"
+ON_UVLOOP: Final = "trade-saga on uvloop"
 PEER: Final = "DBOS on SQLite"
 
 
@@ -48,8 +49,8 @@ class Sweep:
         return lines
 
 
-def _steps(side: str, concurrent: int, sagas: int) -> Side:
-    return Side(side, {"concurrent": concurrent, "sagas": sagas, "legs": 10})
+def _steps(side: str, concurrent: int, sagas: int, **more: Any) -> Side:
+    return Side(side, {"concurrent": concurrent, "sagas": sagas, "legs": 10, **more})
 
 
 def _resume(side: str, sagas: int) -> Side:
@@ -65,6 +66,9 @@ SWEEPS: Final[Sequence[Sweep]] = (
         {"": ("rate", 1.0)},
         {
             OURS: {n: _steps("engine steps", n, max(40, 5 * n)) for n in (1, 4, 16, 64, 256)},
+            ON_UVLOOP: {
+                n: _steps("engine steps", n, max(40, 5 * n), uvloop=True) for n in (1, 16, 64)
+            },
             PEER: {n: _steps("peer steps", n, max(10, n)) for n in (1, 4, 16, 64)},
         },
     ),

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Any, Final, TypeVar, TypeVarTuple
@@ -121,9 +122,12 @@ async def _at_once(count: int, concurrent: int, one: Callable[[], Awaitable[None
             group.start_soon(work)
 
 
-def steps(folder: Path, *, concurrent: int, sagas: int, legs: int) -> dict[str, Any]:
+def steps(
+    folder: Path, *, concurrent: int, sagas: int, legs: int, uvloop: bool = False
+) -> dict[str, Any]:
     """Run sagas to their end, so many at once, while somebody reads all events."""
-    return asyncio.run(_steps(folder, concurrent, sagas, legs))
+    work = partial(_steps, folder, concurrent, sagas, legs)
+    return anyio.run(work, backend_options={"use_uvloop": uvloop})
 
 
 async def _steps(folder: Path, concurrent: int, sagas: int, legs: int) -> dict[str, Any]:
