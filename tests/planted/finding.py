@@ -61,6 +61,10 @@ def record(findings: Mapping[str, Finding]) -> None:
     FILE.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+class CannotBegin(Exception):
+    """The program fails before a seed can begin: not even an empty store comes to be."""
+
+
 def look_in(folder: Path, seeds: Sequence[int]) -> Finding | None:
     """Look at some seeds in a program; return the first finding, or None."""
     try:
@@ -70,6 +74,8 @@ def look_in(folder: Path, seeds: Sequence[int]) -> Finding | None:
             return Finding(seeds[0], HANGS, "the seed does not come to an end")
         each = (look_in(folder, [seed]) for seed in seeds)
         return next((finding for finding in each if finding is not None), None)
+    except CannotBegin as error:  # the bug shows before any seed has begun
+        return Finding(seeds[0], HANGS, str(error).strip().splitlines()[-1])
     return found[0] if found else None
 
 
@@ -82,7 +88,7 @@ def _look(folder: Path, how: str, seeds: Sequence[int]) -> list[Finding]:
     arguments = ["-m", "tests.planted.look", how, *map(str, seeds)]
     done = run_in(folder, arguments, SEED_SECONDS + len(seeds))
     if done.returncode:
-        raise RuntimeError(f"the simulation cannot run: {done.stderr[-1000:]}")
+        raise CannotBegin(f"the simulation cannot run: {done.stderr[-1000:]}")
     return [Finding(**json.loads(line)) for line in done.stdout.splitlines()]
 
 
