@@ -337,15 +337,16 @@ class Orchestrator:
         return batch.batch_id
 
     async def _refusal_at_the_door(self, batch: Batch) -> str | None:
+        refusal = await self._trading.judge_batch(batch)
+        if refusal is not None:
+            return f"{batch.batch_id} was not taken in: {refusal.sentence}"
+        # Behind the judgement: others may have been taken in meanwhile.
         if self._sagas.queued + self._submitting >= self._limits.max_queued:
             return (
                 f"{self._sagas.queued} batches wait already, which is the bound max_queued "
                 f"{self._limits.max_queued}; submit it again later"
             )
-        refusal = await self._trading.judge_batch(batch)
-        if refusal is None:
-            return None
-        return f"{batch.batch_id} was not taken in: {refusal.sentence}"
+        return None
 
     async def run(
         self,

@@ -97,6 +97,22 @@ async def test_a_batch_that_was_judged_until_the_engine_was_left_is_not_taken_in
         await submitting
 
 
+async def test_batches_that_were_judged_at_once_are_held_to_the_bound_of_those_that_wait(
+    tmp_path: Path,
+) -> None:
+    gate = ThinksLong()
+    orders = [batch(buy("AAPL")) for _ in range(3)]
+    async with engine(tmp_path, LyingVenue(), gate, limits=Limits(max_queued=2)) as it:
+        submitting = [asyncio.ensure_future(it.submit(order)) for order in orders]
+        await gate.asked.wait()
+        await anyio.wait_all_tasks_blocked()
+        gate.let_go.set()
+        answers = await asyncio.gather(*submitting, return_exceptions=True)
+    refused = [each for each in answers if isinstance(each, AdmissionRefused)]
+    assert len(refused) == 1
+    assert "max_queued 2" in str(refused[0])
+
+
 @pytest.mark.requirement("S18", "S13")
 async def test_an_intent_that_cannot_be_read_stops_no_engine_and_counts_as_an_order(
     tmp_path: Path,
