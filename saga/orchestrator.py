@@ -27,6 +27,7 @@ from pydantic_core import PydanticCustomError
 from saga.aftermath import Aftermath, KnownFills
 from saga.alerts import AlertHook, Alerts
 from saga.amounts import to_decimal
+from saga.appending import append_of
 from saga.clock import Clock, SystemClock
 from saga.complaints import Complaints
 from saga.errors import (
@@ -66,7 +67,7 @@ from saga.participant import Participant
 from saga.policy import FailurePolicy
 from saga.pulse import Pulse
 from saga.remedy import failed_trades_again
-from saga.runner import SagaRunner, append_of
+from saga.runner import SagaRunner
 from saga.steady_clock import DOUBT_SECONDS, SteadyClock
 from saga.store.protocol import CheckpointStore, JournalRecord
 from saga.supervision import Supervision, fatal_in

@@ -8,7 +8,7 @@ durable (rule 1): the outcome of one step and the intent of the next share it.
 The runner decides nothing itself; `core` does. It knows nothing of other sagas.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -17,6 +17,7 @@ from typing import Final
 import anyio
 
 from saga.alarms import Alarms
+from saga.appending import append_of
 from saga.calls import Unusable, answer_of, believed, in_words, named
 from saga.complaints import Complaints
 from saga.core import Ask, Decision, Question, decide, observe, why_stopped
@@ -46,10 +47,10 @@ from saga.policy import FENCE_CHECK_SECONDS
 from saga.pulse import Pulse
 from saga.quick_dataclass import dataclass
 from saga.steady_clock import SteadyClock
-from saga.store.protocol import Append, Change, CheckpointStore
+from saga.store.protocol import Append, CheckpointStore
 from saga.trading import Trading
 from saga.under_way import CallsUnderWay
-from saga.views import BatchRow, TradeRow, batch_row, changed_steps, trade_row
+from saga.views import BatchRow, TradeRow, batch_row, trade_row
 
 _LOG = Complaints("saga.runner")
 
@@ -511,24 +512,3 @@ class SagaRunner:
 
 def _nobody_for(attempt: Attempt) -> str:
     return f"a participant that carries out kind {attempt.directive.kind!r}; none was handed in"
-
-
-def append_of(saga: Saga, events: Sequence[Event], at: datetime) -> Append:
-    """Return what is to be written of a saga into which these events were folded last."""
-    first = saga.number - len(events) + 1
-    return Append(
-        batch=saga.batch,
-        changes=tuple(
-            [_change_of(saga, number, at, event) for number, event in enumerate(events, first)]
-        ),
-        batch_row=batch_row(saga),
-        trade_rows=tuple([trade_row(saga, step) for step in changed_steps(saga, events)]),
-    )
-
-
-def _change_of(saga: Saga, number: int, at: datetime, event: Event) -> Change:
-    """Return the event with what a projection needs to understand it."""
-    if not isinstance(event, AttemptEvent):
-        return Change(number, at, event)
-    attempt = saga.steps[event.step].attempts(event.purpose)[event.number - 1]
-    return Change(number, at, event, attempt.directive, attempt.key)

@@ -9,13 +9,13 @@ from typing import Any, Final
 
 from benchmarks.sides.engine import PRICE, Instant, batch_of
 from saga import SqliteStore
+from saga.appending import append_of
 from saga.events import Completed, Event, Intended, Reported, Started, Submitted, encode
 from saga.fold import apply, begin
 from saga.ids import Purpose
 from saga.ledger import Saga
 from saga.outcome import Fill
 from saga.policy import FailurePolicy, OnFailure
-from saga.runner import append_of
 from saga.store.protocol import Append
 
 START: Final = datetime(2026, 1, 1, tzinfo=UTC)

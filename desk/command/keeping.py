@@ -19,6 +19,7 @@ from desk.exit_codes import ExitCode
 from desk.old_copy import COPY_ACCEPTED
 from desk.output import Format
 from desk.session import Session
+from saga.appending import append_of
 from saga.clock import utc_now
 from saga.errors import NotAllowed, SagaError, StoreError, StoreUnusable
 from saga.events import Paused
@@ -28,9 +29,7 @@ from saga.machine import SAGA_AT_REST
 from saga.store.backup import back_up
 from saga.store.halt_file import HaltedAllTheSame
 from saga.store.mark import read_mark
-from saga.store.protocol import Append, Change
 from saga.store.sqlite import SqliteStore
-from saga.views import batch_row
 
 FORMS = (Format.TABLE, Format.JSON)
 
@@ -149,9 +148,7 @@ async def _pause_all(store: SqliteStore, by: str, reason: str) -> tuple[list[str
             continue
         event, now = Paused(by, reason), utc_now()
         apply(saga, saga.number + 1, now, event)
-        await store.append(
-            Append(saga.batch, (Change(saga.number, now, event),), batch_row(saga), ())
-        )
+        await store.append(append_of(saga, [event], now))
         paused.append(batch_id)
     return paused, unreadable
 

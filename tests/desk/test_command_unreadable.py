@@ -15,11 +15,11 @@ from brokers.orders import Buy
 from brokers.paper import PaperSettings
 from desk.intake import for_portfolio
 from portfolio.projection import PortfolioProjection
+from saga.appending import append_of
 from saga.events import Event, Started, Submitted
 from saga.fold import apply, begin
 from saga.model import Batch, ExecutionMode
 from saga.policy import FailurePolicy
-from saga.runner import append_of
 from saga.store.protocol import Append, Change
 from saga.store.sqlite import SqliteStore
 from saga.views import batch_row
