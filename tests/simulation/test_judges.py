@@ -75,3 +75,8 @@ def test_an_undo_that_the_venue_took_back_may_be_tried_again(
 def test_a_cancellation_that_comes_while_the_engine_leaves_ends_its_process() -> None:
     """Seed 30804: the engine held it back until it had left, and it struck the burial instead."""
     assert run_seeds([30804]).violations == []
+
+
+def test_a_disk_that_was_to_fail_is_sound_once_faults_have_stopped() -> None:
+    """Seed 130594: it failed a minute later, at the first commit behind the doubt of a clock."""
+    assert run_seeds([130594]).violations == []

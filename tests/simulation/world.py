@@ -414,6 +414,7 @@ class World:
 
     def _fall_quiet(self) -> None:
         self.quiet = True
+        self._poison = None  # a disk that was to fail at the next commit is sound from now on
         self.evidence.tell("quiet")
         self.loop.holds_back = None
         for life in self.lives:
@@ -637,7 +638,7 @@ class World:
         elif deed.what == "busy":
             self._busy = int(deed.amount)
         elif deed.what.startswith("poison"):
-            self._poison = deed.what.split()[1]
+            self._poison = None if self.quiet else deed.what.split()[1]
         elif deed.what == "external trade":
             self.exchange.trade_by_hand("IBM", Decimal(int(deed.amount)))
             self.evidence.fired["external trade"] += 1
