@@ -325,7 +325,7 @@ async def test_a_saga_that_was_set_aside_with_an_order_in_the_air_can_be_cancell
         assert waits_for.startswith("the answer to buy 10 KO")
         assert venue.sent[-1] in waits_for
         with monkeypatch.context() as patch:
-            patch.setattr("saga.runner.batch_row", bug)
+            patch.setattr("saga.appending.batch_row", bug)
             with pytest.raises(StoreError, match="no longer driven"):
                 await engine.pause(order.batch_id, **BY)
         with pytest.raises(Quarantined, match="ZeroDivisionError"):
