@@ -71,10 +71,15 @@ def judged(owner: Owner | None) -> Carrier:
     """Return who carries unfinished batches on, by what stands in the store of its owner."""
     if owner is None or owner.released:
         return Carrier(None)
-    processes = SystemProcesses()
-    process = Process(owner.pid, owner.host, None, owner.namespace)
-    if process.is_beside(processes.current()):
-        alive = processes.is_alive(process)
-        return Carrier(owner.pid if alive else None)
+    lives = lives_here(owner)
+    if lives is not None:
+        return Carrier(owner.pid if lives else None)
     heard = datetime.now(UTC) - owner.heartbeat_at < timedelta(seconds=LEASE_SECONDS)
     return Carrier(owner.pid, owner.host) if heard else Carrier(None)
+
+
+def lives_here(owner: Owner) -> bool | None:
+    """Tell whether an owner's process lives; None if it cannot be seen from here."""
+    processes = SystemProcesses()
+    process = Process(owner.pid, owner.host, None, owner.namespace)
+    return processes.is_alive(process) if process.is_beside(processes.current()) else None

@@ -12,6 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from desk.carrier import lives_here
 from desk.control import NoOwner, ask, socket_path
 from desk.home import Home
 from desk.old_copy import old_copy_of
@@ -22,7 +23,6 @@ from saga.errors import SagaError
 from saga.store.database import OLDEST_SQLITE
 from saga.store.file_system import UNFIT, mounted_as
 from saga.store.ownership import read_owner
-from saga.store.process import Process, SystemProcesses
 from saga.store.protocol import Owner
 from saga.store.sqlite_reader import SqliteReader
 
@@ -157,9 +157,7 @@ async def _owner(home: Home) -> Point:
 
 async def _living(home: Home, owner: Owner) -> Point:
     who = f"process {owner.pid} on {owner.host}, since {owner.acquired_at:%Y-%m-%d %H:%M:%S}Z"
-    processes = SystemProcesses()
-    process = Process(owner.pid, owner.host, None, owner.namespace)
-    if process.is_beside(processes.current()) and not processes.is_alive(process):
+    if lives_here(owner) is False:
         return Point(
             "store",
             Verdict.NOTE,
