@@ -11,7 +11,7 @@ from rich.text import Text
 from desk import batch_report
 from desk.blocking import blocker_of, waiting_words
 from desk.carrier import carrier_of
-from desk.command.options import BatchArgument, HomeOption, JsonOption, OutputOption
+from desk.command.options import BatchArgument, CursorOption, HomeOption, JsonOption, OutputOption
 from desk.exit_codes import ExitCode
 from desk.holdings_report import read_holdings, show_holdings
 from desk.logbook_told import LOGBOOK_COLUMNS, read_page
@@ -82,9 +82,7 @@ def list_batches(
     sort: Annotated[BatchSort, typer.Option(help="What to sort by.")] = BatchSort.CREATED,
     ascending: Annotated[bool, typer.Option("--ascending", help="The first one first.")] = False,
     limit: Annotated[int, typer.Option(help="Most rows.")] = 50,
-    cursor: Annotated[
-        str | None, typer.Option(help="Where the page before ended.", metavar="CURSOR")
-    ] = None,
+    cursor: CursorOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
     output: OutputOption = None,
@@ -308,9 +306,7 @@ def _show_record(
 def logbook(
     context: typer.Context,
     limit: Annotated[int, typer.Option(help="Most entries.")] = 50,
-    cursor: Annotated[
-        str | None, typer.Option(help="Where the page before ended.", metavar="CURSOR")
-    ] = None,
+    cursor: CursorOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
     output: OutputOption = None,

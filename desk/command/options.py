@@ -23,6 +23,9 @@ OutputOption = Annotated[
     Format | None,
     typer.Option("--output", "-O", help="The form of the data.", show_default="table"),
 ]
+CursorOption = Annotated[
+    str | None, typer.Option(help="Where the page before ended.", metavar="CURSOR")
+]
 ReasonOption = Annotated[
     str, typer.Option("--reason", help="Why; it is kept in the journal.", metavar="TEXT")
 ]
