@@ -34,6 +34,7 @@ from saga.events import (
     Withheld,
 )
 from saga.exact import plain
+from saga.fold import AttemptEvent
 from saga.ids import Purpose, attempt_key
 from saga.model import ExecutionMode
 from saga.policy import RetryPolicy
@@ -106,7 +107,7 @@ class Teller:
         elif isinstance(event, DeadlinePassed):
             self._stop = self._stop or "its deadline passed"
         words, concerned = told(event), None
-        if isinstance(event, OfAttempt):
+        if isinstance(event, AttemptEvent):
             concerned = self._concerned(event)
             if isinstance(event, Reported) and event.final and event.reason:
                 stop = self._why_stopped(event)
@@ -131,7 +132,7 @@ class Teller:
             "again for the rest"
         )
 
-    def _concerned(self, event: "OfAttempt") -> Concerned:
+    def _concerned(self, event: AttemptEvent) -> Concerned:
         directive = self._directives[event.step]
         key = attempt_key(self._batch_id, event.step, event.purpose, event.number)
         if isinstance(event, Reported | LateTruth) and event.reference:
@@ -200,21 +201,7 @@ def told(event: Event) -> str:
             return ""
 
 
-OfAttempt = (
-    Intended
-    | SentAgain
-    | Withheld
-    | Reported
-    | LateTruth
-    | AnswerLost
-    | NotFound
-    | NoAnswer
-    | ProvenAbsent
-    | GaveUp
-)
-
-
-def _attempt(event: OfAttempt) -> str:
+def _attempt(event: AttemptEvent) -> str:
     what = "undo " if event.purpose is Purpose.COMPENSATION else ""
     again = f" (try {event.number})" if event.number > 1 else ""
     return f"{what}step {event.step + 1}{again}"
