@@ -63,7 +63,7 @@ from saga.limits import Limits
 from saga.logbook import TradingState, TradingStateSet
 from saga.machine import SAGA_AT_REST
 from saga.model import Batch
-from saga.participant import Participant
+from saga.participant import Participant, by_kind
 from saga.policy import FailurePolicy
 from saga.pulse import Pulse
 from saga.remedy import failed_trades_again
@@ -124,7 +124,7 @@ class Orchestrator:
         take_over: bool = False,
     ) -> None:
         self.store = store
-        self._participants = _by_kind(participants)
+        self._participants = by_kind(participants)
         self._limits = limits or Limits()
         self._clock = SteadyClock(
             clock or SystemClock(),
@@ -751,24 +751,6 @@ def _longest_window(participant: Participant) -> float:
     """How long an attempt may be looked for at this participant before it is called absent."""
     can = participant.capabilities
     return can.visibility_seconds + can.call_timeout_seconds
-
-
-def _by_kind(participants: Iterable[Participant]) -> dict[str, Participant]:
-    served: dict[str, Participant] = {}
-    for participant in participants:
-        if participant.capabilities.tombstone and not participant.capabilities.cancel:
-            raise InvalidInput(
-                f"participants: {participant.name!r} declares tombstone without cancel, but a key "
-                "is buried only by withdrawing it; declare tombstone=False"
-            )
-        for kind in participant.kinds:
-            other = served.setdefault(kind, participant)
-            if other is not participant:
-                raise InvalidInput(
-                    f"participants: both {other.name!r} and {participant.name!r} carry out kind "
-                    f"{kind!r}; hand in one of them"
-                )
-    return served
 
 
 def _same_or_conflict(stored: Submitted, batch: Batch, policy: FailurePolicy) -> str:

@@ -28,11 +28,11 @@ it is logged. A library that blocks goes onto a thread that can be left behind:
 found by the look-up of its key.
 """
 
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from typing import Protocol
 
 from saga.directive import Directive
-from saga.errors import AccountUnknown
+from saga.errors import AccountUnknown, InvalidInput
 from saga.ids import Purpose
 from saga.outcome import Report
 from saga.policy import Capabilities
@@ -127,3 +127,26 @@ class Participant(Protocol):
         May be called more than once, for a key that is over, and for one that was never received.
         """
         ...
+
+
+def by_kind(participants: Iterable[Participant]) -> dict[str, Participant]:
+    """Return who carries out each kind of directive.
+
+    Raises:
+        InvalidInput: two carry out one kind, or one declares what it cannot do.
+    """
+    served: dict[str, Participant] = {}
+    for participant in participants:
+        if participant.capabilities.tombstone and not participant.capabilities.cancel:
+            raise InvalidInput(
+                f"participants: {participant.name!r} declares tombstone without cancel, but a key "
+                "is buried only by withdrawing it; declare tombstone=False"
+            )
+        for kind in participant.kinds:
+            other = served.setdefault(kind, participant)
+            if other is not participant:
+                raise InvalidInput(
+                    f"participants: both {other.name!r} and {participant.name!r} carry out kind "
+                    f"{kind!r}; hand in one of them"
+                )
+    return served

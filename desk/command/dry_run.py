@@ -23,7 +23,7 @@ from saga.errors import SagaError
 from saga.exact import plain
 from saga.intake import check_submission
 from saga.model import Batch, ExecutionMode
-from saga.participant import Participant
+from saga.participant import by_kind
 from saga.policy import FailurePolicy, OnFailure
 
 PLAN_COLUMNS = (
@@ -48,7 +48,7 @@ async def dry_run_of(session: Session, batch: Batch, policy: FailurePolicy) -> E
         venue, market, day = exchange.settings, exchange.market, await exchange.day()
         symbols = [each for each in unpriced_symbols(batch) if each in market.symbols]
         batch = priced(batch, {symbol: market.close(symbol, day) for symbol in symbols})
-        served = _by_kind(exchange)
+        served = by_kind((exchange, CashDesk()))
         try:
             resolved = check_submission(batch, policy, served, settings.engine.limits())
         except SagaError as error:
@@ -115,11 +115,6 @@ def _exchange(configured: Configured) -> Iterator[PaperExchange]:
         yield PaperExchange.create(
             Path(folder) / EXCHANGE_FILE, day=paper.day, cash=paper.cash, settings=paper.exchange()
         )
-
-
-def _by_kind(exchange: PaperExchange) -> dict[str, Participant]:
-    participants: tuple[Participant, ...] = (exchange, CashDesk())
-    return {kind: each for each in participants for kind in each.kinds}
 
 
 def _show(
