@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from saga.errors import SagaError, StoreError
+from desk.reading import read_or_why
 from saga.exact import ZERO, plain
-from saga.fold import saga_of
 from saga.history import History
 from saga.ledger import Saga
 from saga.machine import SAGA_AT_REST, SagaState
@@ -87,12 +86,11 @@ async def unfinished(history: History, besides: str | None = None) -> AllUnfinis
     for row in sorted((*await history.active(), *stale.rows), key=lambda row: row.created_at):
         if row.batch_id == besides:
             continue
-        try:
-            found.append(Unfinished(row, saga_of(await history.journal(row.batch_id))))
-        except StoreError:
-            raise
-        except SagaError as error:
-            unreadable.append(Unreadable(row, str(error)))
+        read = await read_or_why(history.journal, row.batch_id)
+        if isinstance(read, str):
+            unreadable.append(Unreadable(row, read))
+        else:
+            found.append(Unfinished(row, read[0]))
     return AllUnfinished(tuple(found), tuple(unreadable))
 
 

@@ -13,13 +13,12 @@ from desk.exposure import in_place, may_move_cash
 from desk.home import Home
 from desk.old_copy import old_copy_of
 from desk.output import Column, Money, Screen, Value, money
+from desk.reading import read_or_why
 from desk.trading_state import Standing, read_standing
 from desk.waiting import Waiting, waiting_of
 from portfolio.books import Books, read_books
 from portfolio.naming import exclusion_key
-from saga.errors import SagaError, StoreError
 from saga.exact import ZERO, minus, plus, times, total
-from saga.fold import saga_of
 from saga.history import History
 from saga.ledger import Saga
 from saga.logbook import TradingState
@@ -226,13 +225,11 @@ class _Journals:
 async def _journals(history: History, batch_ids: Sequence[str]) -> _Journals:
     found = _Journals()
     for batch_id in batch_ids:
-        try:
-            records = await history.journal(batch_id)
-            found.read.append((saga_of(records), records))
-        except StoreError:
-            raise
-        except SagaError as error:
-            found.unreadable.append((batch_id, str(error)))
+        read = await read_or_why(history.journal, batch_id)
+        if isinstance(read, str):
+            found.unreadable.append((batch_id, read))
+        else:
+            found.read.append(read)
     return found
 
 

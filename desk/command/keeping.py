@@ -18,12 +18,13 @@ from desk.command.options import (
 from desk.exit_codes import ExitCode
 from desk.old_copy import COPY_ACCEPTED
 from desk.output import Format
+from desk.reading import read_or_why
 from desk.session import Session
 from saga.appending import append_of
 from saga.clock import utc_now
-from saga.errors import NotAllowed, SagaError, StoreError, StoreUnusable
+from saga.errors import NotAllowed, StoreUnusable
 from saga.events import Paused
-from saga.fold import apply, saga_of
+from saga.fold import apply
 from saga.logbook import TradingState, TradingStateSet
 from saga.machine import SAGA_AT_REST
 from saga.store.backup import back_up
@@ -137,13 +138,11 @@ async def _pause_all(store: SqliteStore, by: str, reason: str) -> tuple[list[str
     paused: list[str] = []
     unreadable: list[str] = []
     for batch_id in await store.unfinished():
-        try:
-            saga = saga_of(await store.journal(batch_id))
-        except StoreError:
-            raise
-        except SagaError as error:
-            unreadable.append(f"{batch_id} is set aside, as it cannot be read: {error}")
+        read = await read_or_why(store.journal, batch_id)
+        if isinstance(read, str):
+            unreadable.append(f"{batch_id} is set aside, as it cannot be read: {read}")
             continue
+        saga, _ = read
         if saga.state in SAGA_AT_REST or saga.paused:
             continue
         event, now = Paused(by, reason), utc_now()
