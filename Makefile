@@ -65,7 +65,7 @@ planted: .venv-ready
 reliability: .venv-ready
 	@$(BIN)/python -m tests.reliability $(ARGS)
 
-# benchmark: every goal of speed beside its peer, an hour; --quick is a minute (ARGS="--quick --json 1")
+# benchmark: every goal of speed beside its peer, hours; --quick is a minute (ARGS="--quick --json 1")
 benchmark: .venv-ready
 	@$(BIN)/python -m benchmarks $(ARGS)
 

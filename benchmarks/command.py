@@ -5,12 +5,15 @@ import json
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from benchmarks import page
 from benchmarks.goals import GOALS, QUICK_RUNS, RUNS, Finding, Goal
+from benchmarks.kept_runs import KeptRuns, NotRuns
 from benchmarks.machine import described
-from benchmarks.measuring import RunFailed
+from benchmarks.measuring import Run, RunFailed
+from benchmarks.parts import measured_parts, runs_of_parts
 from benchmarks.plots import draw
 from benchmarks.sweeps import SWEEPS, measured
 from tests.reliability.written_page import FIGURES
@@ -51,15 +54,7 @@ class Progress:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command, and return the exit status: 0, or 3 where a run failed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="a goal's number, or words of its name"
-    )
-    parser.add_argument("--json", action="store_true", help="say it as JSON")
-    parser.add_argument("--quick", action="store_true", help="coarser, in under a minute")
-    parser.add_argument(
-        "--keep", action="store_true", help="keep the figures, and write docs/performance.md anew"
-    )
+    parser = _parser()
     asked = parser.parse_args(arguments)
     if asked.keep and asked.names:
         parser.error("--keep is for a whole run: leave out the names")
@@ -70,41 +65,55 @@ def main(arguments: Sequence[str]) -> int:
     if not chosen:
         parser.error(f"no goal is named {' '.join(asked.names)!r}; the goals are:\n" + _listed())
     machine = described()
+    times = QUICK_RUNS if asked.quick else RUNS
     plotted = sum(sweep.runs for sweep in SWEEPS) if plots else 0
-    progress = Progress(sum(goal.runs(quick=asked.quick) for goal in chosen) + plotted)
+    parted = runs_of_parts(times) if asked.keep else 0
+    progress = Progress(sum(goal.runs(quick=asked.quick) for goal in chosen) + plotted + parted)
+    try:
+        runs = KeptRuns(asked.resume, progress.step)
+    except NotRuns as error:
+        parser.error(str(error))
     told = []
-    failed = False
     for goal in chosen:
         progress.begin(goal.name)
-        try:
-            finding = goal.measure(quick=asked.quick, on_run=progress.step)
-        except RunFailed as error:
-            failed = True
-            told.append({**_head(goal), "ratio": None, "met": False, "error": str(error)})
-            continue
-        told.append(_as_json(goal, finding))
-    unplotted: dict[str, str] = {}
+        told.append(_told(goal, runs.of(goal.name), quick=asked.quick))
+    unmeasured: dict[str, str] = {}
     if asked.keep:
-        runs = QUICK_RUNS if asked.quick else RUNS
-        _keep(told, machine, {}, runs)  # before the plots: they take long, and may fail
+        page.keep(told, machine, runs=times)  # before what takes long, and may fail
+        progress.begin("the parts of a step")
+        try:
+            parts = measured_parts(runs.of("parts"), times)
+            page.keep(told, machine, parts=parts, runs=times)
+        except RunFailed as error:
+            parts, unmeasured["parts"] = None, str(error)
         if plots:
-            lines, unplotted = measured(progress.begin, progress.step)
-            _keep(told, machine, lines, runs)
+            lines, unplotted = measured(progress.begin, runs)
+            unmeasured |= unplotted
+            page.keep(told, machine, parts=parts, lines=lines, runs=times)
             draw(lines, FIGURES)
     progress.end()
     if asked.json:
-        whole = {"goals": told, "unplotted": unplotted, "machine": machine}
+        whole = {"goals": told, "unmeasured": unmeasured, "machine": machine}
         sys.stdout.write(json.dumps(whole, indent=1) + "\n")
     else:
-        _show(told, unplotted, machine)
-    return 3 if failed or unplotted else 0
+        _show(told, unmeasured, machine)
+    return 3 if unmeasured or any(goal["ratio"] is None for goal in told) else 0
 
 
-def _keep(
-    told: Sequence[dict[str, Any]], machine: dict[str, Any], lines: dict[str, Any], runs: int
-) -> None:
-    page.keep(told, machine, lines, runs=runs)
-    page.write_page()
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="a goal's number, or words of its name"
+    )
+    parser.add_argument("--json", action="store_true", help="say it as JSON")
+    parser.add_argument("--quick", action="store_true", help="coarser, in under a minute")
+    parser.add_argument(
+        "--keep", action="store_true", help="keep the figures, and write docs/performance.md anew"
+    )
+    parser.add_argument(
+        "--resume", type=Path, metavar="FILE", help="write the runs down there, and go on from it"
+    )
+    return parser
 
 
 def _is_asked_for(goal: Goal, names: Sequence[str], *, quick: bool) -> bool:
@@ -126,6 +135,14 @@ def _head(goal: Goal) -> dict[str, Any]:
     }
 
 
+def _told(goal: Goal, run: Run, *, quick: bool) -> dict[str, Any]:
+    try:
+        finding = goal.measure(quick=quick, run=run)
+    except RunFailed as error:
+        return {**_head(goal), "ratio": None, "met": False, "error": str(error)}
+    return _as_json(goal, finding)
+
+
 def _as_json(goal: Goal, finding: Finding) -> dict[str, Any]:
     return {
         **_head(goal),
@@ -138,7 +155,7 @@ def _as_json(goal: Goal, finding: Finding) -> dict[str, Any]:
 
 
 def _show(
-    told: Sequence[dict[str, Any]], unplotted: dict[str, str], machine: dict[str, Any]
+    told: Sequence[dict[str, Any]], unmeasured: dict[str, str], machine: dict[str, Any]
 ) -> None:
     for each in told:
         if each["ratio"] is None:
@@ -153,8 +170,8 @@ def _show(
         )
         for name, figure in each["figures"].items():
             sys.stdout.write(f"      {figure:,.4g} {name}\n")
-    for name, error in unplotted.items():
-        sys.stdout.write(f"    the plot {name!r} is left out: {error}\n")
+    for name, error in unmeasured.items():
+        sys.stdout.write(f"    {name} not measured, and left out of the page: {error}\n")
     sys.stdout.write(
         f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}, "
         f"SQLite {machine['sqlite']}, load {machine['load_before']}\n"

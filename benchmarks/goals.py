@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from benchmarks.measuring import Side, Spread, in_turn
+from benchmarks.measuring import Run, Side, Spread, in_turn
+from benchmarks.sides.store import bytes_a_record
 
 RUNS: Final = 5
 QUICK_RUNS: Final = 1
@@ -26,7 +27,7 @@ class Finding:
 class Measure(Protocol):
     """How a goal is measured."""
 
-    def __call__(self, *, quick: bool, on_run: Callable[[], None]) -> Finding:
+    def __call__(self, *, quick: bool, run: Run) -> Finding:
         """Take the figures; `quick` makes them coarser."""
         ...
 
@@ -59,10 +60,8 @@ class Goal:
         return ratio >= self.wanted if self.at_least else ratio <= self.wanted
 
 
-def _compared(
-    sides: Sequence[Side], quick: bool, on_run: Callable[[], None]
-) -> list[list[dict[str, Any]]]:
-    return in_turn(sides, QUICK_RUNS if quick else RUNS, on_run)
+def _compared(sides: Sequence[Side], quick: bool, run: Run) -> list[list[dict[str, Any]]]:
+    return in_turn(sides, QUICK_RUNS if quick else RUNS, run)
 
 
 def _middle(runs: Sequence[Mapping[str, float]], figure: str) -> float:
@@ -86,9 +85,9 @@ def _beside(parts: Callable[[bool], tuple[_Part, _Part]], scale: float = 1.0) ->
         scale: of the figures into their units.
     """
 
-    def measure(*, quick: bool, on_run: Callable[[], None]) -> Finding:
+    def measure(*, quick: bool, run: Run) -> Finding:
         left, right = parts(quick)
-        ours, others = _compared((left.side, right.side), quick, on_run)
+        ours, others = _compared((left.side, right.side), quick, run)
         return Finding(
             Spread.of(
                 [a[left.figure] / b[right.figure] for a, b in zip(ours, others, strict=True)]
@@ -135,13 +134,13 @@ def _undo_begins(quick: bool) -> tuple[_Part, _Part]:
     return _Part(undo, "seconds", "ms to the first undo"), _bare_commit(quick)
 
 
-def _records_waiting(*, quick: bool, on_run: Callable[[], None]) -> Finding:
+def _records_waiting(*, quick: bool, run: Run) -> Finding:
     ours = Side("store records", {"waiting": 100, "legs": 10})
-    size = int(ours.run()["bytes"])
+    size = bytes_a_record(legs=10)
     count = 10_000 if quick else 50_000
     raw = Side("disk rows", {"count": count, "a_commit": 100, "size": size})
     parts = _Part(ours, "rate", "records/s"), _Part(raw, "rate", "rows/s of sqlite3")
-    found = _beside(lambda _: parts)(quick=quick, on_run=on_run)
+    found = _beside(lambda _: parts)(quick=quick, run=run)
     return Finding(found.ratio, {**found.figures, "bytes a record": size})
 
 
@@ -196,8 +195,8 @@ def _many_legs(_: bool) -> tuple[_Part, _Part]:
 def _figure(side: Side, figure: str, unit: str, scale: float = 1.0) -> Measure:
     """Return how a goal is measured that is one figure, and no ratio."""
 
-    def measure(*, quick: bool, on_run: Callable[[], None]) -> Finding:
-        (runs,) = _compared((side,), quick, on_run)
+    def measure(*, quick: bool, run: Run) -> Finding:
+        (runs,) = _compared((side,), quick, run)
         found = Spread.of([run[figure] * scale for run in runs])
         return Finding(found, {unit: found.median})
 

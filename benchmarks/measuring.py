@@ -16,6 +16,7 @@ SIDES: Final[Mapping[str, tuple[str, str]]] = {
     "engine memory": ("engine", "memory"),
     "engine stall": ("engine", "stall"),
     "engine overtaking": ("engine", "overtaking"),
+    "engine profile": ("profile", "shares"),
     "history answers": ("history", "answers"),
     "simulation seeds": ("simulation", "seeds"),
     "store records": ("store", "records"),
@@ -23,6 +24,7 @@ SIDES: Final[Mapping[str, tuple[str, str]]] = {
     "peer resume": ("peer", "resume"),
     "disk single commits": ("disk", "single_commits"),
     "disk rows": ("disk", "rows"),
+    "parts alone": ("limits", "alone"),
     "start libraries": ("start", "libraries"),
     "start engine": ("start", "engine"),
 }
@@ -80,13 +82,14 @@ class Spread:
         return cls(statistics.median(figures), min(figures), max(figures))
 
 
-def in_turn(
-    sides: Sequence[Side], runs: int, on_run: Callable[[], None]
-) -> list[list[dict[str, Any]]]:
+Run = Callable[[Side], dict[str, Any]]
+"""Runs a side once, and returns what it tells."""
+
+
+def in_turn(sides: Sequence[Side], times: int, run: Run) -> list[list[dict[str, Any]]]:
     """Run the sides in turn, so many times each; return what each told, run by run."""
     told: list[list[dict[str, Any]]] = [[] for _ in sides]
-    for _ in range(runs):
+    for _ in range(times):
         for number, side in enumerate(sides):
-            told[number].append(side.run())
-            on_run()
+            told[number].append(run(side))
     return told

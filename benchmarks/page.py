@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from benchmarks.parts import tables
 from benchmarks.sweeps import SWEEPS
 from tests.reliability.written_page import FIGURES, WrittenPage, commit_at_hand
 
@@ -15,17 +16,19 @@ PAGE: Final = WrittenPage("performance.md", "make benchmark ARGS=--keep")
 def keep(
     goals: Sequence[Mapping[str, Any]],
     machine: Mapping[str, Any],
-    lines: Mapping[str, Any],
     *,
     runs: int,
+    parts: Mapping[str, Any] | None = None,
+    lines: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write down what was measured, when, and at which commit.
+    """Write down what was measured, when, and at which commit; and the page with it.
 
     Args:
         goals: what each goal came to.
         machine: on what.
-        lines: of the plots, by name; empty where none were taken.
         runs: so many runs of each side the figures are the middle of.
+        parts: of a step, see `measured_parts`; None if they were not taken.
+        lines: of the plots, by name; None if none were taken.
     """
     kept = {
         "commit": commit_at_hand(),
@@ -33,10 +36,12 @@ def keep(
         "machine": machine,
         "runs": runs,
         "goals": goals,
-        "lines": lines,
+        "parts": parts,
+        "lines": lines or {},
     }
     FIGURES.mkdir(exist_ok=True)
     KEPT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    PAGE.write(_figures(kept))
 
 
 def page_with_figures(text: str, kept: Mapping[str, Any]) -> str:
@@ -46,11 +51,6 @@ def page_with_figures(text: str, kept: Mapping[str, Any]) -> str:
         ValueError: a mark is missing.
     """
     return PAGE.with_figures(text, _figures(kept))
-
-
-def write_page() -> None:
-    """Write the kept figures into the page."""
-    PAGE.write(_figures(json.loads(KEPT.read_text(encoding="utf-8"))))
 
 
 def _figures(kept: Mapping[str, Any]) -> str:
@@ -64,6 +64,8 @@ def _figures(kept: Mapping[str, Any]) -> str:
         "| --- | --- | ---: | ---: | --- | --- |",
         *(_row(goal) for goal in kept["goals"]),
     ]
+    if kept["parts"] is not None:
+        lines += ["", *tables(kept["parts"])]
     for sweep in SWEEPS:
         if sweep.name in kept["lines"]:
             lines += ["", f"![{sweep.title}](figures/{sweep.name}.svg)"]

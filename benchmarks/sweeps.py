@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from benchmarks.measuring import RunFailed, Side
+from benchmarks.kept_runs import KeptRuns
+from benchmarks.measuring import Run, RunFailed, Side
 
 OURS: Final = "trade-saga"
 ON_UVLOOP: Final = "trade-saga on uvloop"
@@ -36,13 +37,12 @@ class Sweep:
         """How many processes it takes."""
         return sum(map(len, self.points.values()))
 
-    def measure(self, on_run: Callable[[], None]) -> dict[str, list[list[float]]]:
+    def measure(self, run: Run) -> dict[str, list[list[float]]]:
         """Run every side once; return for each line its points, across and up."""
         lines: dict[str, list[list[float]]] = {}
         for who, sides in self.points.items():
             for place, side in sides.items():
-                told = side.run()
-                on_run()
+                told = run(side)
                 for name, (figure, scale) in self.figures.items():
                     line = f"{who}, {name}" if name else who
                     lines.setdefault(line, []).append([place, told[figure] * scale])
@@ -111,7 +111,7 @@ SWEEPS: Final[Sequence[Sweep]] = (
 
 
 def measured(
-    on_begin: Callable[[str], None], on_run: Callable[[], None]
+    on_begin: Callable[[str], None], runs: KeptRuns
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Measure all of them; return the lines of each plot by name, and why a plot has none."""
     lines: dict[str, Any] = {}
@@ -119,7 +119,7 @@ def measured(
     for sweep in SWEEPS:
         on_begin(sweep.title)
         try:
-            lines[sweep.name] = sweep.measure(on_run)
+            lines[sweep.name] = sweep.measure(runs.of(sweep.name))
         except RunFailed as error:
             failed[sweep.name] = str(error)
     return lines, failed

@@ -76,6 +76,8 @@ class Refusing(Instant):
 class HalfWay(Instant):
     """Answers for the middle leg only once it is let go."""
 
+    capabilities = Capabilities(call_timeout_seconds=3600.0)  # else the first would be asked about
+
     def __init__(self, leg: int, count: int) -> None:
         self._leg = leg
         self._count = count
@@ -110,7 +112,8 @@ def batch_of(legs: int) -> Batch:
     )
 
 
-async def _at_once(count: int, concurrent: int, one: Callable[[], Awaitable[None]]) -> None:
+async def at_once(count: int, concurrent: int, one: Callable[[], Awaitable[None]]) -> None:
+    """Do it so many times, so many at once."""
     left = iter(range(count))
 
     async def work() -> None:
@@ -149,7 +152,7 @@ async def _steps(folder: Path, concurrent: int, sagas: int, legs: int) -> dict[s
 
         engine.beside(read)
         begun = time.perf_counter()
-        await _at_once(sagas, concurrent, one)
+        await at_once(sagas, concurrent, one)
         seconds = time.perf_counter() - begun
     return {
         "rate": sagas * legs / seconds,
@@ -191,7 +194,7 @@ async def _resume(folder: Path, sagas: int, legs: int) -> dict[str, Any]:
         async def submit() -> None:
             await engine.submit(batch_of(legs))
 
-        await _at_once(sagas, 64, submit)
+        await at_once(sagas, 64, submit)
         await venue.all_wait.wait()
         later = asyncio.create_task(venue.let_go_later())
     await later
@@ -229,9 +232,9 @@ def size(folder: Path, *, sagas: int, legs: int) -> dict[str, Any]:
             async def one() -> None:
                 await engine.run(batch_of(legs))
 
-            await _at_once(1, 1, one)
+            await at_once(1, 1, one)
             before.append(await _pages(engine.store))
-            await _at_once(sagas, 16, one)
+            await at_once(sagas, 16, one)
             before.append(await _pages(engine.store))
 
     before: list[int] = []
@@ -264,7 +267,7 @@ async def _memory(folder: Path, sagas: int) -> dict[str, Any]:
         async def submit() -> None:
             await engine.submit(batch_of(1))
 
-        await _at_once(sagas, 64, submit)
+        await at_once(sagas, 64, submit)
         await venue.all_wait.wait()
         gc.collect()
         after = _resident()
@@ -301,7 +304,7 @@ async def _stall(folder: Path, sagas: int, legs: int) -> dict[str, Any]:
             await engine.run(batch_of(legs))
 
         watching = asyncio.create_task(watch())
-        await _at_once(sagas, sagas, one)
+        await at_once(sagas, sagas, one)
         over = True
         await watching
     return spread_of(late)

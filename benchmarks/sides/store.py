@@ -28,7 +28,6 @@ def records(folder: Path, *, waiting: int, legs: int) -> dict[str, Any]:
 
 async def _records(folder: Path, waiting: int, legs: int) -> dict[str, Any]:
     lives = [list(_life(legs)) for _ in range(waiting)]
-    sizes = [len(encode(each.changes[0].event)) for each in lives[0]]
     async with SqliteStore(folder / "saga.db") as store:
         await store.acquire()
 
@@ -39,8 +38,18 @@ async def _records(folder: Path, waiting: int, legs: int) -> dict[str, Any]:
         begun = time.perf_counter()
         await asyncio.gather(*(write(life) for life in lives))
         seconds = time.perf_counter() - begun
-    count = sum(len(life) for life in lives)
-    return {"rate": count / seconds, "bytes": sum(sizes) // len(sizes)}
+    return {"rate": sum(len(life) for life in lives) / seconds}
+
+
+def bytes_a_record(legs: int) -> int:
+    """Return how many bytes of JSON a record of such a saga has on average."""
+    sizes = [len(encode(event)) for event in events_of_life(legs)]
+    return sum(sizes) // len(sizes)
+
+
+def events_of_life(legs: int) -> Iterator[Event]:
+    """Return the events of a saga of so many legs, each of which is filled at once."""
+    return (append.changes[0].event for append in _life(legs))
 
 
 def _life(legs: int) -> Iterator[Append]:

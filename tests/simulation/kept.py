@@ -4,19 +4,20 @@ What is written down holds for one program alone: the digest of every source tha
 seed is kept beside it, and a run of another program begins anew.
 """
 
-import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from tests.simulation.evidence import Violation
 from tests.simulation.sum import Sum
+from tests.sources import digest_of, files_of
 
-ROOT: Final = Path(__file__).parents[2]
-PLAYED: Final = ("saga", "brokers", "portfolio", "tests/simulation", "tests/written_form.py")
+PLAYED: Final = (
+    *("saga", "brokers", "portfolio"),
+    *("tests/simulation", "tests/sources.py", "tests/written_form.py"),
+)
 """The files, and the folders of files, that have a part in a seed."""
 
 
@@ -54,20 +55,12 @@ def save(path: Path, first: int, found: Sum) -> None:
 @cache
 def program() -> str:
     """Return the digest of every source that has a part in a seed, as they were first asked for."""
-    digest = hashlib.sha256()
-    for file in sources():
-        content = file.read_bytes()
-        digest.update(f"{file.relative_to(ROOT)} {len(content)}\n".encode() + content)
-    return digest.hexdigest()
+    return digest_of(sources())
 
 
 def sources() -> list[Path]:
     """Return every source that has a part in a seed."""
-    return sorted(file for played in PLAYED for file in _files(ROOT / played))
-
-
-def _files(played: Path) -> Iterable[Path]:
-    return [played] if played.is_file() else played.rglob("*.py")
+    return files_of(PLAYED)
 
 
 def _sum_of(told: dict[str, Any]) -> Sum:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import command, page
+from benchmarks import command, kept_runs, page
 from benchmarks.command import main
 from benchmarks.goals import GOALS
 from benchmarks.measuring import SIDES, RunFailed, Side, Spread
@@ -30,7 +30,16 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ours = side.name.startswith(("engine", "store"))
         rate = 1_000.0 if ours else 10.0
         seconds = ("seconds", "seconds_a_step", "seconds_a_saga", "p99", "median")
-        return {"rate": rate, "bytes": 100, "commits": 1, **dict.fromkeys(seconds, 1 / rate)}
+        alone = ("commit", "hop", "task", "validation", "trigger", "fold", "record")
+        return {
+            "rate": rate,
+            "bytes": 100,
+            "commits": 1,
+            "microseconds": 200.0,
+            "shares": {"folding": 0.25, "SQL": 0.75},
+            **dict.fromkeys(seconds, 1 / rate),
+            **dict.fromkeys(alone, 1.5),
+        }
 
     monkeypatch.setattr(Side, "run", run)
     return names
@@ -63,7 +72,8 @@ def test_what_is_quick_has_a_ratio_for_what_was_promised() -> None:
 def test_every_side_that_is_asked_for_is_there() -> None:
     modules = {module for module, _ in SIDES.values()}
     assert modules == {
-        *("disk", "engine", "history", "peer", "simulation", "start", "store"),
+        *("disk", "engine", "history", "limits", "peer", "profile", "simulation"),
+        *("start", "store"),
     }
     for sweep in SWEEPS:
         for sides in sweep.points.values():
@@ -186,6 +196,26 @@ def test_the_goals_are_kept_before_the_plots_are_measured(
     assert figures["lines"] == {}
 
 
+def test_the_parts_of_a_step_are_on_the_page_the_largest_first(
+    ran: list[str], kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["--keep", "--quick"]) == 0
+    assert ran[-2:] == ["engine profile", "parts alone"]
+    written = (kept / "performance.md").read_text(encoding="utf-8")
+    assert "| SQL | 75% | 150 |\n| folding | 25% | 50 |" in written
+    assert "| a trigger of the state machine | 1.5 | two |" in written
+    run = Side.run
+
+    def no_profile(side: Side) -> dict[str, Any]:
+        if side.name == "engine profile":
+            raise RunFailed("engine profile ended with status 1: no such signal")
+        return run(side)
+
+    monkeypatch.setattr(Side, "run", no_profile)
+    assert main(["--keep", "--quick"]) == 3
+    assert "state machine" not in (kept / "performance.md").read_text(encoding="utf-8")
+
+
 def test_a_plot_without_lines_is_not_drawn(tmp_path: Path) -> None:
     assert draw({}, tmp_path) == []
 
@@ -207,6 +237,55 @@ def test_a_side_that_fails_is_told_of_and_the_others_are_measured(
     assert {goal["id"] for goal in failed} == {1, 2, 5}
     assert all("No module named" in goal["error"] for goal in failed)
     assert any(goal["ratio"] is not None for goal in told)
+
+
+def test_what_was_run_before_is_not_run_again(
+    ran: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "new folder" / "runs.json"
+    half = iter(range(3))
+    run = Side.run
+
+    def broken_off(side: Side) -> dict[str, Any]:
+        if next(half, None) is None:
+            raise KeyboardInterrupt
+        return {**run(side), "rate": 50.0}
+
+    with pytest.MonkeyPatch.context() as broken:
+        broken.setattr(Side, "run", broken_off)
+        with pytest.raises(KeyboardInterrupt):
+            main(["64 sagas", "--resume", str(file)])
+    ran.clear()
+    assert main(["64 sagas", "--resume", str(file), "--json"]) == 0
+    assert ran == ["peer steps", *["engine steps", "peer steps"] * 3]
+    (goal,) = json.loads(capsys.readouterr().out)["goals"]
+    assert (goal["lowest"], goal["highest"]) == (1, 100)  # 50 beside 50, and 1,000 beside 10
+    ran.clear()
+    assert main(["64 sagas", "--resume", str(file)]) == 0
+    assert ran == []
+
+
+def test_what_was_run_at_another_size_or_by_another_program_is_run_again(
+    ran: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resumed = ["64 sagas", "--resume", str(tmp_path / "runs.json")]
+    assert main([*resumed, "--quick"]) == 0
+    assert main(resumed) == 0
+    assert ran == ["engine steps", "peer steps"] * 6
+    monkeypatch.setattr(kept_runs, "program", lambda: "another")
+    assert main([*resumed, "--quick"]) == 0
+    assert len(ran) == 14
+
+
+def test_runs_are_not_gone_on_with_from_what_holds_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "runs.json"
+    file.write_text('{"program": "", "runs": [1]}', encoding="utf-8")
+    with pytest.raises(SystemExit) as left:
+        main(["64 sagas", "--resume", str(file)])
+    assert left.value.code == 2
+    assert "does not hold runs" in capsys.readouterr().err
 
 
 def test_a_side_that_does_not_come_to_its_end_says_why() -> None:
@@ -246,7 +325,7 @@ def test_the_page_holds_what_was_kept_and_its_own_words() -> None:
     }
     failed = {**goal, "ratio": None, "error": "it did not end"}
     machine = {"cores": 2, "processor": "P", "system": "S", "python": "3.11", "sqlite": "3.40"}
-    kept = {"commit": "c", "at": "now", "runs": 5, "machine": machine, "lines": {}}
+    kept = {"commit": "c", "at": "now", "runs": 5, "machine": machine, "lines": {}, "parts": None}
     text = page.PAGE.path.read_text(encoding="utf-8")
     written = page.page_with_figures(text, {**kept, "goals": [goal, failed]})
     assert "| 1 | steps (1,000 steps/s) | at least 60 | 6.5 | 6 to 7 | **not met** |" in written

@@ -4,18 +4,21 @@ A clock that goes on by a second at each look stands in for the real one where a
 where it does not, only what the figures have to do with one another is judged.
 """
 
+import sys
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
 
 from benchmarks.measuring import Side
-from benchmarks.sides import disk, engine, history, start, store
+from benchmarks.sides import disk, engine, history, limits, profile, start, store
 from benchmarks.sides.latencies import spread_of
 
 PAGE_BYTES = 4_096
+STORE_AND_FOLD = (profile.OF_OURS["saga/store/"], profile.OF_OURS["saga/fold.py"])
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +89,10 @@ def test_every_question_to_the_history_is_asked_and_told(tmp_path: Path) -> None
 def test_records_are_counted_by_the_sagas_that_wait(tmp_path: Path) -> None:
     told = store.records(tmp_path, waiting=3, legs=2)
     assert told["rate"] == 3 * records_of_a_saga(2)
-    assert told["bytes"] > 0
+
+
+def test_a_record_is_as_long_as_its_events_are_when_written() -> None:
+    assert store.bytes_a_record(legs=2) > store.bytes_a_record(legs=20)  # the longest is one a saga
 
 
 def test_the_disk_alone_is_counted_by_commits_and_by_rows(tmp_path: Path) -> None:
@@ -115,6 +121,35 @@ def test_both_programs_that_are_timed_from_their_start_come_to_their_end(
 
 def test_a_program_is_timed_in_a_process_of_its_own(tmp_path: Path) -> None:
     assert start._timed("pass", tmp_path / "saga.db") > 0
+
+
+def test_the_shares_of_a_step_are_of_a_whole(tmp_path: Path) -> None:
+    told = profile.shares(tmp_path, concurrent=4, sagas=40, legs=10)
+    assert told["microseconds"] > 0
+    assert sum(told["shares"].values()) == pytest.approx(1)
+    assert sum(share > 0 for share in told["shares"].values()) > 2
+
+
+def test_a_frame_serves_the_part_of_its_file_or_of_its_caller() -> None:
+    def of(file: str) -> FrameType:
+        found: list[FrameType] = []
+        exec(compile("found.append(sys._getframe())", file, "exec"), {"sys": sys, "found": found})
+        return found[0]
+
+    assert profile.part_of(of(f"{profile.ROOT}saga/store/rows.py")) == STORE_AND_FOLD[0]
+    assert profile.part_of(of(f"{profile.ROOT}saga/runner.py")) == profile.OF_OURS["saga/"]
+    assert profile.part_of(of("/somewhere/asyncio/events.py")) == profile.LOOP
+    assert profile.part_of(of("<string>")) == profile.LOOP  # of the loop, which calls this test
+    assert profile.part_of(None) == profile.LOOP
+
+
+def test_each_part_alone_takes_some_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = limits.alone(tmp_path, times=4)
+    assert set(told) == {"commit", "hop", "task", "validation", "trigger", "fold", "record"}
+    a_look = 1e6 / 4  # the clock of this test goes on by a second from the first look to the last
+    assert told["task"] == told["validation"] == told["record"] == told["commit"] == a_look
+    assert told["trigger"] == a_look / 2
+    assert told["fold"] == a_look / records_of_a_saga(limits.LEGS)
 
 
 PEER: list[Side] = [
