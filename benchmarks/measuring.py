@@ -15,6 +15,7 @@ SIDES: Final[Mapping[str, tuple[str, str]]] = {
     "engine size": ("engine", "size"),
     "engine memory": ("engine", "memory"),
     "engine stall": ("engine", "stall"),
+    "engine taking in": ("engine", "taking_in"),
     "engine overtaking": ("engine", "overtaking"),
     "engine profile": ("profile", "shares"),
     "history answers": ("history", "answers"),

@@ -7,11 +7,17 @@ for whoever writes: the runner, the intake, an operator's command on a store wit
 from collections.abc import Sequence
 from datetime import datetime
 
-from saga.events import Event
-from saga.fold import AttemptEvent
+from saga.events import Event, Submitted
+from saga.fold import AttemptEvent, begin
 from saga.ledger import Saga
 from saga.store.protocol import Append, Change
 from saga.views import batch_row, changed_steps, trade_row
+
+
+def begun(event: Submitted, at: datetime) -> tuple[Saga, Append]:
+    """Return the saga that a submission makes, and what is to be written of it."""
+    saga = begin(event, at)
+    return saga, append_of(saga, [event], at)
 
 
 def append_of(saga: Saga, events: Sequence[Event], at: datetime) -> Append:

@@ -4,7 +4,7 @@ What passes here can be carried out and, where it is to be undone on failure, un
 is refused whole, with a sentence that names the field, the value, the rule, and what to do.
 """
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from functools import cache
 from typing import Final
 
@@ -119,8 +119,8 @@ def check_submission(
     policy: FailurePolicy,
     participants: Mapping[str, Participant],
     limits: Limits,
-) -> Accepted:
-    """Return the terms on which the batch may come in.
+) -> Generator[None, None, Accepted]:
+    """Return the terms on which the batch may come in; yields behind each leg, see `saga.turns`.
 
     Args:
         batch: what is handed in.
@@ -145,6 +145,7 @@ def check_submission(
         kinds.add(directive.kind)
         if resolved.on_failure is not OnFailure.KEEP and batch.is_rolled_back(directive):
             kinds.add(_kind_of_undo(directive, participants))
+        yield
     accounts = {kind: account_of(participants[kind]) for kind in sorted(kinds)}
     return Accepted(
         resolved,

@@ -12,7 +12,7 @@ This module is the door: what may be asked of an engine from outside. Who is dri
 `supervision`'s business; what a saga does is `runner`'s; what it means is `core`'s.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Iterable, Sized
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from decimal import Decimal
@@ -27,7 +27,7 @@ from pydantic_core import PydanticCustomError
 from saga.aftermath import Aftermath, KnownFills
 from saga.alerts import AlertHook, Alerts
 from saga.amounts import to_decimal
-from saga.appending import append_of
+from saga.appending import begun
 from saga.clock import Clock, SystemClock
 from saga.complaints import Complaints
 from saga.errors import (
@@ -54,7 +54,6 @@ from saga.events import (
     Submitted,
     Unpaused,
 )
-from saga.fold import begin
 from saga.gate import Gate
 from saga.hooks import Hook
 from saga.ids import batch_of_key
@@ -72,8 +71,9 @@ from saga.steady_clock import DOUBT_SECONDS, SteadyClock
 from saga.store.protocol import CheckpointStore, JournalRecord
 from saga.supervision import Supervision, fatal_in
 from saga.trading import Trading
+from saga.turns import aside, leg_by_leg
 from saga.version import VERSION
-from saga.views import BatchRow, BatchStatus, TradeRow, batch_row, trade_row
+from saga.views import BatchRow, BatchStatus, TradeRow, batch_row, trade_rows
 from saga.wording import shown
 
 _LOG = Complaints("saga.orchestrator")
@@ -292,9 +292,11 @@ class Orchestrator:
             AccountUnknown: a participant cannot say now in which account it acts.
         """
         self._require_open()
-        batch = checked_again(batch)
+        batch = await aside(_legs_of(batch), checked_again, batch)
         policy = policy_checked_again(policy or FailurePolicy())
-        accepted = check_submission(batch, policy, self._participants, self._limits)
+        accepted = await leg_by_leg(
+            check_submission(batch, policy, self._participants, self._limits)
+        )
         async with self._sagas.alone_with(batch.batch_id):
             return await self._take_in(batch, accepted, by=_said(by, "by"))
 
@@ -323,8 +325,8 @@ class Orchestrator:
         self._require_open()  # again: it may have been left while the batch was judged
         self._submitting += 1
         try:
-            saga = begin(event, now)
-            await self.store.append(append_of(saga, [event], now))
+            saga, append = await aside(len(batch.directives), begun, event, now)
+            await self.store.append(append)
         except BatchConflict:
             stored = await self._sagas.load(batch.batch_id)
             return _same_or_conflict(stored.submitted, batch, accepted.policy)
@@ -706,7 +708,7 @@ class Orchestrator:
     async def trades(self, batch_id: str) -> tuple[TradeRow, ...]:
         """Return the views of a batch's trades, in list order; see `batch`."""
         saga = await self._sagas.load(batch_id)
-        return tuple(trade_row(saga, step) for step in saga.steps)
+        return await aside(len(saga.steps), trade_rows, saga)
 
     def active(self) -> tuple[BatchRow, ...]:
         """Return the view of every saga that this engine drives, and what each waits for."""
@@ -751,6 +753,12 @@ def _longest_window(participant: Participant) -> float:
     """How long an attempt may be looked for at this participant before it is called absent."""
     can = participant.capabilities
     return can.visibility_seconds + can.call_timeout_seconds
+
+
+def _legs_of(batch: Batch) -> int:
+    """Return how many legs a batch has that no rule may have seen yet."""
+    legs: object = getattr(batch, "directives", None)
+    return len(legs) if isinstance(legs, Sized) else 0
 
 
 def _same_or_conflict(stored: Submitted, batch: Batch, policy: FailurePolicy) -> str:

@@ -50,7 +50,7 @@ from saga.steady_clock import SteadyClock
 from saga.store.protocol import Append, CheckpointStore
 from saga.trading import Trading
 from saga.under_way import CallsUnderWay
-from saga.views import BatchRow, TradeRow, batch_row, trade_row
+from saga.views import BatchRow, batch_row
 
 _LOG = Complaints("saga.runner")
 
@@ -320,10 +320,6 @@ class SagaRunner:
         if self._missing is None or self.row.waits_for is None:
             return self.row
         return replace(self.row, waits_for=self._missing)
-
-    def trades(self) -> tuple[TradeRow, ...]:
-        """Return the views of all steps."""
-        return tuple(trade_row(self._saga, step) for step in self._saga.steps)
 
     # --- calls to participants -------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ from saga.errors import (
     StoreError,
     StorePoisoned,
 )
+from saga.events import Submitted
 from saga.fold import apply, saga_of
 from saga.hooks import Hook, Hooks
 from saga.ledger import Saga
@@ -39,6 +40,7 @@ from saga.runner import SagaRunner, Surroundings
 from saga.steady_clock import SteadyClock
 from saga.store.protocol import CheckpointStore, JournalRecord
 from saga.trading import Trading
+from saga.turns import aside
 from saga.views import BatchRow, BatchStatus
 
 _LOG = Complaints("saga.supervision")
@@ -402,7 +404,9 @@ async def _folded(batch_id: str, records: Sequence[JournalRecord] | Exception) -
         raise records
     if not records:
         raise NoSuchBatch(f"batch_id: there is no batch {batch_id!r}; list the batches to see")
-    saga = saga_of(records[:RECORDS_PER_TURN])
+    first = records[0].event
+    legs = len(first.batch.directives) if isinstance(first, Submitted) else 0
+    saga = await aside(legs, saga_of, records[:RECORDS_PER_TURN])
     for begun in range(RECORDS_PER_TURN, len(records), RECORDS_PER_TURN):
         await anyio.lowlevel.checkpoint()
         for record in records[begun : begun + RECORDS_PER_TURN]:

@@ -219,6 +219,11 @@ def batch_row(saga: Saga) -> BatchRow:
     )
 
 
+def trade_rows(saga: Saga) -> tuple[TradeRow, ...]:
+    """Return the trades' views of all steps, in list order."""
+    return tuple([trade_row(saga, step) for step in saga.steps])
+
+
 def trade_row(saga: Saga, step: Step) -> TradeRow:
     """Return the trade's view of one step."""
     directive, state = step.directive, step.state

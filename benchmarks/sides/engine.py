@@ -288,25 +288,39 @@ def stall(folder: Path, *, sagas: int, legs: int) -> dict[str, Any]:
 
 
 async def _stall(folder: Path, sagas: int, legs: int) -> dict[str, Any]:
-    late: list[float] = []
-    pause = 0.001
-    over = False
-
-    async def watch() -> None:
-        while not over:
-            begun = time.perf_counter()
-            await asyncio.sleep(pause)
-            late.append(time.perf_counter() - begun - pause)
-
     async with Orchestrator(SqliteStore(folder / "saga.db"), [Instant()]) as engine:
 
         async def one() -> None:
             await engine.run(batch_of(legs))
 
-        watching = asyncio.create_task(watch())
-        await at_once(sagas, sagas, one)
-        over = True
-        await watching
+        return await _late_while(lambda: at_once(sagas, sagas, one))
+
+
+def taking_in(folder: Path, *, legs: int) -> dict[str, Any]:
+    """Tell how late a timer of somebody else rings on the loop while a long batch is taken in."""
+    return asyncio.run(_taking_in(folder, legs))
+
+
+async def _taking_in(folder: Path, legs: int) -> dict[str, Any]:
+    batch = batch_of(legs)
+    async with Orchestrator(SqliteStore(folder / "saga.db"), [Instant()]) as engine:
+        return await _late_while(lambda: engine.submit(batch))
+
+
+async def _late_while(work: Callable[[], Awaitable[object]]) -> dict[str, Any]:
+    late: list[float] = []
+    pause = 0.001
+
+    async def watch() -> None:
+        while True:
+            begun = time.perf_counter()
+            await asyncio.sleep(pause)
+            late.append(time.perf_counter() - begun - pause)
+
+    watching = asyncio.create_task(watch())
+    await work()
+    await asyncio.sleep(2 * pause)  # what stood still to the end is heard as well
+    watching.cancel()
     return spread_of(late)
 
 

@@ -17,6 +17,7 @@ from brokers.orders import Order, Side
 from brokers.risk.limits import RiskLimits
 from brokers.risk.market import Holdings, Reference, References
 from brokers.risk.pace import DAY, Pace
+from saga import turns
 from saga.clock import Clock, SystemClock
 from saga.directive import Directive
 from saga.exact import ONE, ZERO, minus, plain, plus, times, total
@@ -145,7 +146,8 @@ class RiskGate:
                 return strange
         orders = [each for each in batch.directives if isinstance(each, Order)]
         notionals: list[Decimal] = []
-        for order in orders:
+        for number, order in enumerate(orders, start=1):
+            await turns.after(number)
             notional, refusal = await self._judge_order(order, now)
             if refusal is not None:
                 return refusal

@@ -74,6 +74,11 @@ def test_a_late_timer_is_late_by_what_is_beyond_its_pause(tmp_path: Path) -> Non
     assert told == pytest.approx({"median": 0.999, "p99": 0.999, "longest": 0.999})
 
 
+def test_a_late_timer_is_heard_while_a_long_batch_is_taken_in(tmp_path: Path) -> None:
+    told = engine.taking_in(tmp_path, legs=300)
+    assert told == pytest.approx({"median": 0.999, "p99": 0.999, "longest": 0.999})
+
+
 def test_an_urgent_batch_waits_for_commits_that_are_counted(tmp_path: Path) -> None:
     assert engine.overtaking(tmp_path, low=20)["commits"] in range(1, 20)
 

@@ -1,0 +1,128 @@
+"""Work that grows with a batch: whoever waits on the same loop has turns meanwhile."""
+
+import threading
+from collections.abc import Generator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from brokers.risk import RiskGate, RiskLimits
+from saga.errors import AdmissionRefused, BatchConflict, InvalidInput
+from saga.model import Batch
+from saga.turns import LEGS_PER_TURN, aside, at_once, leg_by_leg
+from tests.engine.lying_venue import LyingVenue
+from tests.engine.test_gate_and_intake import engine as guarded
+from tests.engine.trading_desk import Desk, batch, buy, sell
+
+PATIENCE = 20.0
+SYMBOLS = ("AAPL", "MSFT", "PG")
+
+
+@pytest.fixture
+def long_from_two_legs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches are long from the second leg on."""
+    monkeypatch.setattr("saga.turns.LEGS_PER_TURN", 1)
+
+
+def legs(count: int) -> Generator[None, None, int]:
+    for _ in range(count):
+        yield
+    return count
+
+
+async def test_what_is_short_is_done_at_once_and_what_is_long_lets_the_loop_go_on() -> None:
+    here = threading.get_ident()
+    assert await aside(LEGS_PER_TURN, threading.get_ident) == here
+
+    heard = threading.Event()
+
+    async def tell() -> None:
+        heard.set()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(tell)
+        assert await aside(LEGS_PER_TURN + 1, heard.wait, PATIENCE)  # only the loop can end this
+
+
+async def test_what_the_work_raises_comes_out_short_or_long() -> None:
+    def fail() -> None:
+        raise InvalidInput("no")
+
+    for count in (1, LEGS_PER_TURN + 1):
+        with pytest.raises(InvalidInput, match="no"):
+            await aside(count, fail)
+
+
+@pytest.mark.parametrize("turns", [0, 1, 3])
+async def test_others_have_a_turn_behind_each_few_legs(turns: int) -> None:
+    had = 0
+    over = False
+
+    async def others() -> None:
+        nonlocal had
+        while not over:
+            had += 1
+            await anyio.lowlevel.checkpoint()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(others)
+        await anyio.lowlevel.checkpoint()
+        before, count = had, turns * LEGS_PER_TURN + 1
+        assert await leg_by_leg(legs(count)) == count
+        assert had - before == turns
+        over = True
+    assert at_once(legs(5)) == 5
+
+
+@pytest.mark.requirement("T16")
+@pytest.mark.usefixtures("long_from_two_legs")
+async def test_a_long_batch_is_taken_in_carried_out_and_shown_as_a_short_one(desk: Desk) -> None:
+    order = batch(*map(buy, SYMBOLS))
+    async with desk.engine() as engine:
+        assert await engine.submit(order) == await engine.submit(order) == order.batch_id
+        assert (await engine.wait(order.batch_id)).status == "success"
+        assert [row.symbol for row in await engine.trades(order.batch_id)] == [*SYMBOLS]
+        with pytest.raises(BatchConflict):
+            await engine.submit(batch(*map(buy, SYMBOLS[:2]), batch_id=order.batch_id))
+    assert await desk.held() == dict.fromkeys(SYMBOLS, Decimal(10))
+
+
+@pytest.mark.usefixtures("long_from_two_legs")
+async def test_a_long_batch_is_refused_whole_as_a_short_one(desk: Desk) -> None:
+    unchecked: list[dict[str, Any]] = [{}, {"directives": (1, 2)}, {"directives": 3}]
+    broken = [
+        batch(buy("AAPL"), buy("MSFT"), buy("ZZZZ")),
+        batch(buy("AAPL"), buy("MSFT")).model_copy(update={"timeout_seconds": -1}),
+        *(Batch.model_construct(**each) for each in unchecked),
+    ]
+    async with desk.engine() as engine:
+        for each in broken:
+            with pytest.raises(InvalidInput):
+                await engine.submit(each)
+        assert await engine.store.last_sequence() == 0
+    assert await desk.sent_keys() == []
+
+
+@pytest.mark.requirement("T15")
+@pytest.mark.usefixtures("long_from_two_legs")
+async def test_a_long_batch_is_taken_up_as_a_short_one(desk: Desk) -> None:
+    order = batch(buy("AAPL"), sell("AAPL"), buy("KO", limit_price="1"))
+    async with desk.engine() as engine:
+        await engine.submit(order)
+        await desk.until_sent(3)
+    async with desk.engine() as engine:
+        await engine.cancel(order.batch_id, by="alice", reason="enough")
+        assert (await engine.wait(order.batch_id)).status == "cancelled"
+    assert await desk.held() == {}
+
+
+@pytest.mark.usefixtures("long_from_two_legs")
+async def test_the_gate_judges_every_leg_of_a_long_batch(tmp_path: Path) -> None:
+    gate = RiskGate(RiskLimits(max_order_quantity=Decimal(10)))
+    async with guarded(tmp_path, LyingVenue(), gate) as engine:
+        with pytest.raises(AdmissionRefused, match="max_order_quantity"):
+            await engine.submit(batch(buy("AAPL"), buy("MSFT"), buy("PG", 11)))
