@@ -57,6 +57,10 @@ def _resume(side: str, sagas: int) -> Side:
     return Side(side, {"sagas": sagas, "legs": 10})
 
 
+def _history(side: str, batches: int) -> Side:
+    return Side(side, {"batches": batches, "trades": 10, "times": 15})
+
+
 SWEEPS: Final[Sequence[Sweep]] = (
     Sweep(
         "throughput",
@@ -102,9 +106,10 @@ SWEEPS: Final[Sequence[Sweep]] = (
         {"median": ("median", 1e3), "99th percentile": ("p99", 1e3)},
         {
             OURS: {
-                n: Side("history answers", {"batches": n, "trades": 10, "times": 15})
+                n: _history("history shared answers", n)
                 for n in (1_000, 10_000, 100_000, 1_000_000)
-            }
+            },
+            PEER: {n: _history("peer history", n) for n in (1_000, 10_000, 100_000)},
         },
     ),
 )

@@ -1,8 +1,9 @@
 """How fast the history answers from a store that was filled beforehand, question by question."""
 
+import asyncio
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -11,12 +12,14 @@ from random import Random
 from typing import Any, Final
 
 from benchmarks.sides.latencies import spread_of
+from saga.history import History
 from saga.model import ExecutionMode, Priority
-from saga.query import MAX_PAGE_ROWS, BatchQuery, BatchSort
+from saga.query import MAX_PAGE_ROWS, PAGE_ROWS, BatchQuery, BatchSort
 from saga.store import database, schema
 from saga.store.migration import migrate
 from saga.store.rows import microseconds
 from saga.store.sqlite_history import active_batches, find_batch, find_batches, find_trades
+from saga.views import BatchStatus
 
 PAGE_DEPTH: Final = 20
 ACTIVE: Final = 100
@@ -48,12 +51,7 @@ _INSERT_TRADE: Final = (
 
 def answers(folder: Path, *, batches: int, trades: int, times: int) -> dict[str, Any]:
     """Ask each question so many times of a store of so many batches with so many trades each."""
-    place = folder / "history.db"
-    database.create_if_missing(place)
-    writer = database.connect_writer(place)
-    migrate(writer, schema.COMPONENT, schema.MIGRATIONS, now=START)
-    _fill(writer, batches, trades)
-    writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    place, writer = _filled(folder, batches, trades)
     connection = database.connect_reader(place)
     taken = {
         name: sorted(_seconds(ask) for _ in range(times))
@@ -66,6 +64,58 @@ def answers(folder: Path, *, batches: int, trades: int, times: int) -> dict[str,
         "bytes_a_batch": place.stat().st_size / batches,
         "questions": {name: each[len(each) // 2] for name, each in taken.items()},
     }
+
+
+def shared_answers(folder: Path, *, batches: int, trades: int, times: int) -> dict[str, Any]:
+    """Ask, as a user does, what a peer can be asked as well; of the same store."""
+    place, writer = _filled(folder, batches, trades)
+    writer.close()
+    return asyncio.run(_shared_answers(place, batches, times))
+
+
+async def _shared_answers(place: Path, batches: int, times: int) -> dict[str, Any]:
+    random = Random(3)  # noqa: S311 - the same questions each time
+    begin, end = month_in_the_middle(batches)
+    async with History(place) as history:
+
+        def one() -> str:
+            return _uid(random.randrange(1, batches + 1))
+
+        return await asked(
+            {
+                "all": lambda: history.batches(BatchQuery()),
+                "failed": lambda: history.batches(BatchQuery(statuses=(BatchStatus.FAILED,))),
+                "a month of creation": lambda: history.batches(
+                    BatchQuery(created_from=begin, created_to=end)
+                ),
+                "one batch": lambda: history.batch(one()),
+                "its trades": lambda: history.trades(one()),
+            },
+            times,
+        )
+
+
+async def asked(
+    questions: Mapping[str, Callable[[], Awaitable[object]]], times: int
+) -> dict[str, Any]:
+    """Ask each question so many times; return how long the answers take."""
+    taken: list[float] = []
+    for ask in questions.values():
+        for _ in range(times):
+            begun = time.perf_counter()
+            await ask()
+            taken.append(time.perf_counter() - begun)
+    return spread_of(taken)
+
+
+def _filled(folder: Path, batches: int, trades: int) -> tuple[Path, sqlite3.Connection]:
+    place = folder / "history.db"
+    database.create_if_missing(place)
+    writer = database.connect_writer(place)
+    migrate(writer, schema.COMPONENT, schema.MIGRATIONS, now=START)
+    _fill(writer, batches, trades)
+    writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    return place, writer
 
 
 def _seconds(ask: Callable[[], Any]) -> float:
@@ -110,10 +160,15 @@ def _uid(number: int) -> str:
     return f"BAT_20200101_000000_{number:08d}"
 
 
+def month_in_the_middle(count: int) -> tuple[datetime, datetime]:
+    """Return the first and the last instant of a month in which batches were made."""
+    middle = START + timedelta(hours=count // 2)
+    return middle, middle + timedelta(days=30)
+
+
 def _questions(connection: sqlite3.Connection, count: int) -> dict[str, Callable[[], Any]]:
     random = Random(3)  # noqa: S311 - the same questions each time
-    middle = START + timedelta(hours=count // 2)
-    month = timedelta(days=30)
+    middle, end = month_in_the_middle(count)
     filters: dict[str, dict[str, Any]] = {
         "all": {},
         "failed": {"statuses": ("failed",)},
@@ -124,9 +179,9 @@ def _questions(connection: sqlite3.Connection, count: int) -> dict[str, Callable
         },
         "one portfolio": {"exclusion_key": "portfolio 7"},
         "one portfolio, stale": {"exclusion_key": "portfolio 7", "statuses": ("stale",)},
-        "a month of creation": {"created_from": middle, "created_to": middle + month},
+        "a month of creation": {"created_from": middle, "created_to": end},
         "half of all time": {"created_to": middle},
-        "a month of completion": {"completed_from": middle, "completed_to": middle + month},
+        "a month of completion": {"completed_from": middle, "completed_to": end},
         "the symbol of half of all trades": {"symbol": "S499"},
     }
     asked: dict[str, Callable[[], Any]] = {
@@ -135,8 +190,8 @@ def _questions(connection: sqlite3.Connection, count: int) -> dict[str, Callable
         for sort in BatchSort
     }
     for sort in BatchSort:
-        query = replace(_deep(connection, BatchQuery(sort=sort)), limit=50)
-        asked[f"page {PAGE_DEPTH * MAX_PAGE_ROWS // 50} of all, by {sort}"] = partial(
+        query = replace(_deep(connection, BatchQuery(sort=sort)), limit=PAGE_ROWS)
+        asked[f"page {PAGE_DEPTH * MAX_PAGE_ROWS // PAGE_ROWS} of all, by {sort}"] = partial(
             find_batches, connection, query
         )
     asked["active"] = partial(active_batches, connection)

@@ -17,18 +17,21 @@ from benchmarks.sides.latencies import spread_of
 Workflow = Callable[[int], Coroutine[Any, Any, None]]
 
 
-def _configured(folder: Path) -> None:
+def configured(folder: Path) -> Path:
+    """Configure it, and return where its file is."""
+    place = folder / "peer.sqlite"
     DBOS(
         config={
             "name": "benchmark",
-            "system_database_url": f"sqlite:///{folder / 'peer.sqlite'}",
+            "system_database_url": f"sqlite:///{place}",
             "application_version": "1",
             "log_level": "ERROR",
         }
     )
+    return place
 
 
-def _batch(on_step: Callable[[int], Awaitable[None]]) -> Workflow:
+def batch_of(on_step: Callable[[int], Awaitable[None]]) -> Workflow:
     """Return the workflow; its names are what a recovering process knows it by."""
 
     @DBOS.step(name="place")
@@ -44,7 +47,7 @@ def _batch(on_step: Callable[[int], Awaitable[None]]) -> Workflow:
     return batch
 
 
-async def _at_once(_: int) -> None:
+async def at_once(_: int) -> None:
     """Answer without waiting."""
 
 
@@ -54,8 +57,8 @@ def steps(folder: Path, *, concurrent: int, sagas: int, legs: int) -> dict[str, 
 
 
 async def _steps(folder: Path, concurrent: int, sagas: int, legs: int) -> dict[str, Any]:
-    _configured(folder)
-    batch = _batch(_at_once)
+    configured(folder)
+    batch = batch_of(at_once)
     DBOS.launch()
     latencies: list[float] = []
     left = iter(range(sagas))
@@ -89,7 +92,7 @@ def resume(folder: Path, *, sagas: int, legs: int) -> dict[str, Any]:
 
 
 async def _leave_half_way(folder: Path, sagas: int, legs: int) -> None:
-    _configured(folder)
+    configured(folder)
     waiting = 0
     all_wait, for_ever = asyncio.Event(), asyncio.Event()
 
@@ -101,7 +104,7 @@ async def _leave_half_way(folder: Path, sagas: int, legs: int) -> None:
                 all_wait.set()
             await for_ever.wait()
 
-    batch = _batch(wait_half_way)
+    batch = batch_of(wait_half_way)
     DBOS.launch()
     for _ in range(sagas):
         await DBOS.start_workflow_async(batch, legs)
@@ -110,7 +113,7 @@ async def _leave_half_way(folder: Path, sagas: int, legs: int) -> None:
 
 
 async def _resume(folder: Path, sagas: int, legs: int) -> dict[str, Any]:
-    _configured(folder)
+    configured(folder)
     ended = 0
     all_ended = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -122,7 +125,7 @@ async def _resume(folder: Path, sagas: int, legs: int) -> dict[str, Any]:
             if ended == sagas:
                 loop.call_soon_threadsafe(all_ended.set)
 
-    _batch(count_ends)
+    batch_of(count_ends)
     begun = time.perf_counter()
     DBOS.launch()
     await all_ended.wait()

@@ -72,8 +72,8 @@ def test_what_is_quick_has_a_ratio_for_what_was_promised() -> None:
 def test_every_side_that_is_asked_for_is_there() -> None:
     modules = {module for module, _ in SIDES.values()}
     assert modules == {
-        *("disk", "engine", "history", "limits", "peer", "profile", "simulation"),
-        *("start", "store"),
+        *("disk", "engine", "history", "limits", "peer", "peer_history", "profile"),
+        *("simulation", "start", "store"),
     }
     for sweep in SWEEPS:
         for sides in sweep.points.values():
@@ -167,7 +167,7 @@ def test_a_plot_whose_side_fails_costs_neither_the_goals_nor_the_other_plots(
     run = Side.run
 
     def no_history(side: Side) -> dict[str, Any]:
-        if side.name == "history answers" and side.arguments["batches"] == 100_000:
+        if side.name == "history shared answers" and side.arguments["batches"] == 100_000:
             raise RunFailed("history answers did not end in 1800 s")
         return run(side)
 

@@ -91,6 +91,11 @@ def test_every_question_to_the_history_is_asked_and_told(tmp_path: Path) -> None
     assert told["bytes_a_batch"] * 150 % PAGE_BYTES == pytest.approx(0)
 
 
+def test_what_a_peer_can_be_asked_as_well_is_asked_as_a_user_asks_it(tmp_path: Path) -> None:
+    told = history.shared_answers(tmp_path, batches=150, trades=2, times=2)
+    assert (told["median"], told["p99"], told["longest"]) == (1, 1, 1)
+
+
 def test_records_are_counted_by_the_sagas_that_wait(tmp_path: Path) -> None:
     told = store.records(tmp_path, waiting=3, legs=2)
     assert told["rate"] == 3 * records_of_a_saga(2)
@@ -160,6 +165,7 @@ def test_each_part_alone_takes_some_time(tmp_path: Path, monkeypatch: pytest.Mon
 PEER: list[Side] = [
     Side("peer steps", {"concurrent": 1, "sagas": 2, "legs": 3}),
     Side("peer resume", {"sagas": 2, "legs": 2}),
+    Side("peer history", {"batches": 60, "trades": 2, "times": 2}),
 ]
 if find_spec("dbos") is not None:  # an extra, which only the benchmark needs
 
@@ -169,6 +175,8 @@ if find_spec("dbos") is not None:  # an extra, which only the benchmark needs
         if "seconds_a_step" in told:
             assert told["rate"] * told["seconds_a_step"] == pytest.approx(1)
             assert told["median"] <= told["p99"] <= told["longest"]
-        else:
+        elif "rate" in told:
             assert told["rate"] * told["seconds"] == pytest.approx(2)
             assert told["rate"] * told["seconds_a_saga"] == pytest.approx(1)
+        else:
+            assert 0 < told["median"] <= told["p99"] <= told["longest"]
