@@ -59,7 +59,7 @@ def _lacking_in_copy(batch_id: str, situation: Situation) -> str:
         )
     if batch_id in situation.to_learn:
         return (
-            "the copy that was accepted is older than this order; `saga activate`, and at once "
+            "the copy that was accepted is older than this order; `saga activate`, then "
             f"`saga unpause {batch_id}`, which finds it by its client order id and books it; a "
             "cancel undoes only what the copy knows"
         )

@@ -43,13 +43,3 @@ async def leg_by_leg(work: Generator[None, None, T]) -> T:
             return result
         legs += 1
         await after(legs)
-
-
-def at_once(work: Generator[None, None, T]) -> T:
-    """Return what the work returns, for one who has nobody else on his loop."""
-    while True:
-        try:
-            next(work)
-        except StopIteration as done:
-            result: T = done.value
-            return result

@@ -25,7 +25,7 @@ from saga.intake import check_submission
 from saga.model import Batch, ExecutionMode
 from saga.participant import by_kind
 from saga.policy import FailurePolicy, OnFailure
-from saga.turns import at_once
+from saga.turns import leg_by_leg
 
 PLAN_COLUMNS = (
     Column("number", "#", right=True),
@@ -51,7 +51,9 @@ async def dry_run_of(session: Session, batch: Batch, policy: FailurePolicy) -> E
         batch = priced(batch, {symbol: market.close(symbol, day) for symbol in symbols})
         served = by_kind((exchange, CashDesk()))
         try:
-            resolved = at_once(check_submission(batch, policy, served, settings.engine.limits()))
+            resolved = await leg_by_leg(
+                check_submission(batch, policy, served, settings.engine.limits())
+            )
         except SagaError as error:
             return _refused_at_the_door(session, error)
         account = await exchange.account()

@@ -13,7 +13,7 @@ import pytest
 from brokers.risk import RiskGate, RiskLimits
 from saga.errors import AdmissionRefused, BatchConflict, InvalidInput
 from saga.model import Batch
-from saga.turns import LEGS_PER_TURN, aside, at_once, leg_by_leg
+from saga.turns import LEGS_PER_TURN, aside, leg_by_leg
 from tests.engine.lying_venue import LyingVenue
 from tests.engine.test_gate_and_intake import engine as guarded
 from tests.engine.trading_desk import Desk, batch, buy, sell
@@ -75,7 +75,6 @@ async def test_others_have_a_turn_behind_each_few_legs(turns: int) -> None:
         assert await leg_by_leg(legs(count)) == count
         assert had - before == turns
         over = True
-    assert at_once(legs(5)) == 5
 
 
 @pytest.mark.requirement("T16")
