@@ -97,6 +97,10 @@ class HalfWay(Instant):
     async def let_go_later(self) -> None:
         """Answer for all that wait, once the engine begins nothing new."""
         await asyncio.sleep(UNTIL_STOPPING_SECONDS)
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Answer for all that wait."""
         self._let_go.set()
 
 

@@ -10,6 +10,6 @@ from tests.counted_work.counted import count
 from tests.counted_work.record import RECORD
 
 with TemporaryDirectory() as folder:
-    work = asyncio.run(count(Path(folder) / "saga.db")).as_json()
+    work = asyncio.run(count(Path(folder))).as_json()
 RECORD.write_text(json.dumps(work, indent=1) + "\n", encoding="utf-8")
 sys.stdout.write(f"a step takes {work}\n")

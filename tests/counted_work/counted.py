@@ -1,22 +1,24 @@
-"""How much work a step is, counted and not timed: calls, statements, commits, bytes.
+"""How much work a step is, counted and not timed: calls, statements, commits, bytes, memory.
 
 Everything runs in one thread, so that the counts are the same on any machine, but
 for the version of Python and of the libraries.
 """
 
 import asyncio
+import gc
 import sqlite3
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 
-from benchmarks.sides.engine import Instant, batch_of
+from benchmarks.sides.engine import HalfWay, Instant, batch_of
 from saga import Orchestrator, SqliteStore
 from saga.store.bridge import Connect, InlineBridge
 
 SAGAS = 8
 LEGS = 25
+WAITING = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +30,14 @@ class Work:
         statements: that SQLite was given, on all connections.
         commits: of the connection that writes.
         bytes: by which the file has grown.
+        blocks: of memory that a saga of one leg holds while its answer is awaited.
     """
 
     calls: float
     statements: float
     commits: float
     bytes: float
+    blocks: float
 
     def as_json(self) -> dict[str, float]:
         """Return it as JSON."""
@@ -58,8 +62,12 @@ class _Counting(InlineBridge):
         cls.commits += statement == "COMMIT"
 
 
-async def count(path: Path) -> Work:
+async def count(folder: Path) -> Work:
     """Run sagas at once, and return what a step took; submitting a batch is part of it."""
+    return Work(**await _of_a_step(folder / "steps.db"), blocks=await _held(folder / "held.db"))
+
+
+async def _of_a_step(path: Path) -> dict[str, float]:
     calls = 0
 
     def called(_: FrameType, event: str, __: object) -> None:
@@ -80,7 +88,31 @@ async def count(path: Path) -> Work:
         statements, commits = _Counting.statements, _Counting.commits
         after = await store.read(_size)
     steps = SAGAS * LEGS
-    return Work(calls / steps, statements / steps, commits / steps, (after - before) / steps)
+    return {
+        "calls": calls / steps,
+        "statements": statements / steps,
+        "commits": commits / steps,
+        "bytes": (after - before) / steps,
+    }
+
+
+async def _held(path: Path) -> float:
+    venue = HalfWay(0, WAITING)
+    async with Orchestrator(SqliteStore(path, bridge=InlineBridge), [venue]) as engine:
+        for _ in range(WAITING // 2):  # what is made once is made by now
+            await engine.submit(batch_of(1))
+        before = _blocks()
+        for _ in range(WAITING - WAITING // 2):
+            await engine.submit(batch_of(1))
+        await venue.all_wait.wait()
+        held = _blocks() - before
+        venue.let_go()
+    return held / (WAITING - WAITING // 2)
+
+
+def _blocks() -> int:
+    gc.collect()
+    return sys.getallocatedblocks()
 
 
 def _size(connection: sqlite3.Connection) -> int:

@@ -10,7 +10,7 @@ from tests.counted_work.record import RECORD, more_than_recorded
 
 
 async def test_a_step_takes_no_more_work_than_is_recorded(tmp_path: Path) -> None:
-    found = await count(tmp_path / "saga.db")
+    found = await count(tmp_path)
     recorded = json.loads(RECORD.read_text(encoding="utf-8"))
     assert not more_than_recorded(found, recorded), (
         f"a step takes {found.as_json()}, and {recorded} is recorded; make it cheaper, or, where "
@@ -18,16 +18,20 @@ async def test_a_step_takes_no_more_work_than_is_recorded(tmp_path: Path) -> Non
     )
 
 
-@pytest.mark.parametrize("figure", ["calls", "statements", "commits", "bytes"])
+@pytest.mark.parametrize("figure", ["calls", "statements", "commits", "bytes", "blocks"])
 def test_a_fifth_more_of_anything_is_too_much(figure: str) -> None:
-    recorded = {"calls": 100.0, "statements": 10.0, "commits": 0.5, "bytes": 600.0}
+    recorded = {"calls": 100.0, "statements": 10.0, "commits": 0.5, "bytes": 600.0, "blocks": 90.0}
     assert not more_than_recorded(Work(**recorded), recorded)
     dearer = {**recorded, figure: recorded[figure] * 1.21}
     assert more_than_recorded(Work(**dearer), recorded) == [figure]
 
 
 async def test_the_same_work_is_counted_each_time(tmp_path: Path) -> None:
-    first, second = [await count(tmp_path / f"{number}.db") for number in range(2)]
+    folders = [tmp_path / name for name in ("first", "second")]
+    for folder in folders:
+        folder.mkdir()
+    first, second = [await count(folder) for folder in folders]
     assert first.statements == second.statements
     assert first.commits == second.commits
     assert abs(first.calls - second.calls) < first.calls / 100
+    assert abs(first.blocks - second.blocks) < first.blocks / 100
