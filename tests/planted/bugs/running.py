@@ -12,8 +12,8 @@ BUGS: Final = (
         (
             Edit(
                 "saga/orchestrator.py",
-                "            await self.store.append(append_of(saga, [event], now))\n",
-                "            self._tasks.start_soon(self.store.append, append_of(saga, [event], now))\n",
+                "            await self.store.append(append)\n",
+                "            self._tasks.start_soon(self.store.append, append)\n",
             ),
         ),
     ),
