@@ -141,7 +141,8 @@ async def _steps(folder: Path, concurrent: int, sagas: int, legs: int) -> dict[s
     records = 0
     latencies: list[float] = []
     store = SqliteStore(folder / "saga.db")
-    async with Orchestrator(store, [Instant()]) as engine:
+    limits = Limits(max_running=max(concurrent, Limits().max_running))
+    async with Orchestrator(store, [Instant()], limits=limits) as engine:
 
         async def read() -> None:
             nonlocal records
