@@ -39,6 +39,9 @@ from saga.wording import broken_rule, explain, shown
 class Directive(BaseModel):
     """An immutable instruction; subclasses add what their participant needs.
 
+    What a subclass defines is a function of its fields alone: it asks nobody and changes nothing,
+    and for a long batch it is called on a thread beside the loop's.
+
     Attributes:
         directive_id: `EXE_` and up to 60 letters, digits, `_` or `-`; unique in its batch.
         kind: the registered name of the directive's type.
