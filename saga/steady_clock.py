@@ -63,7 +63,10 @@ class SteadyClock:
         end = elapsed + left
         while True:
             # The other clock returns early where it jumps; then the time that is left is waited.
-            await self._clock.sleep_until(self._clock.now() + timedelta(seconds=left))
+            nap = timedelta(seconds=left)
+            if left > 0 and not nap:  # less than an instant can tell; a nap of none lets none pass
+                nap = timedelta.resolution
+            await self._clock.sleep_until(self._clock.now() + nap)
             now, elapsed = self.look()
             left = min((instant - now).total_seconds(), end - elapsed)
             if left <= 0:
