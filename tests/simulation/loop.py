@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from contextvars import Context
 from itertools import count
 from random import Random
-from typing import Any, Final, Self
+from typing import Any, Final, NoReturn, Self
 
 from anyio._backends import _asyncio as backend
 
@@ -92,6 +92,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Returns the next creation number."""
         self._rounds = 0
         self._rounds_now = 0
+        self._interrupted: str | None = None
         self.holds_back: Callable[[asyncio.Handle], bool] | None = None
         """Takes a handle whose process is frozen away; None while nobody is."""
         self.born: Callable[[NumberedTask, Context | None], None] | None = None
@@ -160,7 +161,17 @@ class VirtualLoop(asyncio.BaseEventLoop):
             if not handle._cancelled and not (holds_back is not None and holds_back(handle)):
                 handle._run()
 
+    def interrupt(self, where: str) -> NoReturn:
+        """End what runs within one round for ever; to be called from a signal's handler.
+
+        Whoever it is raised into may swallow it, so the next round raises it again.
+        """
+        self._interrupted = where
+        raise GoesRoundForEver(where)
+
     def _count_round(self) -> None:
+        if self._interrupted is not None:
+            raise GoesRoundForEver(self._interrupted)
         self._rounds += 1
         self._rounds_now += 1
         if self._rounds_now > MAX_ROUNDS_AT_ONE_INSTANT or self._rounds > MAX_ROUNDS:
@@ -172,6 +183,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def forgive(self) -> None:
         """Begin to count rounds anew."""
         self._rounds = self._rounds_now = 0
+        self._interrupted = None
 
     def again(self, handles: list[asyncio.Handle]) -> None:
         """Make handles that were held back ready again."""

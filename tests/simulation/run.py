@@ -3,13 +3,16 @@
 import asyncio
 import gc
 import hashlib
+import signal
+import traceback
 import warnings
 from collections import Counter
-from collections.abc import Set
-from contextlib import suppress
+from collections.abc import Iterator, Set
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, Final
 
 from tests.simulation import file, judges, policy_judges
 from tests.simulation.disk import Disk
@@ -27,6 +30,10 @@ COLLECT_ONE_IN = 20
 """Garbage of several seeds is collected before one seed of so many."""
 YOUNGER_THAN_THE_PROGRAM = 1
 """The oldest generation is the program itself: what every seed walks through would be in vain."""
+
+LONGEST_SECONDS: Final = 60.0
+"""Of processor time, a thousand times what a seed takes: one that takes longer hangs."""
+FRAMES_TOLD: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +107,37 @@ def _run(seed: int, folder: Path, without: Set[str]) -> Result:
 
 
 def _live(world: World, loop: VirtualLoop) -> None:
+    with _watched(loop):
+        try:
+            loop.run_until_complete(world.run())
+        except SleepsForEver as error:
+            world.evidence.blame("L5", f"the loop sleeps for ever: {error}")
+        except GoesRoundForEver as error:
+            world.evidence.blame("L5", f"the loop never lets time pass: {error}")
+        finally:
+            _clear_away(world, loop)
+
+
+@contextmanager
+def _watched(loop: VirtualLoop) -> Iterator[None]:
+    """Interrupt a seed that takes far longer than any: within a round no round is counted."""
+
+    def interrupt(_: int, frame: FrameType | None) -> None:
+        last = traceback.extract_stack(frame)[-FRAMES_TOLD:]
+        loop.interrupt(
+            f"within one round, after {LONGEST_SECONDS:g} s of processor time, at "
+            + ", called by ".join(
+                f"{Path(each.filename).name}:{each.lineno} {each.name}" for each in reversed(last)
+            )
+        )
+
+    before = signal.signal(signal.SIGVTALRM, interrupt)
+    signal.setitimer(signal.ITIMER_VIRTUAL, LONGEST_SECONDS, LONGEST_SECONDS)
     try:
-        loop.run_until_complete(world.run())
-    except SleepsForEver as error:
-        world.evidence.blame("L5", f"the loop sleeps for ever: {error}")
-    except GoesRoundForEver as error:
-        world.evidence.blame("L5", f"the loop never lets time pass: {error}")
+        yield
     finally:
-        _clear_away(world, loop)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 def _clear_away(world: World, loop: VirtualLoop) -> None:

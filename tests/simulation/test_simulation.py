@@ -5,6 +5,7 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -22,8 +23,10 @@ from tests.simulation.disk import scratch
 from tests.simulation.evidence import Violation
 from tests.simulation.kept import load, save, sources
 from tests.simulation.loop import virtual_loop
+from tests.simulation.run import run_seed
 from tests.simulation.story import shrink, told
 from tests.simulation.sum import ENOUGH_SEEDS, FAULTS, Sum
+from tests.simulation.template import template
 
 CHUNK: Final = 50
 FIXED: Final = range(0, 2_000, CHUNK)
@@ -163,6 +166,23 @@ def test_a_run_ends_with_its_verdict(capsys: pytest.CaptureFixture[str]) -> None
     assert verdict(Sum(seeds=9, violations=broken)) == "2 of 9 seeds break a promise"
     assert verdict(Sum(seeds=9, violations=broken[:1])) == "1 of 9 seeds breaks a promise"
     assert verdict(Sum(seeds=ENOUGH_SEEDS)).endswith("but not every fault struck: no success")
+
+
+def test_a_seed_that_hangs_within_one_round_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def spin(*_: object) -> None:
+        while True:
+            pass
+
+    template()  # which every seed shares, and which nobody watches
+    monkeypatch.setattr("saga.steady_clock.SteadyClock.sleep_until", spin)
+    monkeypatch.setattr("tests.simulation.run.LONGEST_SECONDS", 0.3)
+    first = run_seed(1, tmp_path).violations[0]
+    assert first.invariant == "L5"
+    assert "within one round" in first.sentence
+    assert "test_simulation.py" in first.sentence
+    assert signal.getitimer(signal.ITIMER_VIRTUAL) == (0.0, 0.0)
 
 
 def test_a_run_that_was_ended_goes_on_where_it_was(tmp_path: Path) -> None:
