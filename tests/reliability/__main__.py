@@ -8,7 +8,7 @@ import argparse
 import sys
 
 from tests.reliability.figures import run_and_keep
-from tests.reliability.harness import HARNESSES, SEEDS
+from tests.reliability.harness import FIRST, HARNESSES, SEEDS
 from tests.reliability.page import write_page
 
 
@@ -20,6 +20,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="small sizes; keeps no figures")
     parser.add_argument("--page", action="store_true", help="run nothing, write the page anew")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="of the simulation")
+    parser.add_argument("--from", type=int, default=FIRST, dest="first", help="the first of them")
     given = parser.parse_args()
     unknown = sorted(set(given.names) - set(names))
     if unknown:
@@ -27,7 +28,7 @@ def main() -> int:
     content = True
     for harness in HARNESSES:
         if not given.page and harness.name in (given.names or names):
-            sized = harness.with_seeds(given.seeds)
+            sized = harness.with_seeds(given.seeds, given.first)
             print(f"{sized.title}: {sized.command}", file=sys.stderr)  # noqa: T201
             content = run_and_keep(sized, quick=given.quick) and content
     if not given.quick:

@@ -6,6 +6,9 @@ from typing import Any, Final
 
 SEEDS: Final = 200_000
 """So many lives the simulation plays for the page."""
+FIRST: Final = 1
+RUN: Final = "build/simulation.json"
+"""Where that run is written down as it goes."""
 
 Figures = Mapping[str, Any]
 """What a harness printed as JSON."""
@@ -33,12 +36,15 @@ class Harness:
     shown: Callable[[Figures], list[tuple[str, str]]]
     command: str
 
-    def with_seeds(self, seeds: int) -> "Harness":
-        """Return the harness at another number of seeds, if it has any."""
+    def with_seeds(self, seeds: int, first: int) -> "Harness":
+        """Return the harness at another number of seeds, from another one on, if it has any."""
+        if "--from" not in self.arguments or (seeds, first) == (SEEDS, FIRST):
+            return self
+        others = {f"{SEEDS}": f"{seeds}", f"{FIRST}": f"{first}", RUN: f"build/from-{first}.json"}
         return replace(
             self,
-            arguments=tuple(str(seeds) if each == str(SEEDS) else each for each in self.arguments),
-            command=self.command.replace(str(SEEDS), str(seeds)),
+            arguments=tuple(others.get(each, each) for each in self.arguments),
+            command=f"python -m tests.simulation --seeds {seeds} --from {first}",
         )
 
 
@@ -128,7 +134,7 @@ HARNESSES: Final = (
         "simulation",
         "Simulation",
         "tests.simulation",
-        ("--seeds", f"{SEEDS}", "--from", "1", "--jobs", "2", "--resume", "build/simulation.json"),
+        ("--seeds", f"{SEEDS}", "--from", f"{FIRST}", "--jobs", "2", "--resume", RUN),
         ("--seeds", "2000", "--from", "1", "--jobs", "2"),
         _simulation,
         f"make simulate SEEDS={SEEDS}",
