@@ -193,10 +193,8 @@ class _Trigger(Event):
     def trigger(self, model: Any, *_: Any, **__: Any) -> bool:
         arrows = self.transitions.get(model.state)
         if not arrows:
-            raise MachineError(f"{self.name} has no arrow from {model.state}")
-        dest = arrows[0].dest
-        assert dest is not None, "an arrow leads somewhere"
-        setattr(model, self.machine.model_attribute, self.machine.members[dest])
+            raise MachineError(self.name)  # `fire` says the rest
+        setattr(model, self.machine.model_attribute, self.machine.members[arrows[0].dest])
         return True
 
 
@@ -204,8 +202,8 @@ class _Table(Machine):
     """A machine whose triggers follow their arrows, and do nothing else."""
 
     event_cls = _Trigger
-    members: Mapping[str, StrEnum]
-    """The states, by their names."""
+    members: Mapping[str | None, StrEnum]
+    """The states, by their names; an arrow that led nowhere would find none."""
 
 
 def _machine(states: type[StrEnum], table: tuple[Transition, ...]) -> Machine:

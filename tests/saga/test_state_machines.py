@@ -15,6 +15,7 @@ from saga.machine import (
     SAGA_AT_REST,
     SAGA_ENDS,
     SAGA_TRANSITIONS,
+    STEP_SENT_AND_OVER,
     STEP_TRANSITIONS,
     SagaLife,
     SagaState,
@@ -162,6 +163,20 @@ def test_no_arrow_leaves_an_end_and_only_a_person_leaves_rest() -> None:
 def test_a_step_without_effect_can_never_be_compensated() -> None:
     sources = {source for name, source, _ in STEP_ARROWS if name == "compensate"}
     assert sources == {"DONE", "PARTIAL"}
+
+
+def test_what_was_sent_and_is_over_is_what_a_late_answer_can_open_again() -> None:
+    adopting = [arrow for arrow in STEP_TRANSITIONS if arrow.trigger == StepTrigger.ADOPT]
+    assert {StepState[arrow.source] for arrow in adopting} == STEP_SENT_AND_OVER
+
+
+@pytest.mark.parametrize("life", [SagaLife, StepLife])
+def test_a_life_is_like_no_other_and_has_room_for_its_state_alone(
+    life: type[SagaLife | StepLife],
+) -> None:
+    assert life() != life()
+    assert len({life(), life()}) == 2
+    assert not hasattr(life(), "__dict__")
 
 
 def test_two_sagas_on_the_shared_machine_do_not_move_each_other() -> None:
