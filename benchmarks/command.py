@@ -118,8 +118,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _is_asked_for(goal: Goal, names: Sequence[str], *, quick: bool) -> bool:
     if names:
-        return any(name == str(goal.number) or name.lower() in goal.name.lower() for name in names)
+        return any(_names(name, goal) for name in names)
     return goal.is_quick or not quick
+
+
+def _names(name: str, goal: Goal) -> bool:
+    return goal.number == int(name) if name.isdecimal() else name.lower() in goal.name.lower()
 
 
 def _listed() -> str:

@@ -92,6 +92,13 @@ def test_the_sides_of_a_goal_run_in_turn(
     assert told["machine"]["python"]
 
 
+def test_a_number_names_the_goals_of_that_number_and_no_others(
+    ran: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["4", "--json"]) == 0
+    assert {goal["id"] for goal in json.loads(capsys.readouterr().out)["goals"]} == {4}
+
+
 def test_a_goal_that_is_not_met_is_said_to_be_not_met(
     ran: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
