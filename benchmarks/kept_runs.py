@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from benchmarks.measuring import Run, Side
 from tests.sources import digest_of, files_of
+from tests.written_down import write_down
 
 MEASURED: Final = ("saga", "brokers", "portfolio", "benchmarks", "tests/simulation")
 
@@ -57,13 +58,8 @@ class KeptRuns:
         return run
 
     def _save(self) -> None:
-        if self._path is None:
-            return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        draft = self._path.with_name(f"{self._path.name}.new")
-        kept = {"program": program(), "runs": self._kept}
-        draft.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-        draft.replace(self._path)
+        if self._path is not None:
+            write_down(self._path, {"program": program(), "runs": self._kept})
 
 
 def _load(path: Path | None) -> _Kept:

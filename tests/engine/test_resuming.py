@@ -320,10 +320,14 @@ async def test_a_journal_in_the_middle_of_a_page_is_set_aside_alone(desk: Desk) 
 
 
 @pytest.mark.requirement("T15")
-async def test_a_long_journal_is_taken_up_as_it_was_left_however_few_records_a_turn_folds(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("turn", "length"),
+    [("saga.supervision.RECORDS_PER_TURN", 2), ("saga.turns.LEGS_PER_TURN", 1)],
+)
+async def test_what_is_long_is_taken_up_as_it_was_left_however_little_a_turn_folds(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, turn: str, length: int
 ) -> None:
-    monkeypatch.setattr("saga.supervision.RECORDS_PER_TURN", 2)
+    monkeypatch.setattr(turn, length)
     order = batch(*(buy(symbol) for symbol in ("AAPL", "MSFT", "PG")), buy("KO", limit_price="1"))
     async with desk.engine() as engine:
         await engine.submit(order)

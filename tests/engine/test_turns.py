@@ -16,7 +16,7 @@ from saga.model import Batch
 from saga.turns import LEGS_PER_TURN, aside, leg_by_leg
 from tests.engine.lying_venue import LyingVenue
 from tests.engine.test_gate_and_intake import engine as guarded
-from tests.engine.trading_desk import Desk, batch, buy, sell
+from tests.engine.trading_desk import Desk, batch, buy
 
 PATIENCE = 20.0
 SYMBOLS = ("AAPL", "MSFT", "PG")
@@ -104,19 +104,6 @@ async def test_a_long_batch_is_refused_whole_as_a_short_one(desk: Desk) -> None:
                 await engine.submit(each)
         assert await engine.store.last_sequence() == 0
     assert await desk.sent_keys() == []
-
-
-@pytest.mark.requirement("T15")
-@pytest.mark.usefixtures("long_from_two_legs")
-async def test_a_long_batch_is_taken_up_as_a_short_one(desk: Desk) -> None:
-    order = batch(buy("AAPL"), sell("AAPL"), buy("KO", limit_price="1"))
-    async with desk.engine() as engine:
-        await engine.submit(order)
-        await desk.until_sent(3)
-    async with desk.engine() as engine:
-        await engine.cancel(order.batch_id, by="alice", reason="enough")
-        assert (await engine.wait(order.batch_id)).status == "cancelled"
-    assert await desk.held() == {}
 
 
 @pytest.mark.usefixtures("long_from_two_legs")

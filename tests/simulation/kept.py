@@ -13,10 +13,11 @@ from typing import Any, Final
 from tests.simulation.evidence import Violation
 from tests.simulation.sum import Sum
 from tests.sources import digest_of, files_of
+from tests.written_down import write_down
 
 PLAYED: Final = (
     *("saga", "brokers", "portfolio"),
-    *("tests/simulation", "tests/sources.py", "tests/written_form.py"),
+    *("tests/simulation", "tests/sources.py", "tests/written_down.py", "tests/written_form.py"),
 )
 """The files, and the folders of files, that have a part in a seed."""
 
@@ -45,11 +46,7 @@ def load(path: Path, first: int) -> Sum:
 
 def save(path: Path, first: int, found: Sum) -> None:
     """Write down what a run that began with the seed `first` has come to."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.new")
-    kept = {"program": program(), "first": first, "sum": found.as_json()}
-    draft.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-    draft.replace(path)
+    write_down(path, {"program": program(), "first": first, "sum": found.as_json()})
 
 
 @cache
