@@ -122,7 +122,10 @@ def test_the_tables_have_the_columns_that_were_asked_for(connection: sqlite3.Con
     ("query", "index"),
     [
         ("SELECT 1 FROM trades WHERE batch_id = 1 ORDER BY position", "(batch_id=?)"),
-        ("SELECT 1 FROM trades WHERE status = 'stuck'", "trades_by_status"),
+        *(
+            (f"SELECT 1 FROM trades WHERE status = '{status}'", "trades_by_status")
+            for status in sorted(set(TradeStatus) - {"pending", "running", "success"})
+        ),
         ("SELECT 1 FROM batches WHERE status = 'running'", "batches_by_status"),
         ("SELECT 1 FROM journal WHERE batch_id = 1 ORDER BY number", "(batch_id=?)"),
     ],
