@@ -347,7 +347,7 @@ MIGRATIONS: Final = (
     ),
     Migration(
         number=11,
-        name="trades that go as they should are in no index of statuses, which each record would move",
+        name="trades by status: only those that did not go as they should",
         up=(
             "DROP INDEX trades_by_status",
             f"CREATE INDEX trades_by_status ON trades (status) WHERE {_WORTH_FINDING}",

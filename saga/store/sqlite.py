@@ -58,7 +58,7 @@ ROUNDS_BETWEEN: Final = 4
 Whoever has just been told what became of its append is back within them with the next one, unless
 it has to wait for the outside.
 """
-TOLD_AT_ONCE: Final = 8
+TOLD_AT_ONCE: Final = 4
 """So many of those who share a commit learn in one round of the loop what became of them."""
 
 

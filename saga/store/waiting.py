@@ -14,7 +14,7 @@ from saga.held import Bell
 from saga.model import Priority
 from saga.store.protocol import Append
 
-MAX_APPENDS_PER_COMMIT: Final = 256
+MAX_APPENDS_PER_COMMIT: Final = 128
 """Appends that share one commit at most; the others wait for the next one."""
 
 
