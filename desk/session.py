@@ -79,6 +79,7 @@ class Session:
                 style="bold red",
             )
         self.when_interrupted: str | None = None
+        self._asking = False
         self._log: logging.Handler | None = None
         self._level_before = logging.WARNING
 
@@ -116,6 +117,9 @@ class Session:
         raise typer.Exit(code)
 
     def _heard(self) -> None:
+        if self._asking:
+            self.screen.say("\nNothing was done.")
+            return
         self.screen.say("Leaving cleanly; once more stops at once. What is durable stays so.")
         if self.when_interrupted:
             self.screen.say(self.when_interrupted)
@@ -157,6 +161,11 @@ class Session:
             return
         # In a thread, so that a signal is heard while the user thinks.
         ask = partial(typer.confirm, question, default=False, err=True)
-        if not await to_thread.run_sync(ask, abandon_on_cancel=True):
+        self._asking = True
+        try:
+            agreed = await to_thread.run_sync(ask, abandon_on_cancel=True)
+        finally:
+            self._asking = False
+        if not agreed:
             self.screen.say("Nothing was done.")
             raise typer.Exit(ExitCode.FAILED)

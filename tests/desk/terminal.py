@@ -109,9 +109,18 @@ class Desk:
         *arguments: str | Path,
         width: int,
         typed: str = "",
+        interrupted_at: tuple[str, signal.Signals] | None = None,
         env: Mapping[str, str] | None = None,
     ) -> tuple[int, str]:
-        """Run the command on a pseudo-terminal; return its status and what the screen got."""
+        """Run the command on a pseudo-terminal; return its status and what the screen got.
+
+        Args:
+            arguments: of the command.
+            width: of the terminal, in characters.
+            typed: what the user types.
+            interrupted_at: words, and the signal that it gets once it has said them.
+            env: more of the environment.
+        """
         master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, width, 0, 0))
         process = subprocess.Popen(
@@ -134,6 +143,9 @@ class Desk:
             if not part:
                 break
             seen += part
+            if interrupted_at is not None and interrupted_at[0].encode() in seen:
+                process.send_signal(interrupted_at[1])
+                interrupted_at = None
         os.close(master)
         return process.wait(LONGEST_SECONDS), seen.decode()
 

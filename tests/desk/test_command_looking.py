@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 from pathlib import Path
 
@@ -160,6 +161,17 @@ def test_a_terminal_shows_colour_unless_told_not_to_and_asks_before_it_sends(
     assert "\x1b[1m" in screen
     listed = desk.on_terminal("list", width=100, env={"NO_COLOR": "1"})[1]
     assert "\x1b[3" not in listed
+
+
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+def test_who_is_interrupted_at_a_question_leaves_at_once_and_nothing_was_done(
+    desk: Desk, orders: Path, by: signal.Signals
+) -> None:
+    code, screen = desk.on_terminal("run", orders, width=80, interrupted_at=("Send it?", by))
+
+    assert code == 130
+    assert "Nothing was done." in screen
+    assert desk.batches() == []
 
 
 @pytest.mark.requirement("T4")
