@@ -75,7 +75,7 @@ diagrams: .venv-ready
 
 # clean: remove .venv and everything else that was generated and is not committed
 clean:
-	@rm -rf $(ARGS) .venv build dist htmlcov .coverage .coverage.* .*_cache .hypothesis
+	@rm -rf $(ARGS) .venv build dist htmlcov .coverage .coverage.* .*_cache .hypothesis .benchmark-*
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: .venv-ready

@@ -1,4 +1,7 @@
-"""What the command does: measures the goals that are asked for, and says how they stand."""
+"""Measures how fast the engine is: each goal beside the disk or a peer, as a ratio taken in one go.
+
+The store lies in the folder in which it is started, on whose disk all figures depend.
+"""
 
 import argparse
 import json
@@ -6,177 +9,209 @@ import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from benchmarks import page
-from benchmarks.goals import GOALS, QUICK_RUNS, RUNS, Finding, Goal
+from benchmarks.findings import found, in_words
+from benchmarks.goals import GOALS, QUICK_RUNS, RUNS, Goal
 from benchmarks.kept_runs import KeptRuns, NotRuns
 from benchmarks.machine import described
-from benchmarks.measuring import Run, RunFailed
+from benchmarks.measuring import RunFailed
 from benchmarks.parts import measured_parts, runs_of_parts
 from benchmarks.plots import draw
+from benchmarks.progress import Progress
 from benchmarks.sweeps import SWEEPS, measured
 from tests.reliability.written_page import FIGURES
 
-
-class Progress:
-    """How many of the runs are over, on one line of a terminal."""
-
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._over = 0
-        self._name = ""
-        self._shows = sys.stderr.isatty()
-
-    def begin(self, name: str) -> None:
-        """Say what is measured now."""
-        self._name = name
-        self._show()
-
-    def step(self) -> None:
-        """One more run is over."""
-        self._over += 1
-        self._show()
-
-    def end(self) -> None:
-        """Leave the line."""
-        if self._shows:
-            sys.stderr.write("\r\x1b[K")
-
-    def _show(self) -> None:
-        if self._shows:
-            width = 24
-            full = width * self._over // max(1, self._total)
-            bar = "#" * full + "." * (width - full)
-            sys.stderr.write(f"\r\x1b[K[{bar}] {self._over}/{self._total} {self._name}")
-            sys.stderr.flush()
+INTERRUPTED: Final = 130
+FAILED: Final = 3
+_STATUSES: Final = f"Exit status: 0; 2 bad usage; {FAILED} a run failed; {INTERRUPTED} interrupted."
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command, and return the exit status: 0, or 3 where a run failed."""
+    """Run the command, and return its exit status."""
     parser = _parser()
     asked = parser.parse_args(arguments)
     if asked.keep and asked.names:
         parser.error("--keep is for a whole run: leave out the names")
-    plots = asked.keep and not asked.quick
-    if plots and find_spec("matplotlib") is None:
+    if asked.keep and not asked.quick and find_spec("matplotlib") is None:
         parser.error("--keep draws with matplotlib: .venv/bin/python -m pip install -e '.[plots]'")
-    chosen = [goal for goal in GOALS if _is_asked_for(goal, asked.names, quick=asked.quick)]
-    if not chosen:
-        parser.error(f"no goal is named {' '.join(asked.names)!r}; the goals are:\n" + _listed())
+    unknown = [name for name in asked.names if not any(_names(name, goal) for goal in GOALS)]
+    if unknown:
+        names = ", ".join(map(repr, unknown))
+        parser.error(f"no goal is named {names}; the goals are:\n{_listed()}")
     machine = described()
-    times = QUICK_RUNS if asked.quick else RUNS
-    plotted = sum(sweep.runs for sweep in SWEEPS) if plots else 0
-    parted = runs_of_parts(times) if asked.keep else 0
-    progress = Progress(sum(goal.runs(quick=asked.quick) for goal in chosen) + plotted + parted)
+    if machine["load_before"] > machine["cores"] / 2:
+        sys.stderr.write(f"This machine is busy (load {machine['load_before']}): expect noise.\n")
+    measurement = _Measurement(asked, machine)
     try:
-        runs = KeptRuns(asked.resume, progress.step)
+        measurement.begin()
     except NotRuns as error:
         parser.error(str(error))
-    told = []
-    for goal in chosen:
-        progress.begin(goal.name)
-        told.append(_told(goal, runs.of(goal.name), quick=asked.quick))
-    unmeasured: dict[str, str] = {}
-    if asked.keep:
-        page.keep(told, machine, runs=times)  # before what takes long, and may fail
-        progress.begin("the parts of a step")
-        try:
-            parts = measured_parts(runs.of("parts"), times)
-            page.keep(told, machine, parts=parts, runs=times)
-        except RunFailed as error:
-            parts, unmeasured["parts"] = None, str(error)
-        if plots:
-            lines, unplotted = measured(progress.begin, runs)
-            unmeasured |= unplotted
-            page.keep(told, machine, parts=parts, lines=lines, runs=times)
-            draw(lines, FIGURES)
-    progress.end()
-    if asked.json:
-        whole = {"goals": told, "unmeasured": unmeasured, "machine": machine}
-        sys.stdout.write(json.dumps(whole, indent=1) + "\n")
-    else:
-        _show(told, unmeasured, machine)
-    return 3 if unmeasured or any(goal["ratio"] is None for goal in told) else 0
+    try:
+        return measurement.take()
+    except KeyboardInterrupt:
+        measurement.progress.end()
+        sys.stderr.write(f"Interrupted. {measurement.how_to_go_on()}\n")
+        return INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="a goal's number, or words of its name"
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        epilog=f"The goals:\n{_listed()}\n\n{_STATUSES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--json", action="store_true", help="say it as JSON")
-    parser.add_argument("--quick", action="store_true", help="coarser, in under a minute")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="a goal's number, or words of its name, quoted; all goals if none is given",
+    )
+    parser.add_argument("--json", action="store_true", help="say it as JSON, once all is measured")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help=f"{QUICK_RUNS} run instead of {RUNS}, of fewer sagas where that tells much the same; "
+        "without a NAME only the goals beside a peer or the disk, in under a minute",
+    )
     parser.add_argument(
         "--keep", action="store_true", help="keep the figures, and write docs/performance.md anew"
     )
     parser.add_argument(
-        "--resume", type=Path, metavar="FILE", help="write the runs down there, and go on from it"
+        "--resume",
+        type=Path,
+        metavar="FILE",
+        help="write each run down there as it ends, and go on from those that are there already",
     )
     return parser
 
 
-def _is_asked_for(goal: Goal, names: Sequence[str], *, quick: bool) -> bool:
-    if names:
-        return any(_names(name, goal) for name in names)
-    return goal.is_quick or not quick
-
-
 def _names(name: str, goal: Goal) -> bool:
-    return goal.number == int(name) if name.isdecimal() else name.lower() in goal.name.lower()
+    if name.isdecimal():
+        return goal.number == int(name)
+    return bool(name.strip()) and name.lower() in goal.name.lower()
 
 
 def _listed() -> str:
-    return "\n".join(f"  {goal.number}  {goal.name}" for goal in GOALS)
+    return "\n".join(f"  {goal.number:>2}  {goal.name}" for goal in GOALS)
 
 
-def _head(goal: Goal) -> dict[str, Any]:
-    return {
-        "id": goal.number,
-        "name": goal.name,
-        "goal": goal.wanted,
-        "at_least": goal.at_least,
-    }
+class _Measurement:
+    """What was asked for, from the first run to the last."""
 
+    def __init__(self, asked: argparse.Namespace, machine: dict[str, Any]) -> None:
+        self._asked = asked
+        self._quick: bool = asked.quick
+        self._times = QUICK_RUNS if asked.quick else RUNS
+        self._plots = asked.keep and not asked.quick
+        self._machine = machine
+        self._goals = [goal for goal in GOALS if self._is_asked_for(goal)]
+        self._runs: KeptRuns
+        self.progress = Progress(self._count())
 
-def _told(goal: Goal, run: Run, *, quick: bool) -> dict[str, Any]:
-    try:
-        finding = goal.measure(quick=quick, run=run)
-    except RunFailed as error:
-        return {**_head(goal), "ratio": None, "met": False, "error": str(error)}
-    return _as_json(goal, finding)
+    def _is_asked_for(self, goal: Goal) -> bool:
+        if self._asked.names:
+            return any(_names(name, goal) for name in self._asked.names)
+        return goal.is_quick or not self._quick
 
+    def _count(self) -> int:
+        """Return how many runs there will be."""
+        of_goals = sum(goal.runs(quick=self._quick) for goal in self._goals)
+        of_parts = runs_of_parts(self._times) if self._asked.keep else 0
+        of_plots = sum(sweep.runs for sweep in SWEEPS) if self._plots else 0
+        return of_goals + of_parts + of_plots
 
-def _as_json(goal: Goal, finding: Finding) -> dict[str, Any]:
-    return {
-        **_head(goal),
-        "ratio": finding.ratio.median,
-        "lowest": finding.ratio.low,
-        "highest": finding.ratio.high,
-        "met": goal.is_met_by(finding.ratio.median),
-        "figures": dict(finding.figures),
-    }
+    def begin(self) -> None:
+        """Look at the runs that are there already.
 
+        Raises:
+            NotRuns: they cannot be gone on with.
+        """
+        self._runs = KeptRuns(self._asked.resume, self.progress.step, self._machine)
+        if self._runs.known:
+            sys.stderr.write(
+                f"{self._runs.known} runs are taken from {self._asked.resume}, "
+                f"begun {self._runs.begun}.\n"
+            )
 
-def _show(
-    told: Sequence[dict[str, Any]], unmeasured: dict[str, str], machine: dict[str, Any]
-) -> None:
-    for each in told:
-        if each["ratio"] is None:
-            sys.stdout.write(f"{each['id']:>2}  {each['name']}: {each['error']}\n")
-            continue
-        sign = "at least" if each["at_least"] else "at most"
-        verdict = "met" if each["met"] else "NOT met"
-        sys.stdout.write(
-            f"{each['id']:>2}  {each['name']}: {each['ratio']:.3g} "
-            f"({each['lowest']:.3g} to {each['highest']:.3g}), "
-            f"wanted {sign} {each['goal']:.3g}: {verdict}\n"
+    def how_to_go_on(self) -> str:
+        """Say what became of the runs that are over."""
+        if self._asked.resume is None:
+            return "Nothing was kept; with --resume FILE it could be gone on with."
+        return f"What is over is kept: go on with --resume {self._asked.resume}."
+
+    def take(self) -> int:
+        """Measure, say what came of it, and return the exit status."""
+        told = []
+        for goal in self._goals:
+            self.progress.begin(goal.name)
+            told.append(found(goal, self._runs.of(goal.name, goal.sides), quick=self._quick))
+            if not self._asked.json:
+                self._say(*in_words(told[-1], quick=self._quick))
+        unmeasured = self._keep(told) if self._asked.keep else {}
+        self.progress.end()
+        if self._asked.json:
+            self._say(json.dumps(self._as_json(told, unmeasured), indent=1))
+        else:
+            self._say(*self._last_words(unmeasured))
+        failed = unmeasured or any(goal["ratio"] is None for goal in told)
+        return FAILED if failed else 0
+
+    def _keep(self, told: list[dict[str, Any]]) -> dict[str, str]:
+        """Keep what was found, and measure what else is on the page; return what could not be."""
+
+        def keep(parts: Any = None, lines: Any = None) -> None:
+            page.keep(
+                *(told, self._machine),
+                runs=self._times,
+                quick=self._quick,
+                begun=self._runs.begun,
+                parts=parts,
+                lines=lines,
+            )
+
+        keep()  # before what takes long, and may fail
+        unmeasured: dict[str, str] = {}
+        parts = None
+        self.progress.begin("the parts of a step")
+        try:
+            parts = measured_parts(self._runs.of("parts", 2), self._times)
+            keep(parts)
+        except RunFailed as error:
+            unmeasured["the parts of a step"] = str(error)
+        if self._plots:
+            lines, unplotted = measured(self.progress.begin, self._runs)
+            unmeasured |= unplotted
+            keep(parts, lines)
+            draw(lines, FIGURES)
+        return unmeasured
+
+    def _as_json(self, told: list[dict[str, Any]], unmeasured: dict[str, str]) -> dict[str, Any]:
+        return {
+            "goals": told,
+            "quick": self._quick,
+            "runs": self._times,
+            "begun": self._runs.begun,
+            "unmeasured": unmeasured,
+            "machine": self._machine,
+        }
+
+    def _last_words(self, unmeasured: dict[str, str]) -> list[str]:
+        machine = self._machine
+        words = [f"{name}: not measured, and left out: {why}" for name, why in unmeasured.items()]
+        words.append(
+            f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}, "
+            f"SQLite {machine['sqlite']}, load {machine['load_before']}"
         )
-        for name, figure in each["figures"].items():
-            sys.stdout.write(f"      {figure:,.4g} {name}\n")
-    for name, error in unmeasured.items():
-        sys.stdout.write(f"    {name} not measured, and left out of the page: {error}\n")
-    sys.stdout.write(
-        f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}, "
-        f"SQLite {machine['sqlite']}, load {machine['load_before']}\n"
-    )
+        if self._quick:
+            words.append(f"One coarse run of each: no verdict yet. Without --quick it is {RUNS}.")
+        if self._asked.keep:
+            words.append(f"Written anew: docs/{page.PAGE.name}, and what it shows of docs/figures")
+        return words
+
+    def _say(self, *lines: str) -> None:
+        self.progress.end()
+        sys.stdout.writelines(f"{line}\n" for line in lines)
+        sys.stdout.flush()

@@ -1,11 +1,12 @@
 """Runs that are written down as they end, so that a long measurement can be broken off and gone on.
 
-What is written down holds for one program alone: the digest of all sources that are measured, or
-that measure, is kept beside it, and another program begins anew.
+What is written down holds for one program and one machine: the digest of all sources that are
+measured, or that measure, is kept beside it, and what the machine is.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -16,12 +17,14 @@ from tests.sources import digest_of, files_of
 from tests.written_down import write_down
 
 MEASURED: Final = ("saga", "brokers", "portfolio", "benchmarks", "tests/simulation")
+_PASSING: Final = "load_before"
+"""Of a machine; all else that is said of it has to be the same."""
 
 _Kept = dict[str, list[dict[str, Any]]]
 
 
 class NotRuns(Exception):
-    """The file holds something else; the sentence says what to do."""
+    """The file cannot be gone on with; the sentence says why, and what to do."""
 
 
 class KeptRuns:
@@ -30,19 +33,38 @@ class KeptRuns:
     Args:
         path: where the runs are written down, and gone on from; None is nowhere.
         on_run: called after each run, and for each that need not be made again.
+        machine: on what they are made, see `machine.described`.
+
+    Attributes:
+        begun: when the first of them was begun, in UTC.
+        known: how many there were already.
 
     Raises:
-        NotRuns: the file does not hold runs.
+        NotRuns: the file holds something else, or runs of another program or machine, or it cannot
+            be written.
     """
 
-    def __init__(self, path: Path | None, on_run: Callable[[], None]) -> None:
+    def __init__(
+        self, path: Path | None, on_run: Callable[[], None], machine: Mapping[str, Any]
+    ) -> None:
         self._path = path
         self._on_run = on_run
-        self._kept = _load(path)
+        self._machine = {name: each for name, each in machine.items() if name != _PASSING}
+        self.begun = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+        self._kept: _Kept = {}
+        if path is not None:
+            self._load(path)
+        self.known = sum(map(len, self._kept.values()))
 
-    def of(self, what: str) -> Run:
-        """Return what runs the sides of one goal or plot, in their order."""
+    def of(self, what: str, sides: int = 1) -> Run:
+        """Return what runs the sides of one goal or plot, in their order.
+
+        Args:
+            what: its name.
+            sides: so many run in turn; a turn that was broken off is taken again as a whole.
+        """
         kept = self._kept.setdefault(what, [])
+        del kept[len(kept) - len(kept) % sides :]
         places = count()
 
         def run(side: Side) -> dict[str, Any]:
@@ -59,20 +81,32 @@ class KeptRuns:
 
     def _save(self) -> None:
         if self._path is not None:
-            write_down(self._path, {"program": program(), "runs": self._kept})
+            whole = {"program": program(), "machine": self._machine, "begun": self.begun}
+            write_down(self._path, {**whole, "runs": self._kept})
 
+    def _load(self, path: Path) -> None:
+        try:
+            if path.exists():
+                self._take(path, json.loads(path.read_text(encoding="utf-8")))
+            self._save()  # rather now than behind the first run
+        except OSError as error:
+            why = error.strerror or "it cannot be written"
+            raise NotRuns(f"{path}: {why}; name another file") from None
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise NotRuns(f"{path} does not hold runs; name another file") from None
 
-def _load(path: Path | None) -> _Kept:
-    if path is None or not path.exists():
-        return {}
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        written, runs = kept["program"], kept["runs"]
-        for run in (each for runs_of_one in runs.values() for each in runs_of_one):
-            run["side"], run["arguments"], run["told"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise NotRuns(f"{path} does not hold runs ({error!r}); name another file") from None
-    return runs if written == program() else {}
+    def _take(self, path: Path, kept: Any) -> None:
+        runs: _Kept = kept["runs"]
+        for each in (run for runs_of_one in runs.values() for run in runs_of_one):
+            if not (isinstance(each["side"], str) and {**each["arguments"]} and {**each["told"]}):
+                raise ValueError(each)
+        for what, now, then in (
+            ("other sources", program(), kept["program"]),
+            ("another machine", self._machine, kept["machine"]),
+        ):
+            if now != then:
+                raise NotRuns(f"{path} holds runs of {what}; name another file, or remove it")
+        self._kept, self.begun = runs, str(kept["begun"])
 
 
 @cache

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 SIDES: Final[Mapping[str, tuple[str, str]]] = {
@@ -54,9 +56,20 @@ class Side:
         Raises:
             RunFailed: it ended with an error, or did not end.
         """
+        # Not in the system's folder for temporary files, which may lie in memory.
+        with TemporaryDirectory(prefix=".benchmark-", dir=Path.cwd()) as folder:
+            done = self._run_in(folder)
+        if done.returncode != 0:
+            last = done.stderr.strip().splitlines()[-1:] or ["it printed nothing"]
+            raise RunFailed(f"{self.name} ended with status {done.returncode}: {last[0]}")
+        told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return told
+
+    def _run_in(self, folder: str) -> "subprocess.CompletedProcess[str]":
+        words = (self.name, json.dumps(self.arguments), folder)
         try:
-            done = subprocess.run(  # noqa: S603 - this program again
-                [sys.executable, "-m", "benchmarks.sides", self.name, json.dumps(self.arguments)],
+            return subprocess.run(  # noqa: S603 - this program again
+                [sys.executable, "-m", "benchmarks.sides", *words],
                 capture_output=True,
                 text=True,
                 timeout=LONGEST_RUN_SECONDS,
@@ -64,11 +77,6 @@ class Side:
             )
         except subprocess.TimeoutExpired:
             raise RunFailed(f"{self.name} did not end in {LONGEST_RUN_SECONDS:g} s") from None
-        if done.returncode != 0:
-            last = done.stderr.strip().splitlines()[-1:] or ["it printed nothing"]
-            raise RunFailed(f"{self.name} ended with status {done.returncode}: {last[0]}")
-        told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        return told
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ def keep(
     machine: Mapping[str, Any],
     *,
     runs: int,
+    quick: bool,
+    begun: str,
     parts: Mapping[str, Any] | None = None,
     lines: Mapping[str, Any] | None = None,
 ) -> None:
@@ -27,14 +29,18 @@ def keep(
         goals: what each goal came to.
         machine: on what.
         runs: so many runs of each side the figures are the middle of.
+        quick: they are coarse, and not all goals were measured.
+        begun: when the first of them was.
         parts: of a step, see `measured_parts`; None if they were not taken.
         lines: of the plots, by name; None if none were taken.
     """
     kept = {
         "commit": commit_at_hand(),
-        "at": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "begun": begun,
+        "ended": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "machine": machine,
         "runs": runs,
+        "quick": quick,
         "goals": goals,
         "parts": parts,
         "lines": lines or {},
@@ -55,14 +61,19 @@ def page_with_figures(text: str, kept: Mapping[str, Any]) -> str:
 
 def _figures(kept: Mapping[str, Any]) -> str:
     machine = kept["machine"]
+    how = (
+        "a coarse look, one run of each side (`--quick`): goals that are not here were not measured"
+        if kept["quick"]
+        else f"the middle of {kept['runs']} runs each"
+    )
     lines = [
-        f"At commit `{kept['commit']}`, {kept['at']}, on {machine['cores']} cores of "
-        f"{machine['processor']}, {machine['system']}, Python {machine['python']}, SQLite "
-        f"{machine['sqlite']}; the middle of {kept['runs']} run{'s' * (kept['runs'] > 1)} each.",
+        f"At commit `{kept['commit']}`, {kept['begun']} to {kept['ended']}, on {machine['cores']} "
+        f"cores of {machine['processor']} (load {machine['load_before']} before), "
+        f"{machine['system']}, Python {machine['python']}, SQLite {machine['sqlite']}; {how}.",
         "",
         "| # | goal | wanted | measured | spread | |",
         "| --- | --- | ---: | ---: | --- | --- |",
-        *(_row(goal) for goal in kept["goals"]),
+        *(_row(goal, quick=kept["quick"]) for goal in kept["goals"]),
     ]
     if kept["parts"] is not None:
         lines += ["", *tables(kept["parts"])]
@@ -72,13 +83,14 @@ def _figures(kept: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _row(goal: Mapping[str, Any]) -> str:
+def _row(goal: Mapping[str, Any], *, quick: bool) -> str:
     wanted = f"{'at least' if goal['at_least'] else 'at most'} {goal['goal']:.4g}"
     if goal["ratio"] is None:
         return f"| {goal['id']} | {goal['name']} | {wanted} | not measured | | {goal['error']} |"
     behind = ", ".join(f"{figure:,.4g} {unit}" for unit, figure in goal["figures"].items())
     verdict = "met" if goal["met"] else "**not met**"
+    spread = "one run" if quick else f"{goal['lowest']:.3g} to {goal['highest']:.3g}"
     return (
         f"| {goal['id']} | {goal['name']} ({behind}) | {wanted} | {goal['ratio']:.3g} | "
-        f"{goal['lowest']:.3g} to {goal['highest']:.3g} | {verdict} |"
+        f"{spread} | {verdict} |"
     )

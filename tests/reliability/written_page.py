@@ -58,5 +58,7 @@ def git(*arguments: str) -> str:
 
 
 def commit_at_hand() -> str:
-    """Return the commit that the figures come from."""
-    return git("rev-parse", "--short=12", "HEAD") or "unknown"
+    """Return the commit that the figures come from, and whether it is all that they come from."""
+    commit = git("rev-parse", "--short=12", "HEAD") or "unknown"
+    changed = git("status", "--porcelain", "--", ".", ":!docs")  # the figures themselves go there
+    return f"{commit} with changes" if changed else commit

@@ -1,7 +1,11 @@
 """What `python -m benchmarks` says, with sides that tell what a test wants: nothing is timed."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +15,7 @@ import pytest
 from benchmarks import command, kept_runs, page
 from benchmarks.command import main
 from benchmarks.goals import GOALS
+from benchmarks.machine import described
 from benchmarks.measuring import SIDES, RunFailed, Side, Spread
 from benchmarks.plots import draw
 from benchmarks.sweeps import SWEEPS
@@ -104,7 +109,11 @@ def test_a_goal_that_is_not_met_is_said_to_be_not_met(
 ) -> None:
     assert main(["seeds"]) == 0
     assert ran == ["simulation seeds"] * 5
-    assert "10 (10 to 10), wanted at least 150: NOT met" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "10 (10 to 10), wanted at least 150: NOT met" in said
+    assert "one coarse run" not in said
+    assert main(["seeds", "--quick"]) == 0
+    assert "10 (one coarse run), wanted at least 150: NOT met" in capsys.readouterr().out
 
 
 def test_whoever_is_a_hundred_times_as_fast_meets_every_goal_beside_another(
@@ -196,8 +205,7 @@ def test_the_goals_are_kept_before_the_plots_are_measured(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(command, "measured", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        main(["--keep"])
+    assert main(["--keep"]) == 130
     figures = json.loads((kept / "figures" / "performance.json").read_text(encoding="utf-8"))
     assert len(figures["goals"]) == len(GOALS)
     assert figures["lines"] == {}
@@ -260,39 +268,102 @@ def test_what_was_run_before_is_not_run_again(
 
     with pytest.MonkeyPatch.context() as broken:
         broken.setattr(Side, "run", broken_off)
-        with pytest.raises(KeyboardInterrupt):
-            main(["64 sagas", "--resume", str(file)])
+        assert main(["64 sagas", "--resume", str(file)]) == 130
+    assert f"go on with --resume {file}" in capsys.readouterr().err
     ran.clear()
     assert main(["64 sagas", "--resume", str(file), "--json"]) == 0
-    assert ran == ["peer steps", *["engine steps", "peer steps"] * 3]
-    (goal,) = json.loads(capsys.readouterr().out)["goals"]
+    # The turn that was broken off is taken again: its two sides are of one hour.
+    assert ran == ["engine steps", "peer steps"] * 4
+    said = capsys.readouterr()
+    (goal,) = json.loads(said.out)["goals"]
     assert (goal["lowest"], goal["highest"]) == (1, 100)  # 50 beside 50, and 1,000 beside 10
+    assert f"runs are taken from {file}, begun" in said.err
     ran.clear()
     assert main(["64 sagas", "--resume", str(file)]) == 0
     assert ran == []
 
 
-def test_what_was_run_at_another_size_or_by_another_program_is_run_again(
-    ran: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_run_at_another_size_is_run_again(ran: list[str], tmp_path: Path) -> None:
     resumed = ["64 sagas", "--resume", str(tmp_path / "runs.json")]
     assert main([*resumed, "--quick"]) == 0
     assert main(resumed) == 0
     assert ran == ["engine steps", "peer steps"] * 6
-    monkeypatch.setattr(kept_runs, "program", lambda: "another")
-    assert main([*resumed, "--quick"]) == 0
-    assert len(ran) == 14
 
 
-def test_runs_are_not_gone_on_with_from_what_holds_none(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def refusal(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    assert left.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_runs_of_another_program_or_machine_are_left_alone(
+    ran: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     file = tmp_path / "runs.json"
-    file.write_text('{"program": "", "runs": [1]}', encoding="utf-8")
-    with pytest.raises(SystemExit) as left:
-        main(["64 sagas", "--resume", str(file)])
-    assert left.value.code == 2
-    assert "does not hold runs" in capsys.readouterr().err
+    resumed = ["64 sagas", "--resume", str(file)]
+    assert main(resumed) == 0
+    before = file.read_text(encoding="utf-8")
+    with monkeypatch.context() as other:
+        other.setattr(kept_runs, "program", lambda: "another")
+        assert "holds runs of other sources; name another file" in refusal(resumed, capsys)
+    machine = {**described(), "processor": "a faster one"}
+    monkeypatch.setattr(command, "described", lambda: machine)
+    assert "holds runs of another machine" in refusal(resumed, capsys)
+    assert file.read_text(encoding="utf-8") == before
+
+
+def test_a_machine_that_is_busier_now_is_the_same(
+    ran: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    resumed = ["64 sagas", "--resume", str(tmp_path / "runs.json")]
+    assert main(resumed) == 0
+    busy = {**described(), "load_before": 99.0}
+    monkeypatch.setattr(command, "described", lambda: busy)
+    ran.clear()
+    assert main(resumed) == 0
+    assert ran == []
+    assert "This machine is busy (load 99.0)" in capsys.readouterr().err
+
+
+_RUN = {"side": "engine steps", "arguments": {}, "told": {"rate": 1.0}}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "no JSON",
+        "[]",
+        '{"program": "", "runs": [1]}',
+        *(
+            json.dumps({"program": "", "machine": {}, "begun": "", "runs": {"steps": [run]}})
+            for run in ({}, {**_RUN, "told": {}}, {**_RUN, "told": [1]}, {**_RUN, "side": 1})
+        ),
+    ],
+)
+def test_runs_are_not_gone_on_with_from_what_holds_none(
+    content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "runs.json"
+    file.write_text(content, encoding="utf-8")
+    assert "does not hold runs; name another file" in refusal(
+        ["64 sagas", "--resume", str(file)], capsys
+    )
+    assert file.read_text(encoding="utf-8") == content
+
+
+def test_a_file_that_cannot_be_written_is_told_of_before_anything_is_measured(
+    ran: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = refusal(["64 sagas", "--resume", str(tmp_path)], capsys)
+    assert f"{tmp_path}: Is a directory; name another file" in told
+    assert ran == []
 
 
 def test_a_side_that_does_not_come_to_its_end_says_why() -> None:
@@ -304,14 +375,32 @@ def test_a_side_runs_in_a_process_of_its_own_and_tells_its_figures() -> None:
     assert Side("disk rows", {"count": 20, "a_commit": 10, "size": 10}).run()["rate"] > 0
 
 
-@pytest.mark.parametrize("arguments", [["no such goal"], ["--keep", "1"]])
+@pytest.mark.parametrize(
+    "arguments", [["no such goal"], ["1", "nonsense"], ["11"], [""], ["--keep", "1"]]
+)
 def test_what_makes_no_sense_is_refused(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as left:
-        main(arguments)
-    assert left.value.code == 2
-    assert capsys.readouterr().err
+    assert refusal(arguments, capsys)
+
+
+def test_a_run_that_is_ended_leaves_no_folder_and_no_process_behind(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    measuring = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks", "bytes a step"],
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    end = time.monotonic() + 60
+    while not list(tmp_path.glob(".benchmark-*/*")) and time.monotonic() < end:
+        time.sleep(0.05)
+    measuring.terminate()
+    _, said = measuring.communicate(timeout=60)
+    assert measuring.returncode == 130
+    assert "Interrupted. Nothing was kept" in said
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_spread_is_the_middle_and_both_ends() -> None:
@@ -331,12 +420,33 @@ def test_the_page_holds_what_was_kept_and_its_own_words() -> None:
         "figures": {"steps/s": 1_000.0},
     }
     failed = {**goal, "ratio": None, "error": "it did not end"}
-    machine = {"cores": 2, "processor": "P", "system": "S", "python": "3.11", "sqlite": "3.40"}
-    kept = {"commit": "c", "at": "now", "runs": 5, "machine": machine, "lines": {}, "parts": None}
+    machine = {
+        "cores": 2,
+        "processor": "P",
+        "system": "S",
+        "python": "3.11",
+        "sqlite": "3.40",
+        "load_before": 0.1,
+    }
+    kept = {
+        "commit": "c",
+        "begun": "one",
+        "ended": "two",
+        "runs": 5,
+        "quick": False,
+        "machine": machine,
+        "lines": {},
+        "parts": None,
+    }
     text = page.PAGE.path.read_text(encoding="utf-8")
     written = page.page_with_figures(text, {**kept, "goals": [goal, failed]})
     assert "| 1 | steps (1,000 steps/s) | at least 60 | 6.5 | 6 to 7 | **not met** |" in written
     assert "not measured | | it did not end |" in written
+    assert "At commit `c`, one to two, on 2 cores of P (load 0.1 before)" in written
+    assert "the middle of 5 runs each" in written
+    coarse = page.page_with_figures(text, {**kept, "goals": [goal], "runs": 1, "quick": True})
+    assert "goals that are not here were not measured" in coarse
+    assert "| 6.5 | one run | **not met** |" in coarse
     assert written.startswith(text.partition(page.PAGE.begin)[0])
     assert written.endswith(text.partition(END)[2])
     with pytest.raises(ValueError, match="lost one of its marks"):

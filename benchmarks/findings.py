@@ -1,0 +1,43 @@
+"""What a goal came to, as JSON and in words."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from benchmarks.goals import Goal
+from benchmarks.measuring import Run, RunFailed
+
+
+def found(goal: Goal, run: Run, *, quick: bool) -> dict[str, Any]:
+    """Measure a goal, and return what came of it; `ratio` is None where a side failed."""
+    head = {
+        "id": goal.number,
+        "name": goal.name,
+        "goal": goal.wanted,
+        "at_least": goal.at_least,
+    }
+    try:
+        finding = goal.measure(quick=quick, run=run)
+    except RunFailed as error:
+        return {**head, "ratio": None, "met": False, "error": str(error)}
+    return {
+        **head,
+        "ratio": finding.ratio.median,
+        "lowest": finding.ratio.low,
+        "highest": finding.ratio.high,
+        "met": goal.is_met_by(finding.ratio.median),
+        "figures": dict(finding.figures),
+    }
+
+
+def in_words(told: Mapping[str, Any], *, quick: bool) -> Iterator[str]:
+    """Return the lines that say so to a person."""
+    if told["ratio"] is None:
+        yield f"{told['id']:>2}  {told['name']}: {told['error']}"
+        return
+    sign = "at least" if told["at_least"] else "at most"
+    verdict = "met" if told["met"] else "NOT met"
+    spread = "one coarse run" if quick else f"{told['lowest']:.3g} to {told['highest']:.3g}"
+    yield f"{told['id']:>2}  {told['name']}:"
+    yield f"      {told['ratio']:.3g} ({spread}), wanted {sign} {told['goal']:.3g}: {verdict}"
+    for name, figure in told["figures"].items():
+        yield f"      {figure:,.4g} {name}"
