@@ -74,13 +74,13 @@ def plan_batch(batch: Batch, on_failure: OnFailure, allowance: Allowance) -> Bat
     Raises:
         CannotReserve: an order bears no price.
     """
-    undoes = on_failure is not OnFailure.KEEP
+    undone = frozenset() if on_failure is OnFailure.KEEP else batch.rolled_back_ids()
     exposure: dict[str, Decimal] = {}
     seen: dict[str, Decimal] = {}
     cost = ZERO
     legs = []
     for number, directive in enumerate(batch.directives, start=1):
-        is_undone = undoes and batch.is_rolled_back(directive)
+        is_undone = directive.directive_id in undone
         price, value = _price_of(directive), ZERO
         if isinstance(directive, Order) and price is not None:
             symbol, signed = directive.symbol, _signed(directive)
@@ -105,7 +105,7 @@ def plan_batch(batch: Batch, on_failure: OnFailure, allowance: Allowance) -> Bat
             )
         )
     need = need_of(batch, on_failure, allowance, lambda _: None)
-    return BatchPlan(tuple(legs), need, undoes)
+    return BatchPlan(tuple(legs), need, on_failure is not OnFailure.KEEP)
 
 
 def _price_of(directive: Directive) -> Decimal | None:

@@ -133,15 +133,11 @@ def need_of(batch: Batch, on_failure: OnFailure, allowance: Allowance, price_of:
         CannotReserve: an order bears no price and none is known, or a directive that changes
             what is held is no order.
     """
-    undoes = on_failure is not OnFailure.KEEP
+    undone = frozenset() if on_failure is OnFailure.KEEP else batch.rolled_back_ids()
     legs = [
         leg
         for directive in batch.directives
-        if (
-            leg := _leg(
-                directive, allowance, price_of, is_undone=undoes and batch.is_rolled_back(directive)
-            )
-        )
+        if (leg := _leg(directive, allowance, price_of, is_undone=directive.directive_id in undone))
     ]
     # Only here is a leg sent after the whole effect of those before it, or not at all.
     if batch.execution_mode is ExecutionMode.ATOMIC and batch.width == 1:

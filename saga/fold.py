@@ -90,11 +90,12 @@ StepEvent = AttemptEvent | StepStuck
 def begin(event: Submitted, at: datetime) -> Saga:
     """Return the saga that its first record makes."""
     batch = event.batch
+    undone = batch.rolled_back_ids()
     return Saga(
         submitted=event,
         submitted_at=at,
         steps=tuple(
-            Step(position, directive, batch.is_rolled_back(directive))
+            Step(position, directive, directive.directive_id in undone)
             for position, directive in enumerate(batch.directives)
         ),
         undo_budget=event.policy.undo_budget,

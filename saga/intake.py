@@ -139,11 +139,12 @@ def check_submission(
             f"{limits.max_directives}; split the batch"
         )
     resolved = _resolve(batch, policy)
+    undone = frozenset() if resolved.on_failure is OnFailure.KEEP else batch.rolled_back_ids()
     kinds: set[str] = set()
     for directive in batch.directives:
         _served(directive, directive.kind, participants).check(directive)
         kinds.add(directive.kind)
-        if resolved.on_failure is not OnFailure.KEEP and batch.is_rolled_back(directive):
+        if directive.directive_id in undone:
             kinds.add(_kind_of_undo(directive, participants))
         yield
     accounts = {kind: account_of(participants[kind]) for kind in sorted(kinds)}

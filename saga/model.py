@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from saga.clock import utc_now
-from saga.directive import AnyDirective, Directive
+from saga.directive import AnyDirective
 from saga.errors import InvalidInput
 from saga.frozen_json import freeze, thaw
 from saga.ids import BatchId, DirectiveId, generate_batch_id
@@ -228,9 +228,11 @@ class Batch(BaseModel):
                     "name only directives of this batch"
                 )
 
-    def is_rolled_back(self, directive: Directive) -> bool:
-        """Tell whether the directive's effect is undone when the batch rolls back."""
-        return self.rollback_only is None or directive.directive_id in self.rollback_only
+    def rolled_back_ids(self) -> frozenset[str]:
+        """Return the ids of the directives whose effect is undone when the batch rolls back."""
+        if self.rollback_only is not None:
+            return frozenset(self.rollback_only)
+        return frozenset(directive.directive_id for directive in self.directives)
 
     @property
     def width(self) -> int:

@@ -5,12 +5,30 @@ from typing import Final, TypeVar, TypeVarTuple
 
 import anyio.lowlevel
 import anyio.to_thread
+from anyio import CapacityLimiter
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 LEGS_PER_TURN: Final = 100
 """What is done for so many legs takes a few milliseconds, for which everybody else can wait."""
+
+THREADS: Final = 4
+"""So many threads work for the engine at most, beside those of its stores.
+
+They are its own: the pool that the host's blocking calls share may be full of calls that wait for
+the engine.
+"""
+_ours: Final = anyio.lowlevel.RunVar[CapacityLimiter]("saga.turns")
+
+
+async def on_a_thread(work: Callable[[*Ts], T], *arguments: *Ts) -> T:
+    """Return what the work returns, done on one of the engine's own threads."""
+    limiter = _ours.get(None)
+    if limiter is None:
+        limiter = CapacityLimiter(THREADS)
+        _ours.set(limiter)
+    return await anyio.to_thread.run_sync(work, *arguments, limiter=limiter)
 
 
 async def aside(legs: int, work: Callable[[*Ts], T], *arguments: *Ts) -> T:
@@ -23,7 +41,7 @@ async def aside(legs: int, work: Callable[[*Ts], T], *arguments: *Ts) -> T:
     """
     if legs <= LEGS_PER_TURN:
         return work(*arguments)
-    return await anyio.to_thread.run_sync(work, *arguments)
+    return await on_a_thread(work, *arguments)
 
 
 async def after(legs: int) -> None:

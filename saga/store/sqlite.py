@@ -21,7 +21,6 @@ from types import TracebackType
 from typing import Final, Self, TypeVar, TypeVarTuple
 
 import anyio.lowlevel
-import anyio.to_thread
 
 from saga.clock import Clock, SystemClock
 from saga.complaints import Complaints
@@ -44,6 +43,7 @@ from saga.store.rows import microseconds
 from saga.store.transaction import one_read, poisoned, writing
 from saga.store.verification import refuse_without_all_sagas
 from saga.store.waiting import Ticket, Waiting
+from saga.turns import on_a_thread
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -297,7 +297,7 @@ class SqliteStore:
             StoreUnusable: the copy cannot be written.
         """
         opened = self._held_open()
-        return await anyio.to_thread.run_sync(back_up, opened.place, target)
+        return await on_a_thread(back_up, opened.place, target)
 
     async def verify_owner(self) -> None:
         """Make sure, by reading, that this process is still the owner.
@@ -347,6 +347,7 @@ class SqliteStore:
         tickets = opened.waiting.take(leader)
         appends = [ticket.append for ticket in tickets]
         try:
+            self._require_open_since(opened)
             mark, now = opened.mark, self._clock.now()
             committed = await self._write(
                 marked.commit_appends, mark, self._epoch, appends, self._projections, now
@@ -357,6 +358,14 @@ class SqliteStore:
             outcomes = committed.outcomes
             opened.recent.add(committed.records)
         _tell(opened, deque(zip(tickets, outcomes, strict=True)))
+
+    def _require_open_since(self, opened: _Opened) -> None:
+        """Make sure that the store was not closed meanwhile: it may have another owner by now."""
+        if self._opened is not opened:
+            raise StoreError(
+                f"the store {opened.place} was closed before the turn of this append came; nothing "
+                "was written for it"
+            )
 
     async def quarantine(self, batch_id: str, reason: str) -> None:
         """Set a saga aside: it is not resumed, and is listed with this reason."""

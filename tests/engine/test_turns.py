@@ -8,6 +8,7 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import pytest
 
 from brokers.risk import RiskGate, RiskLimits
@@ -46,6 +47,23 @@ async def test_what_is_short_is_done_at_once_and_what_is_long_lets_the_loop_go_o
     async with anyio.create_task_group() as group:
         group.start_soon(tell)
         assert await aside(LEGS_PER_TURN + 1, heard.wait, PATIENCE)  # only the loop can end this
+
+
+async def test_what_is_long_waits_for_none_of_the_hosts_own_threads() -> None:
+    hosts = anyio.to_thread.current_default_thread_limiter()
+    let_go = threading.Event()
+    try:
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group:
+                for _ in range(int(hosts.total_tokens)):
+                    group.start_soon(anyio.to_thread.run_sync, let_go.wait, PATIENCE)
+                while hosts.available_tokens:
+                    await anyio.lowlevel.checkpoint()
+                assert await aside(LEGS_PER_TURN + 1, lambda: "done") == "done"
+                assert not hosts.available_tokens
+                let_go.set()
+    finally:
+        let_go.set()
 
 
 async def test_what_the_work_raises_comes_out_short_or_long() -> None:

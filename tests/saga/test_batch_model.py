@@ -149,7 +149,7 @@ def test_max_parallel_widens_atomic_and_narrows_parallel() -> None:
 @pytest.mark.requirement("E13")
 def test_a_batch_offers_nothing_that_acts() -> None:
     own = {name for name in vars(Batch) if not name.startswith(("_", "model_"))}
-    assert own - set(Batch.model_fields) == {"is_rolled_back", "width"}
+    assert own - set(Batch.model_fields) == {"rolled_back_ids", "width"}
 
 
 # Rules, each with its sentence.
@@ -419,13 +419,13 @@ def test_only_the_named_directives_are_rolled_back() -> None:
         rollback_on_failure=True,
         rollback_only=("EXE_1",),
     )
-    assert [batch.is_rolled_back(each) for each in batch.directives] == [False, True]
+    assert batch.rolled_back_ids() == {"EXE_1"}
 
 
 @pytest.mark.requirement("E14")
 def test_without_names_everything_is_rolled_back() -> None:
     batch = Batch(directives=pours(2), execution_mode=ExecutionMode.ATOMIC)
-    assert all(batch.is_rolled_back(each) for each in batch.directives)
+    assert batch.rolled_back_ids() == {"EXE_0", "EXE_1"}
 
 
 @pytest.mark.requirement("E14")

@@ -12,12 +12,12 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from saga.errors import BatchConflict, OwnershipLost
+from saga.errors import BatchConflict, OwnershipLost, StoreError
 from saga.events import Started
 from saga.limits import Limits
 from saga.orchestrator import Orchestrator
 from saga.store import sqlite, waiting
-from saga.store.bridge import ThreadBridge
+from saga.store.bridge import InlineBridge, ThreadBridge
 from saga.store.sqlite import SqliteStore
 from saga.store.sqlite_history import find_batch, find_trades
 from tests.engine.lying_venue import LyingVenue, batch, buy
@@ -138,6 +138,27 @@ async def test_sagas_that_are_woken_together_are_back_for_the_next_commit_and_sh
                 group.start_soon(engine.run, batch(buy("AAPL"), buy("KO"), buy("PG")))
         # Each saga: submitted; begun, with the first order; three answers.
         assert bridges.writer.commits - before == 1 + 1 + 3
+
+
+@pytest.mark.requirement("S12")
+async def test_what_waits_when_the_store_is_closed_is_not_written_by_its_next_owner(
+    path: Path,
+) -> None:
+    store = SqliteStore(path, bridge=InlineBridge)  # it is closed, and open again, in one round
+    async with store:
+        await store.acquire()
+        appends = [asyncio.create_task(store.append(first(number))) for number in range(1, 400)]
+        await asyncio.wait(appends, return_when=asyncio.FIRST_COMPLETED)
+    async with store:
+        await store.acquire()
+        written = await store.last_sequence()
+        outcomes = await asyncio.gather(*appends, return_exceptions=True)
+        assert await store.last_sequence() == written < 399
+    assert [outcome for outcome in outcomes if isinstance(outcome, int)] == list(
+        range(1, written + 1)
+    )
+    refused = {type(outcome) for outcome in outcomes if not isinstance(outcome, int)}
+    assert refused == {StoreError}
 
 
 async def test_only_a_refusal_costs_a_savepoint_for_each(path: Path, bridges: Bridges) -> None:
