@@ -194,8 +194,9 @@ class Aftermath:
                 for attempt in some:
                     calls.start_soon(self._ask, saga, attempt, reports, in_vain)
             for attempt in some:
-                if attempt.key in reports:
-                    truth = await self._record(batch_id, attempt, reports[attempt.key], by)
+                report = reports.get(attempt.key)
+                if report is not None and _news_in(attempt, report, by) is not None:
+                    truth = await self._record(batch_id, attempt, report, by)
                     told += [] if truth is None else [truth]
         return tuple(told)
 
@@ -267,11 +268,7 @@ class Aftermath:
                 runner.notify(asked.key)
                 return None
             attempt = saga.steps[asked.step].attempts(asked.purpose)[asked.number - 1]
-            try:
-                truth = observe_late(attempt, report, by=by)
-            except ValueError as error:
-                _LOG.warning("what is told of %s is not believed: %s", asked.key, error)
-                return None
+            truth = _news_in(attempt, report, by)
             if truth is None:
                 return None
             try:
@@ -281,6 +278,15 @@ class Aftermath:
             else:
                 _LOG.warning("late truth about %s, attempt %s", batch_id, asked.key)
                 return truth
+        return None
+
+
+def _news_in(attempt: AttemptRecord, report: Report, by: str) -> LateTruth | None:
+    """Return what a report tells of an attempt that was not known, if it can be believed."""
+    try:
+        return observe_late(attempt, report, by=by)
+    except ValueError as error:
+        _LOG.warning("what is told of %s is not believed: %s", attempt.key, error)
         return None
 
 

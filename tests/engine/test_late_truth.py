@@ -25,6 +25,7 @@ from saga.machine import SagaState
 from saga.orchestrator import Orchestrator
 from saga.outcome import Fill, Report
 from saga.participant import Attempt, KeyTaken
+from saga.store.protocol import JournalRecord
 from saga.store.sqlite import SqliteStore
 from saga.views import BatchRow
 from tests.brokers.samples import new_exchange
@@ -86,6 +87,27 @@ async def ended_before_its_order_arrived(floor: Floor, engine: Orchestrator) -> 
 
 
 # --- found ---------------------------------------------------------------------------------------
+
+
+class CountedReads(SqliteStore):
+    """Counts how often a journal was read."""
+
+    reads = 0
+
+    async def journal(self, batch_id: str) -> tuple[JournalRecord, ...]:
+        self.reads += 1
+        return await super().journal(batch_id)
+
+
+async def test_where_nothing_is_new_the_journal_is_read_once_for_all_legs(tmp_path: Path) -> None:
+    store = CountedReads(tmp_path / "saga.db")
+    async with Orchestrator(store, [LyingVenue()]) as engine:
+        row = await engine.run(
+            batch(*(buy("AAPL", directive_id=f"EXE_{leg}") for leg in range(30))), timeout=20
+        )
+        store.reads = 0
+        assert await engine.look_again(row.batch_id, by="test") == ()
+        assert store.reads == 1
 
 
 @pytest.mark.requirement("S6", "S8", "L6")
