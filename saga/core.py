@@ -73,7 +73,7 @@ MAX_SILENCES: Final = 120
 """After so many questions in a row without an answer, the engine gives up and calls a person."""
 FIRST_SILENCE_WAIT: Final = timedelta(milliseconds=500)
 LONGEST_SILENCE_WAIT: Final = timedelta(seconds=30)
-MAX_INTENTS_AT_ONCE: Final = 256
+MAX_INTENTS_AT_ONCE: Final = 64
 """Most attempts that one decision intends; the next decision goes on from there."""
 
 

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Final
 
 import anyio
+import anyio.lowlevel
 
 from saga.alarms import Alarms
 from saga.appending import append_of
@@ -54,8 +55,10 @@ from saga.views import BatchRow, batch_row
 
 _LOG = Complaints("saga.runner")
 
-MAX_EVENTS_PER_COMMIT: Final = 512
-"""Decisions are gathered into one commit up to about this many events."""
+MAX_EVENTS_PER_COMMIT: Final = 64
+"""Decisions are gathered into one commit up to about this many events: others want their turn."""
+MAX_MESSAGES_AT_ONCE: Final = 64
+"""So many messages are folded in before a commit, after which the next are."""
 MAX_UNHEARD: Final = 1_000
 """Most keys of which a runner notes that there was news nobody asked about any more."""
 FENCE_ANSWER_SECONDS: Final = FENCE_CHECK_SECONDS
@@ -230,6 +233,8 @@ class SagaRunner:
                 if isinstance(event, Intended | SentAgain) and not self._stopping:
                     self._send(event, calls, fenced_from)
             if self._inbox:
+                if not events:  # nobody has had a turn since
+                    await anyio.lowlevel.checkpoint()
                 continue
             if self._saga.state in SAGA_AT_REST or (self._stopping and not self._calls):
                 self.closed = True
@@ -250,7 +255,9 @@ class SagaRunner:
         if self._is_resumed:
             self._is_resumed = False
             self._apply(Resumed(self._around.program, self._around.taken_over), now, events)
-        for message in self._inbox:
+        messages = self._inbox[:MAX_MESSAGES_AT_ONCE]
+        del self._inbox[:MAX_MESSAGES_AT_ONCE]
+        for message in messages:
             if isinstance(message, _Request):
                 self._heard.append(message)
                 try:
@@ -259,7 +266,6 @@ class SagaRunner:
                     message.error = error
             else:
                 self._take_answer(message, now, events)
-        self._inbox.clear()
         if self._admitted and self._saga.state is SagaState.PENDING and not self._stopping:
             self._apply(Started(), now, events)
         self._heed_halt(now, events)

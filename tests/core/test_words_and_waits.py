@@ -76,14 +76,14 @@ def test_silence_is_asked_into_after_half_a_second_then_twice_as_long_up_to_half
 
 
 @pytest.mark.requirement("L3")
-def test_one_decision_intends_256_attempts_at_most() -> None:
+def test_one_decision_intends_64_attempts_at_most() -> None:
     telling = started(batch_of(*[1] * 300, mode=PARALLEL), capabilities=NO_WINDOW)
 
     intended = [number for number, _, event in telling.journal if event.kind == "intended"]
     assert len(intended) == 300
     first = Telling(telling.journal[0][2])  # type: ignore[arg-type]
     first.tell(telling.journal[1][2])
-    assert len(first.decide().events) == 256
+    assert len(first.decide().events) == 64
 
 
 @pytest.mark.requirement("L3")
@@ -95,7 +95,7 @@ def test_retries_and_first_tries_share_the_bound_of_one_decision() -> None:
         telling.tell(Reported(step, FORWARD, 1, final=True, reason="no margin"))
 
     intents = telling.decide().events
-    assert len(intents) == 256
+    assert len(intents) == 64
     assert sum(event.number == 2 for event in intents if isinstance(event, Intended)) == 10
 
 

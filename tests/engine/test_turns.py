@@ -12,8 +12,16 @@ import anyio.to_thread
 import pytest
 
 from brokers.risk import RiskGate, RiskLimits
+from saga.core import MAX_INTENTS_AT_ONCE
 from saga.errors import AdmissionRefused, BatchConflict, InvalidInput
-from saga.model import Batch
+from saga.model import Batch, ExecutionMode
+from saga.orchestrator import Orchestrator
+from saga.outcome import Report
+from saga.participant import Attempt
+from saga.policy import Capabilities
+from saga.runner import MAX_EVENTS_PER_COMMIT, MAX_MESSAGES_AT_ONCE
+from saga.store.protocol import Append
+from saga.store.sqlite import SqliteStore
 from saga.turns import LEGS_PER_TURN, aside, leg_by_leg
 from tests.engine.lying_venue import LyingVenue
 from tests.engine.test_gate_and_intake import engine as guarded
@@ -130,3 +138,43 @@ async def test_the_gate_judges_every_leg_of_a_long_batch(tmp_path: Path) -> None
     async with guarded(tmp_path, LyingVenue(), gate) as engine:
         with pytest.raises(AdmissionRefused, match="max_order_quantity"):
             await engine.submit(batch(buy("AAPL"), buy("MSFT"), buy("PG", 11)))
+
+
+class CommitsOf(SqliteStore):
+    """Remembers how many records each commit of a saga had."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.sizes: list[int] = []
+
+    async def append(self, append: Append) -> int:
+        self.sizes.append(len(append.changes))
+        return await super().append(append)
+
+
+async def test_a_wide_batch_is_sent_and_answered_in_commits_between_which_others_have_turns(
+    tmp_path: Path,
+) -> None:
+    legs = 5 * MAX_MESSAGES_AT_ONCE
+    venue = LyingVenue(Capabilities(visibility_seconds=0.0, call_timeout_seconds=PATIENCE))
+    all_sent = anyio.Event()
+
+    async def once_all_are_sent(attempt: Attempt) -> Report:
+        report = venue.fill(attempt)
+        if len(venue.books) == legs:
+            all_sent.set()
+        await all_sent.wait()
+        return report
+
+    venue.on_send["AAPL"] = once_all_are_sent
+    store = CommitsOf(tmp_path / "saga.db")
+    wide = batch(
+        *(buy("AAPL", directive_id=f"EXE_{leg}") for leg in range(legs)),
+        mode=ExecutionMode.PARALLEL,
+    )
+    async with Orchestrator(store, [venue]) as engine:
+        row = await engine.run(wide, timeout=PATIENCE)
+    assert row.status == "success"
+    # Submitted; started; an intent and an outcome of each leg; completed.
+    assert sum(store.sizes) == 1 + 1 + 2 * legs + 1
+    assert max(store.sizes) < MAX_EVENTS_PER_COMMIT + MAX_INTENTS_AT_ONCE
