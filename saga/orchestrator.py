@@ -71,7 +71,7 @@ from saga.steady_clock import DOUBT_SECONDS, SteadyClock
 from saga.store.protocol import CheckpointStore, JournalRecord
 from saga.supervision import Supervision, fatal_in
 from saga.trading import Trading
-from saga.turns import aside, leg_by_leg
+from saga.turns import LEGS_OF_A_BATCH, Turnstile, aside, leg_by_leg
 from saga.version import VERSION
 from saga.views import BatchRow, BatchStatus, TradeRow, batch_row, trade_rows
 from saga.wording import shown
@@ -161,6 +161,7 @@ class Orchestrator:
             on_unheard=self._hear_late,
         )
         self._aftermath = Aftermath(self._sagas, self._participants, self._clock)
+        self._door = Turnstile()
         self._submitting = 0
         self._none_submitting = anyio.Event()
         self._entered = False
@@ -292,6 +293,7 @@ class Orchestrator:
             AccountUnknown: a participant cannot say now in which account it acts.
         """
         self._require_open()
+        await self._door.enter(_legs_of(batch) + LEGS_OF_A_BATCH)
         batch = await aside(_legs_of(batch), checked_again, batch)
         policy = policy_checked_again(policy or FailurePolicy())
         accepted = await leg_by_leg(

@@ -1,5 +1,7 @@
 """Work that grows with a batch, done so that everybody else on the loop has his turn meanwhile."""
 
+import asyncio
+from collections import deque
 from collections.abc import Callable, Generator
 from typing import Final, TypeVar, TypeVarTuple
 
@@ -12,7 +14,8 @@ Ts = TypeVarTuple("Ts")
 
 LEGS_PER_TURN: Final = 100
 """What is done for so many legs takes a few milliseconds, for which everybody else can wait."""
-
+LEGS_OF_A_BATCH: Final = 10
+"""A batch takes about so many legs' time to take in, beside that of its own legs."""
 THREADS: Final = 4
 """So many threads work for the engine at most, beside those of its stores.
 
@@ -61,3 +64,35 @@ async def leg_by_leg(work: Generator[None, None, T]) -> T:
             return result
         legs += 1
         await after(legs)
+
+
+class Turnstile:
+    """Lets so much begin in one round of the loop; what comes beyond waits, in its order."""
+
+    def __init__(self) -> None:
+        self._left = LEGS_PER_TURN
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._turns = False
+
+    async def enter(self, legs: int) -> None:
+        """Return in the round in which work that takes so long may begin."""
+        if self._waiting or self._left <= 0:
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append((legs, turn))
+            await turn
+            return
+        self._left -= legs
+        if not self._turns:
+            self._turns = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._left = LEGS_PER_TURN
+        while self._waiting and self._left > 0:
+            legs, turn = self._waiting.popleft()
+            if not turn.done():  # it may have been cancelled
+                self._left -= legs
+                turn.set_result(None)
+        self._turns = self._left < LEGS_PER_TURN
+        if self._turns:
+            asyncio.get_running_loop().call_soon(self._turn)

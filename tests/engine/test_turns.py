@@ -1,8 +1,12 @@
 """Work that grows with a batch: whoever waits on the same loop has turns meanwhile."""
 
+import asyncio
 import threading
+from collections import Counter
 from collections.abc import Generator
 from decimal import Decimal
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +26,7 @@ from saga.policy import Capabilities
 from saga.runner import MAX_EVENTS_PER_COMMIT, MAX_MESSAGES_AT_ONCE
 from saga.store.protocol import Append
 from saga.store.sqlite import SqliteStore
-from saga.turns import LEGS_PER_TURN, aside, leg_by_leg
+from saga.turns import LEGS_OF_A_BATCH, LEGS_PER_TURN, Turnstile, aside, leg_by_leg
 from tests.engine.lying_venue import LyingVenue
 from tests.engine.test_gate_and_intake import engine as guarded
 from tests.engine.trading_desk import Desk, batch, buy
@@ -138,6 +142,67 @@ async def test_the_gate_judges_every_leg_of_a_long_batch(tmp_path: Path) -> None
     async with guarded(tmp_path, LyingVenue(), gate) as engine:
         with pytest.raises(AdmissionRefused, match="max_order_quantity"):
             await engine.submit(batch(buy("AAPL"), buy("MSFT"), buy("PG", 11)))
+
+
+class Rounds:
+    """Counts the rounds of the loop, in which a turnstile lets in what the test sends."""
+
+    def __init__(self) -> None:
+        self.turnstile = Turnstile()
+        self.entered: list[tuple[int, int]] = []
+        self.now = 0
+
+    async def enter(self, number: int, legs: int) -> None:
+        await self.turnstile.enter(legs)
+        self.entered.append((self.now, number))
+
+    async def until_all(self, calls: list[asyncio.Task[None]]) -> list[list[int]]:
+        """Return who entered in each round, but for those in which nobody did."""
+        while not all(call.done() for call in calls):
+            await asyncio.sleep(0)
+            self.now += 1
+        return [[who for _, who in group] for _, group in groupby(self.entered, itemgetter(0))]
+
+
+async def test_what_comes_in_one_round_begins_a_turn_at_a_time_and_in_its_order() -> None:
+    rounds = Rounds()
+    half = LEGS_PER_TURN // 2
+    calls = [asyncio.create_task(rounds.enter(number, half)) for number in range(7)]
+    assert await rounds.until_all(calls) == [[0, 1], [2, 3], [4, 5], [6]]
+    again = [asyncio.create_task(rounds.enter(number, half)) for number in (7, 8, 9)]
+    assert (await rounds.until_all(again))[4:] == [[7, 8], [9]]
+
+
+async def test_what_is_longer_than_a_turn_begins_and_who_is_cancelled_takes_nobodys_turn() -> None:
+    rounds = Rounds()
+    calls = [asyncio.create_task(rounds.enter(n, 3 * LEGS_PER_TURN)) for n in range(4)]
+    await asyncio.sleep(0)
+    calls[1].cancel()
+    assert await rounds.until_all(calls) == [[0], [2], [3]]
+
+
+async def test_many_submissions_at_once_let_others_have_turns(tmp_path: Path) -> None:
+    now, taken_in = 0, []
+
+    async def count() -> None:
+        nonlocal now
+        while True:
+            await asyncio.sleep(0)
+            now += 1
+
+    class NotingStore(SqliteStore):
+        async def append(self, append: Append) -> int:
+            if append.changes[0].number == 1:
+                taken_in.append(now)
+            return await super().append(append)
+
+    async with Orchestrator(NotingStore(tmp_path / "saga.db"), [LyingVenue()]) as engine:
+        counting = asyncio.create_task(count())
+        await asyncio.gather(*(engine.submit(batch(buy("AAPL"))) for _ in range(50)))
+        counting.cancel()
+    a_turn = LEGS_PER_TURN // (1 + LEGS_OF_A_BATCH) + 1
+    assert len(taken_in) == 50
+    assert max(Counter(taken_in).values()) <= a_turn
 
 
 class CommitsOf(SqliteStore):
