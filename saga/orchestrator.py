@@ -64,7 +64,7 @@ from saga.machine import SAGA_AT_REST
 from saga.model import Batch
 from saga.participant import Participant, by_kind
 from saga.policy import FailurePolicy
-from saga.pulse import Pulse
+from saga.pulse import Pulses
 from saga.remedy import failed_trades_again
 from saga.runner import SagaRunner
 from saga.steady_clock import DOUBT_SECONDS, SteadyClock
@@ -148,7 +148,7 @@ class Orchestrator:
             self._clock,
             seconds=self._limits.hook_seconds,
         )
-        self._pulse = Pulse()
+        self._pulses = Pulses()
         self._sagas = Supervision(
             store,
             self._participants,
@@ -156,7 +156,7 @@ class Orchestrator:
             clock=self._clock,
             trading=self._trading,
             program=PROGRAM,
-            on_commit=self._pulse.beat,
+            on_commit=self._pulses.beat,
             on_alert=self._alerts.look_at,
             on_unheard=self._hear_late,
         )
@@ -211,7 +211,7 @@ class Orchestrator:
             await self._sagas.stop()
             await self._submitted()
         finally:  # a guest's loop may cancel even this wait (asyncio's own way): leave all the same
-            self._pulse.beat()
+            self._pulses.beat_all()
             self._tasks.cancel_scope.cancel()
             try:
                 await self._stack.__aexit__(kind, error, trace)
@@ -336,7 +336,7 @@ class Orchestrator:
             self._submitting -= 1
             if not self._submitting:
                 self._none_submitting.set()
-        self._pulse.beat()
+        self._pulses.beat(batch.batch_id)
         if self._open:  # otherwise it is durable, and the next owner takes it up
             self._sagas.start(saga, resumed=False)
         return batch.batch_id
@@ -727,8 +727,9 @@ class Orchestrator:
         Raises:
             Quarantined: a record of the one saga that is asked for cannot be read.
         """
+        pulse = self._pulses.of(batch_id)
         while True:
-            seen = self._pulse.beats
+            seen = pulse.beats
             try:
                 async for record in self.store.records(after=after, batch_id=batch_id):
                     after = record.sequence
@@ -744,7 +745,7 @@ class Orchestrator:
                     raise
             if not self._open:
                 return
-            await self._pulse.behind(seen)
+            await pulse.behind(seen)
 
     def on_outcome(self, hook: Hook, *, statuses: Container[BatchStatus] | None = None) -> None:
         """Call `hook` with the batch's view whenever one comes to rest with one of the statuses."""

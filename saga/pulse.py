@@ -1,6 +1,7 @@
 """Tells whoever waits that something has happened since he looked; free while nobody waits."""
 
 import asyncio
+from weakref import WeakValueDictionary
 
 import anyio.lowlevel
 
@@ -8,7 +9,7 @@ import anyio.lowlevel
 class Pulse:
     """A count of beats, and a wait for the next one."""
 
-    __slots__ = ("_waiting", "beats")
+    __slots__ = ("__weakref__", "_waiting", "beats")
 
     def __init__(self) -> None:
         self.beats = 0
@@ -37,3 +38,33 @@ class Pulse:
             if waiter in self._waiting:
                 self._waiting.remove(waiter)
             raise
+
+
+class Pulses:
+    """One pulse for all that happens, and one for each name that somebody waits for."""
+
+    def __init__(self) -> None:
+        self._all = Pulse()
+        self._named: WeakValueDictionary[str, Pulse] = WeakValueDictionary()
+
+    def of(self, name: str | None) -> Pulse:
+        """Return the pulse of a name, which lasts as long as it is held; None is of all."""
+        if name is None:
+            return self._all
+        pulse = self._named.get(name)
+        if pulse is None:
+            pulse = self._named[name] = Pulse()
+        return pulse
+
+    def beat(self, name: str) -> None:
+        """Say that something has happened of this name."""
+        self._all.beat()
+        pulse = self._named.get(name)
+        if pulse is not None:
+            pulse.beat()
+
+    def beat_all(self) -> None:
+        """Say to everybody that something has happened."""
+        self._all.beat()
+        for pulse in list(self._named.values()):
+            pulse.beat()

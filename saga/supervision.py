@@ -66,7 +66,7 @@ class Supervision:
         clock: where time comes from.
         trading: which orders may go out.
         program: what is noted as the program that resumed a saga.
-        on_commit: called after each commit of any saga.
+        on_commit: called with a saga's id after each of its commits.
         on_alert: called with a saga that needs a person, after each of its commits.
         on_unheard: called with each key of a saga at rest of which there may be late news.
     """
@@ -80,7 +80,7 @@ class Supervision:
         clock: SteadyClock,
         trading: Trading,
         program: str,
-        on_commit: Callable[[], None],
+        on_commit: Callable[[str], None],
         on_alert: Callable[[Saga], None],
         on_unheard: Callable[[str], None],
     ) -> None:
@@ -281,7 +281,7 @@ class Supervision:
                     self._hear_late(key)
 
     def _on_commit(self, runner: SagaRunner) -> None:
-        self._tell()
+        self._tell(runner.batch_id)
         if runner.row.state == SagaState.STALE or runner.row.incidents:
             self._alert(runner.saga)
         if runner.row.state in SAGA_AT_REST:

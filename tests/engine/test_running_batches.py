@@ -20,6 +20,7 @@ from saga.outcome import Report
 from saga.participant import Attempt
 from saga.policy import FailurePolicy, OnFailure
 from saga.store.protocol import JournalRecord
+from saga.store.sqlite import SqliteStore
 from saga.views import BatchRow, BatchStatus
 from tests.engine.trading_desk import Desk, batch, buy, sell
 
@@ -188,6 +189,36 @@ async def test_events_are_gapless_and_can_be_taken_up_again(desk: Desk) -> None:
             await engine.run(batch(buy("KO")))
         await watch(seen[-1], 10)
     assert seen == list(range(1, 11))
+
+
+class CountedLooks(SqliteStore):
+    """Counts how often the records of one batch alone were looked for."""
+
+    looks = 0
+
+    def records(
+        self, *, after: int = 0, batch_id: str | None = None
+    ) -> AsyncIterator[JournalRecord]:
+        self.looks += batch_id is not None
+        return super().records(after=after, batch_id=batch_id)
+
+
+async def test_who_follows_one_batch_looks_at_nothing_while_others_run(desk: Desk) -> None:
+    store = CountedLooks(desk.store_path)
+    async with Orchestrator(store, [desk.exchange]) as engine:
+        quiet = await engine.run(batch(buy("AAPL")))
+
+        async def follow() -> list[str]:
+            return [r.event.kind async for r in engine.events(batch_id=quiet.batch_id)]
+
+        following = asyncio.ensure_future(follow())
+        await anyio.wait_all_tasks_blocked()
+        for _ in range(3):
+            await engine.run(batch(buy("KO")))
+        assert store.looks == 1
+    seen = await following  # it ends with the engine
+    assert seen[0] == "submitted"
+    assert seen[-1] == "completed"
 
 
 @pytest.mark.requirement("S14")

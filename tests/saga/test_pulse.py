@@ -1,9 +1,11 @@
 """Whoever waits for news hears of each that came since he looked, and of none twice."""
 
+import gc
+
 import anyio
 import pytest
 
-from saga.pulse import Pulse
+from saga.pulse import Pulse, Pulses
 
 
 async def test_a_beat_wakes_everybody_who_waits() -> None:
@@ -45,3 +47,23 @@ async def test_who_no_longer_waits_is_not_woken_and_not_remembered() -> None:
             await pulse.behind(pulse.beats)
     assert not pulse._waiting
     pulse.beat()
+
+
+async def test_who_waits_for_one_name_hears_of_that_alone_and_who_waits_for_all_of_each() -> None:
+    pulses = Pulses()
+    one, other, every = pulses.of("one"), pulses.of("other"), pulses.of(None)
+    assert pulses.of("one") is one
+    pulses.beat("one")
+    pulses.beat("nobody waits for this")
+    assert (one.beats, other.beats, every.beats) == (1, 0, 2)
+    pulses.beat_all()
+    assert (one.beats, other.beats, every.beats) == (2, 1, 3)
+
+
+async def test_a_name_for_which_nobody_waits_any_more_is_forgotten() -> None:
+    pulses = Pulses()
+    pulse = pulses.of("one")
+    pulses.beat("one")
+    del pulse
+    gc.collect()
+    assert pulses.of("one").beats == 0
