@@ -26,6 +26,7 @@ from saga.events import (
     LostTrack,
     Paused,
     Resolved,
+    Resumed,
     RolledBack,
     Started,
     Unpaused,
@@ -266,6 +267,8 @@ def changed_steps(saga: Saga, events: Iterable[Event]) -> Iterable[Step]:
         elif isinstance(event, _ENDS_SENDING):
             unsent = (step for step in saga.steps if step.state is StepState.PENDING)
             positions.update((step.position, None) for step in unsent)
+        elif isinstance(event, Resumed):  # only what is in flight has lost its answer
+            positions.update((attempt.step, None) for attempt in saga.live.values())
         elif not isinstance(event, _LEAVES_STEPS_ALONE):
             return saga.steps
     return [saga.steps[position] for position in positions]

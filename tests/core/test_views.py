@@ -16,6 +16,7 @@ from saga.events import (
     Paused,
     Reported,
     Resumed,
+    Retried,
     RolledBack,
     Started,
     StepStuck,
@@ -259,7 +260,14 @@ def test_only_the_trades_that_an_event_concerns_are_shown_anew() -> None:
 
     assert [step.position for step in changed_steps(telling.saga, events)] == [1, 2]
     assert list(changed_steps(telling.saga, [Paused("ann", "lunch")])) == []
-    assert len(list(changed_steps(telling.saga, [Resumed("next")]))) == 3
+    assert len(list(changed_steps(telling.saga, [Retried("ann", "again")]))) == 3
+
+
+def test_a_restart_shows_anew_only_what_is_in_flight() -> None:
+    wide = started(batch_of(1, 1, 1, mode=PARALLEL)).filled(1, 0)
+    wide.tell(Resumed("next"))
+
+    assert [step.position for step in changed_steps(wide.saga, [Resumed("next")])] == [1, 2]
 
 
 def test_an_end_shows_anew_only_what_was_never_sent() -> None:
