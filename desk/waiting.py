@@ -5,7 +5,7 @@ was lost, or about which the broker is silent, is not; nor is an undo that does 
 Pure.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -13,12 +13,18 @@ from typing import Final
 from desk.output import instant
 from saga.events import (
     CompensationStarted,
+    Event,
+    GaveUp,
     Intended,
     NoAnswer,
     NotFound,
+    ProvenAbsent,
     Reported,
+    Resumed,
     Retried,
     SentAgain,
+    Unpaused,
+    Withheld,
 )
 from saga.exact import ZERO, plain
 from saga.fold import saga_of
@@ -34,6 +40,9 @@ PATIENCE_SECONDS: Final = 60
 _Answers = Intended | SentAgain | Reported | NotFound
 """What ends a row of questions without an answer."""
 
+_LetsGoOn = CompensationStarted | Retried | Resumed | Unpaused
+"""From here on a rollback can get on."""
+
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
@@ -42,8 +51,8 @@ class Waiting:
     Attributes:
         batch_id: the batch.
         what: what it waits for, behind "waits for".
-        client_order_id: of the order; None for an undo that has none in the air.
-        since: when its fate became unknown, or the broker silent; when the undo began.
+        client_order_id: of the order; None for a rollback that no order in the air holds up.
+        since: when its fate became unknown, or the broker silent; when the rollback last got on.
         questions: how many questions in a row had no answer.
         is_overdue: it has lasted too long, or no saga process has the batch; a person should look.
     """
@@ -85,24 +94,21 @@ def waiting_of(
     """
     saga = saga_of(records)
     too_old = now - timedelta(seconds=PATIENCE_SECONDS)
+
+    def is_overdue(since: datetime) -> bool:
+        return not is_carried_on or since <= too_old
+
     found = [*_orders(saga, records)]
     # A call ends long before that, and that of a process that is gone nobody waits for.
     found += [
         (f"the answer to {_named(each)}", each.key, each.since, 0)
         for each in saga.live.values()
-        if each.state is AttemptState.SENDING and (not is_carried_on or each.since <= too_old)
+        if each.state is AttemptState.SENDING and is_overdue(each.since)
     ]
-    if not found and (undo := _undo(saga, records)) is not None:
-        found += [undo] if not is_carried_on or undo[2] <= too_old else []
+    if not found and saga.state is SagaState.COMPENSATING and is_overdue(since := _got_on(records)):
+        found += _rollback(saga, since, is_overdue)
     return tuple(
-        Waiting(
-            saga.batch_id,
-            what,
-            key,
-            since,
-            questions,
-            is_overdue=not is_carried_on or since <= too_old,
-        )
+        Waiting(saga.batch_id, what, key, since, questions, is_overdue=is_overdue(since))
         for what, key, since, questions in found
     )
 
@@ -136,18 +142,30 @@ def _silent_since(saga: Saga, records: Sequence[JournalRecord]) -> dict[str, dat
     return found
 
 
-def _undo(saga: Saga, records: Sequence[JournalRecord]) -> _Found | None:
-    """Return a rollback that has not got through, and when it began; None if there is none."""
-    if saga.state is not SagaState.COMPENSATING:
-        return None
-    left = [step for step in saga.steps if step.rolls_back and step.left_to_undo != ZERO]
-    began = [each.at for each in records if isinstance(each.event, CompensationStarted | Retried)]
-    if not left or not began:
-        return None
+def _rollback(
+    saga: Saga, since: datetime, is_overdue: Callable[[datetime], bool]
+) -> Iterator[_Found]:
+    """Yield a rollback that has not got on since then, with the order that holds it up.
+
+    An order that went out only just now holds nothing up, however long the rollback stood before.
+    """
+    left = [step for place in saga.to_undo if (step := saga.steps[place]).left_to_undo != ZERO]
+    if not left:
+        return
     first = left[-1]
     amount = plain(abs(first.left_to_undo))
     more = f" and {len(left) - 1} more" if len(left) > 1 else ""
-    key = next((each.key for each in saga.live.values()), None)
+    key = next((each.key for each in saga.live.values() if is_overdue(each.since)), None)
     order = f" ({key})" if key else ""
-    what = f"{amount} of {first.directive.describe()}{more} to be undone{order}"
-    return what, key, began[-1], 0
+    yield f"{amount} of {first.directive.describe()}{more} to be undone{order}", key, since, 0
+
+
+def _got_on(records: Sequence[JournalRecord]) -> datetime:
+    """Return when a rollback last got on: an order of it had an outcome, or it began to go on."""
+    return next(each.at for each in reversed(records) if _gets_on(each.event))
+
+
+def _gets_on(event: Event) -> bool:
+    if isinstance(event, Reported):
+        return event.final or bool(event.fills)
+    return isinstance(event, _LetsGoOn | Withheld | ProvenAbsent | GaveUp)

@@ -5,16 +5,25 @@ from datetime import timedelta
 import pytest
 
 from desk.waiting import PATIENCE_SECONDS, Waiting, waiting_of
-from saga.events import AnswerLost, NoAnswer
+from saga.events import AnswerLost, CancelRequested, NoAnswer, Paused, Unpaused
 from saga.model import ExecutionMode
+from saga.policy import RetryPolicy
 from saga.store.protocol import JournalRecord
-from tests.core.telling import BATCH_ID, FORWARD, Telling, batch_of, started
+from tests.core.telling import BATCH_ID, FORWARD, UNDO, Telling, batch_of, started
 
 KEY = "20261120_120000_k3v9x-0F1"
+SLOWLY = RetryPolicy(backoff_seconds=50, backoff_max_seconds=50)
 
 
 def _sending() -> Telling:
     return started(batch_of(5, 5, mode=ExecutionMode.SEQUENTIAL))
+
+
+def _rolling_back(retry: RetryPolicy | None = None) -> Telling:
+    """Return a batch of three legs, all filled but the last, whose rollback has begun."""
+    telling = started(batch_of(5, 5, 5, max_parallel=1, retry=retry)).filled(5).filled(5, 1)
+    telling.tell(CancelRequested("ann", "the wrong file")).refused(2)
+    return telling
 
 
 def _after(telling: Telling, seconds: float, *, is_carried_on: bool = True) -> tuple[Waiting, ...]:
@@ -58,3 +67,53 @@ def test_an_unknown_fate_is_overdue_once_it_lasted_or_at_once_if_nobody_has_the_
     assert [each.is_overdue for each in _after(lost, PATIENCE_SECONDS - 1)] == [False]
     assert [each.is_overdue for each in _after(lost, PATIENCE_SECONDS)] == [True]
     assert [each.is_overdue for each in _after(lost, 1, is_carried_on=False)] == [True]
+
+
+@pytest.mark.requirement("S10", "T11")
+def test_an_undo_that_gets_on_is_accounted_for_however_long_it_takes() -> None:
+    telling = _rolling_back().later(50).filled(5, 1, UNDO)
+    undone_at = telling.now
+    telling.report(0, UNDO, final=False)
+
+    assert _after(telling, PATIENCE_SECONDS - 1) == ()
+    (stands,) = _after(telling, PATIENCE_SECONDS)
+
+    assert stands.what == f"5 of core_test_take AAA to be undone ({KEY[:-2]}C1)"
+    assert stands.client_order_id == f"{KEY[:-2]}C1"
+    assert stands.since == undone_at
+    assert stands.is_overdue
+
+
+@pytest.mark.requirement("S10", "T11")
+def test_an_undo_that_stands_names_an_order_only_once_that_has_been_out_for_as_long() -> None:
+    telling = _rolling_back(SLOWLY).refused(1, UNDO)
+    refused_at = telling.now
+    telling.later(50).go_on()
+    telling.report(1, UNDO, final=False)
+
+    (before,) = _after(telling, PATIENCE_SECONDS - 50)
+    (then,) = _after(telling, PATIENCE_SECONDS)
+
+    assert before.what == "5 of core_test_take BBB and 1 more to be undone"
+    assert before.client_order_id is None
+    assert before.since == then.since == refused_at
+    assert then.client_order_id == telling.attempt(1, UNDO).key
+
+
+@pytest.mark.requirement("S10", "T11")
+def test_an_undo_that_was_held_up_by_a_pause_stands_only_from_its_end_on() -> None:
+    telling = _rolling_back(SLOWLY).refused(1, UNDO).tell(Paused("ann", "asking the broker"))
+    telling.later(600).tell(Unpaused("ann", "the broker is back"))
+
+    assert _after(telling, PATIENCE_SECONDS - 1) == ()
+    assert [each.since for each in _after(telling, PATIENCE_SECONDS)] == [telling.now]
+
+
+@pytest.mark.requirement("S10", "T11")
+def test_an_undo_that_nobody_carries_on_is_told_of_at_once_with_its_order() -> None:
+    telling = _rolling_back().report(1, UNDO, final=False)
+
+    (left,) = _after(telling, 1, is_carried_on=False)
+
+    assert left.client_order_id == telling.attempt(1, UNDO).key
+    assert left.is_overdue
