@@ -3,26 +3,29 @@
 The engine's own alerts are of what is at rest: a STALE batch, an incident, a halt. An order whose
 fate is unknown may stay so for long before its batch is STALE. This runs beside the owner of the
 store and says so after `waiting.PATIENCE_SECONDS`, as `saga check` does, each once in a process.
+It holds nobody up: of a batch that goes on as it should nothing but its row is read.
 """
 
 import logging
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 import anyio
 
-from desk.waiting import Waiting, waiting_of
+from desk.waiting import Waiting, may_be_overdue, waiting_of
 from saga.clock import utc_now
 from saga.errors import SagaError
 from saga.history import History
+from saga.turns import aside
 
 _LOG: Final = logging.getLogger("desk.unknown_watch")
 
 LOOK_SECONDS: Final = 10.0
 """How often it is looked for."""
 MAX_LOOKED_AT: Final = 100
-"""Most batches that are looked at each time, the oldest first."""
+"""Most journals that are read each time, those of the oldest batches first."""
 
 _Told = tuple[str, str | None, datetime]
 
@@ -60,9 +63,12 @@ class UnknownWatch:
     async def look(self) -> None:
         """Tell of what is overdue, and was not told of before."""
         standing: set[_Told] = set()
-        for row in (await self._history.active())[:MAX_LOOKED_AT]:
+        now = self._now()
+        doubtful = [row for row in await self._history.active() if may_be_overdue(row, now)]
+        for row in doubtful[:MAX_LOOKED_AT]:
             records = await self._history.journal(row.batch_id)
-            standing |= self._tell_new(waiting_of(records, self._now(), is_carried_on=True))
+            waiting = partial(waiting_of, records, now, is_carried_on=True)
+            standing |= self._tell_new(await aside(len(records), waiting))
         self._told = standing
 
     def _tell_new(self, waiting: Iterable[Waiting]) -> set[_Told]:

@@ -32,6 +32,7 @@ from saga.ids import Purpose
 from saga.ledger import AttemptRecord, AttemptState, Saga
 from saga.machine import SagaState
 from saga.store.protocol import JournalRecord
+from saga.views import BatchRow
 from saga.wording import counted
 
 PATIENCE_SECONDS: Final = 60
@@ -39,6 +40,10 @@ PATIENCE_SECONDS: Final = 60
 
 _Answers = Intended | SentAgain | Reported | NotFound
 """What ends a row of questions without an answer."""
+
+_NOT_KNOWN: Final = ("the fate of ", "an answer about ")
+_CALLED: Final = "the answer to "
+"""How the engine says that a saga waits for what it does not know, and for a call."""
 
 _LetsGoOn = CompensationStarted | Retried | Resumed | Unpaused
 """From here on a rollback can get on."""
@@ -80,6 +85,19 @@ class Waiting:
             return f"look again once it has lasted {PATIENCE_SECONDS} seconds"
         about = f" about {self.client_order_id}" if self.client_order_id else ""
         return f"`saga show {self.batch_id}`, and ask the broker{about}"
+
+
+def may_be_overdue(row: BatchRow, now: datetime) -> bool:
+    """Tell from a batch's row alone whether its journal may tell of something that is overdue.
+
+    A call, or an order of a rollback, is overdue only once nothing is written of its batch any
+    more; an order of unknown fate may be while others of its batch go on.
+    """
+    waits_for = row.waits_for or ""
+    if waits_for.startswith(_NOT_KNOWN):
+        return True
+    may_stand = row.state == SagaState.COMPENSATING or waits_for.startswith(_CALLED)
+    return may_stand and row.updated_at <= now - timedelta(seconds=PATIENCE_SECONDS)
 
 
 def waiting_of(

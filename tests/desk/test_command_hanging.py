@@ -2,19 +2,23 @@
 
 import json
 import re
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 
 from brokers.paper import Fault, FaultRule, Operation, PaperExchange
 from desk.unknown_watch import UnknownWatch
+from desk.waiting import Waiting, waiting_of
 from saga.history import History
 from saga.ids import Purpose
+from saga.store.protocol import JournalRecord
 from tests.desk.conftest import Invoke
 from tests.desk.terminal import LONGEST_SECONDS, Desk
 
@@ -22,6 +26,7 @@ ONCE = {"attempts": 1, "backoff_seconds": 0}
 UNDO_HANGS = FaultRule(
     fault=Fault.PARTIAL_THEN_SILENCE, purpose=Purpose.COMPENSATION, quantity=Decimal(10)
 )
+LAST_STAYS_OPEN = FaultRule(fault=Fault.PARTIAL_THEN_SILENCE, symbol="PG", quantity=Decimal(10))
 LAST_REFUSED = FaultRule(fault=Fault.REFUSES, symbol="PG")
 LAST_LOST = FaultRule(fault=Fault.TIMES_OUT_ACCEPTED, symbol="PG")
 SILENT = FaultRule(fault=Fault.TIMES_OUT_NOT_ACCEPTED, on=Operation.FIND, times=None)
@@ -66,6 +71,10 @@ def _half_undone(order: dict[str, str]) -> bool:
 
 def _not_known(order: dict[str, str]) -> bool:
     return order["status"] == "not known"
+
+
+def _part_filled(order: dict[str, str]) -> bool:
+    return order["filled"] == "10"
 
 
 def _words(text: str) -> str:
@@ -173,6 +182,75 @@ def test_what_stays_unknown_is_told_once_to_who_owns_the_store_before_its_batch_
     assert counts == [0, 1, 1]
     assert re.match(rf"{batch_id} waits for the fate of buy 40 PG \(\S+-2F1\), since", told[0])
     assert f"`saga show {batch_id}`, and ask the broker about" in told[0]
+
+
+class _Read(History):
+    """Notes which journals were read."""
+
+    def __init__(self, store: Path) -> None:
+        super().__init__(store)
+        self.journals: list[str] = []
+
+    async def journal(self, batch_id: str) -> tuple[JournalRecord, ...]:
+        self.journals.append(batch_id)
+        return await super().journal(batch_id)
+
+
+@pytest.mark.requirement("O10", "T16")
+@pytest.mark.parametrize(
+    ("is_so", "rules", "read"),
+    [
+        (_part_filled, (LAST_STAYS_OPEN,), [0, 0]),
+        (_half_undone, (UNDO_HANGS, LAST_REFUSED), [0, 1]),
+        (_not_known, (LAST_LOST, SILENT), [1, 2]),
+    ],
+)
+def test_only_the_journal_of_a_batch_that_may_hang_is_read_to_look_for_what_is_unknown(
+    traded: Desk,
+    leave: Leave,
+    is_so: Callable[[dict[str, str]], bool],
+    rules: tuple[FaultRule, ...],
+    read: list[int],
+) -> None:
+    batch_id = leave(is_so, *rules)
+    late = timedelta(0)
+
+    async def work() -> list[int]:
+        nonlocal late
+        async with _Read(traded.home / "saga.db") as history:
+            watch = UnknownWatch(history, lambda _: None, now=lambda: datetime.now(UTC) + late)
+            counts = []
+            for seconds in (0, 61):
+                late = timedelta(seconds=seconds)
+                await watch.look()
+                counts.append(history.journals.count(batch_id))
+            return counts
+
+    assert anyio.run(work) == read
+
+
+@pytest.mark.requirement("O10", "T16")
+def test_a_long_journal_is_gone_through_on_a_thread_to_look_for_what_is_unknown(
+    traded: Desk, leave: Leave, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave(_not_known, LAST_LOST, SILENT)
+    threads: list[int] = []
+
+    def noted(*words: Any, **more: Any) -> tuple[Waiting, ...]:
+        threads.append(threading.get_ident())
+        return waiting_of(*words, **more)
+
+    monkeypatch.setattr("saga.turns.LEGS_PER_TURN", 1)
+    monkeypatch.setattr("desk.unknown_watch.waiting_of", noted)
+
+    async def work() -> None:
+        async with History(traded.home / "saga.db") as history:
+            await UnknownWatch(history, lambda _: None).look()
+
+    anyio.run(work)
+
+    assert len(threads) == 1
+    assert threads != [threading.get_ident()]
 
 
 @pytest.mark.requirement("O10", "S13")
