@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
-from desk.blocking import blocker_of, waiting_words
+from desk.blocking import blocker_of, progress_words, waiting_words
 from desk.output import Screen
 from saga.history import History
 from saga.machine import SAGA_AT_REST
@@ -49,17 +49,6 @@ async def watch(
             if row.state in SAGA_AT_REST or await gives_up():
                 return row
             await anyio.sleep(LOOK_SECONDS)
-
-
-def progress_words(row: BatchRow) -> str:
-    """Return how far a batch is, in words."""
-    words = [f"{row.state}{' (paused)' if row.paused else ''}"]
-    words.append(f"{row.processed_trades} of {row.total_trades} trades over")
-    if row.failed_trades:
-        words.append(f"{row.failed_trades} failed")
-    if row.undone_trades:
-        words.append(f"{row.undone_trades} undone")
-    return ", ".join(words)
 
 
 Show = Callable[[BatchRow, str | None], None]

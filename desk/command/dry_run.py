@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.text import Text
 
 from brokers.paper import PaperExchange
+from desk.blocking import wait_foreseen
 from desk.exit_codes import ExitCode, of_error
 from desk.foresight import Foreseen, foresee
 from desk.home import EXCHANGE_FILE
@@ -65,6 +66,7 @@ async def dry_run_of(session: Session, batch: Batch, policy: FailurePolicy) -> E
     refusal = foreseen.refusal or await refusal_of(
         session.configured, batch, lambda: plan.need, account.cash, account.currency
     )
+    wait = None if refusal else await wait_foreseen(session.configured.home, batch)
     reserve = settings.reserve
     rule = (
         f"a market order fills {plain(reserve.price_basis_points)} basis points worse than the "
@@ -75,11 +77,14 @@ async def dry_run_of(session: Session, batch: Batch, policy: FailurePolicy) -> E
     if session.screen.is_for_people:
         _show(session, batch, plan, on_failure, rule)
         _show_foreseen(session, foreseen)
+        if wait:
+            session.screen.text(wait)
     else:
         session.screen.json(
             {
                 **_as_json(batch, plan, on_failure, rule),
                 "would_be_refused": _words(refusal),
+                "would_wait": wait,
                 "judged_by_what_went_out": list(foreseen.judged),
                 "not_judged": list(foreseen.not_judged),
             }

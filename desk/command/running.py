@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 from rich.text import Text
 
 from desk import batch_report
+from desk.blocking import wait_foreseen
 from desk.command.dry_run import dry_run_of
 from desk.command.options import (
     ByOption,
@@ -142,6 +143,8 @@ def run(
             ready = await _with_prices(session, batch)
             if session.asks(yes=sure, no_input=no_input):
                 session.screen.say(f"PAPER: {_in_words(ready)}.")
+                if (wait_first := await wait_foreseen(session.configured.home, ready)) is not None:
+                    session.screen.say(wait_first, style="yellow")
             await tell_others(session, ready.batch_id)
             await session.confirm("Send it?", yes=sure, no_input=no_input)
 

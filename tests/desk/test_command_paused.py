@@ -201,6 +201,37 @@ def test_what_a_paused_batch_waits_for_is_said_in_the_desks_own_words(
     assert anyio.run(words) == "paused: waits for `saga unpause`"
 
 
+@pytest.mark.requirement("B5", "D5")
+def test_what_a_batch_would_wait_for_is_said_before_it_is_handed_in(
+    traded: Desk, invoke: Invoke, orders: Path, paused: str
+) -> None:
+    wait = (
+        f"It will wait for {paused} (RUNNING (paused), 1 of 2 trades over), which runs alone on "
+        "portfolio:main, to be over; no priority lets it go first"
+    )
+    urgent = ("run", orders, "--priority", "HIGH")
+
+    planned = invoke(*urgent, "--dry-run", "--json")
+    shown = invoke(*urgent, "--timeout", "8", "--dry-run")
+    code, asked = traded.on_terminal(*urgent, "--timeout", "8", width=300, typed="n\n")
+
+    in_time = f"{wait}, and its 8 seconds go by meanwhile."
+    assert planned.data["would_wait"] == f"{wait}."
+    assert in_time in " ".join(shown.out.split())
+    assert in_time in asked
+    assert asked.index(in_time) < asked.index("Send it?")
+    assert (planned.code, shown.code, code) == (0, 0, 1)
+    assert len(traded.batches()) == 2, "nothing was handed in"
+
+
+@pytest.mark.requirement("B5", "D5")
+def test_nothing_is_said_of_a_wait_where_nothing_runs_on_the_portfolio(
+    traded: Desk, invoke: Invoke, orders: Path
+) -> None:
+    assert invoke("run", orders, "--dry-run", "--json").data["would_wait"] is None
+    assert "will wait" not in invoke("run", orders, "--dry-run").out
+
+
 @pytest.mark.requirement("B9")
 def test_who_only_watched_is_told_who_cancelled_and_what_it_cost(desk: Desk, several: Path) -> None:
     running = desk.start("run", several, env=SLOWER)
