@@ -256,6 +256,8 @@ def _facts(report: Report) -> list[tuple[str, Value]]:
     progress = f"{row.processed_trades} of {row.total_trades} over, {row.failed_trades} failed"
     if row.undone_trades:
         progress += f", {row.undone_trades} undone"
+    if not_sent := sum(trade.status == TradeStatus.NOT_SENT for trade in report.trades):
+        progress += f", {not_sent} not sent"
     policy = saga.submitted.policy.on_failure
     facts: list[tuple[str, Value]] = report.closing.facts() if report.closing else []
     facts += [

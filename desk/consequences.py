@@ -39,20 +39,35 @@ def of_cancel(saga: Saga) -> list[str]:
     sentences = [*_open_orders(saga, "are cancelled", "is cancelled")]
     if saga.paused:
         sentences.insert(0, "It is paused; the cancel lifts the pause, so that the undo is sent.")
-    unsent = sum(not step.forward for step in saga.steps)
-    if unsent:
-        sentences.append(f"{unsent} of {len(saga.steps)} legs were not sent, and will not be.")
+    sentences += _unsent(saga)
     filled = [step for step in saga.steps if step.done]
     if not saga.undoes:
-        sentences.append(f"What filled stays: {len(filled)} legs; nothing is undone.")
+        sentences.append(f"What fills stays: {len(filled)} legs as of now; nothing is undone.")
         return sentences
     undone = [step for step in reversed(filled) if step.rolls_back and step.left_to_undo > 0]
     if undone:
         names = _few([_undo(step) for step in undone])
         sentences.append(f"What filled is undone at the market, newest first: {names}.")
     else:
-        sentences.append("Nothing has filled as far as is known, so nothing is to be undone.")
+        sentences.append(
+            "Nothing has filled as far as is known: as of now nothing is to be undone."
+        )
     return [*sentences, *_undone_if_filled(saga)]
+
+
+def _unsent(saga: Saga) -> list[str]:
+    """Return how many legs were not sent, and how many of them will be nevertheless."""
+    unsent = sum(not step.forward for step in saga.steps)
+    if not unsent:
+        return []
+    legs = f"{unsent} of {len(saga.steps)} legs"
+    if saga.paused or saga.cancel is not None:
+        return [f"{legs} were not sent, and will not be."]
+    fate = "is undone too" if saga.undoes else "stays too"
+    return [
+        f"As of now {legs} are not sent. More may go out until the cancel takes effect, and what "
+        f"they fill {fate}; the rest is never sent."
+    ]
 
 
 def _too_late_to_cancel(saga: Saga) -> str:

@@ -1,5 +1,6 @@
 """Two terminals, signals, and deaths: whose store it is, and who carries on."""
 
+import re
 import signal
 import socket
 import time
@@ -29,9 +30,16 @@ def test_a_second_terminal_cancels_a_batch_that_the_first_one_runs(
 
     cancelled = desk.run("cancel", batch_id, "--reason", "the wrong file", "--json")
     ran = first.finish()
+    shown = invoke("show", batch_id)
 
     assert cancelled.code == 0, cancelled.err
     assert "What filled is undone at the market, newest first" in cancelled.err
+    before = re.search(r"As of now (\d) of 7 legs are not sent\. More may go out", cancelled.err)
+    after = re.search(r"(\d) not sent", shown.out)
+    not_sent = [each["status"] for each in cancelled.data["trades"]].count("not_sent")
+    assert before
+    assert after
+    assert int(before[1]) >= int(after[1]) == not_sent
     assert "owns the store and carries this out" in cancelled.err
     assert cancelled.data["batch"]["status"] == "cancelled"
     assert ran.code == 1, "for the one who ran it, it did not end as it should"
