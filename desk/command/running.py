@@ -94,7 +94,13 @@ def run(
         float | None, typer.Option(metavar="SECONDS", help="CSV: it must be over by then.")
     ] = None,
     priority: Annotated[
-        Priority | None, typer.Option(help="CSV: its priority.", show_default="NORMAL")
+        Priority | None,
+        typer.Option(
+            help="CSV: which of the batches that wait is admitted first, and whose records share "
+            "the next commit. It passes no batch that runs on its portfolio; turns at the limits "
+            "per second, and at the exchange, go by arrival.",
+            show_default="NORMAL",
+        ),
     ] = None,
     max_parallel: Annotated[
         int | None, typer.Option(metavar="N", help="CSV: most orders in the air at once.")

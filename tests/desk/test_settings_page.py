@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 from desk.settings import EnginePart, PaperPart, ReservePart, RiskPart, configure
+from saga.limits import Limits
 from tests.desk.conftest import Invoke
 from tests.desk.terminal import REPOSITORY, Desk
 
@@ -46,6 +47,13 @@ def test_what_the_page_says_holds_if_a_limit_is_left_out_does() -> None:
     assert left_out.max_reference_age_seconds == 60
     assert left_out.max_wait_seconds == 2
     assert left_out.duplicate_window_seconds == 0
+
+
+def test_the_page_says_what_a_class_of_priority_is_worth_and_that_turns_go_by_arrival() -> None:
+    page = " ".join(PAGE.read_text().split())
+
+    assert f"one class is worth {Limits().ageing_seconds:g} seconds of waiting" in page
+    assert "the turns at the limits per second go by arrival" in page
 
 
 def test_the_value_that_the_page_gives_for_a_setting_left_out_is_the_default() -> None:
