@@ -1,6 +1,7 @@
 """One batch, shown: where it stands, what it changed, what is in place, what to do now.
 
-As data (`as_json`) and for people (`show`), made of the same facts, read from the journal.
+As data (`as_json`) and for people (`show`), made of the same facts. What is told of the batch
+itself comes from one reading of its journal: it belongs to one instant, however fast it goes on.
 """
 
 import json
@@ -9,7 +10,6 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import TypeAdapter
 from rich.text import Text
 
 from desk.blocking import blocker_of, waiting_words
@@ -26,9 +26,7 @@ from saga.fold import saga_of
 from saga.history import History
 from saga.ledger import Incident, Saga
 from saga.machine import SAGA_AT_REST, SAGA_ENDS, SagaState
-from saga.views import BatchRow, TradeResult, TradeRow, TradeStatus
-
-_RESULT = TypeAdapter(TradeResult)
+from saga.views import BatchRow, TradeRow, TradeStatus, batch_row, trade_rows
 
 _TOOK_EFFECT = (TradeStatus.SUCCESS, TradeStatus.PARTIAL)
 
@@ -96,26 +94,20 @@ async def read_report(history: History, batch_id: str, carrier: Carrier | None =
         NoSuchBatch: there is none with this id.
         Quarantined: its journal cannot be read.
     """
-    row = await history.batch(batch_id)
-    trades = await history.trades(batch_id)
     records = await history.journal(batch_id)
     saga = saga_of(records)
-    results = [
-        (trade.direction, _RESULT.validate_json(trade.result))
-        for trade in trades
-        if trade.result is not None and trade.direction
-    ]
+    row = batch_row(saga)
     teller = Teller()
     for record in records:
         teller.tell(record)
     left = residual(saga)
     return Report(
         row=row,
-        trades=trades,
+        trades=trade_rows(saga),
         saga=saga,
         in_place=in_place(saga),
         residual=left,
-        cash=cash_effect(results),
+        cash=cash_effect(saga),
         orders=orders_of(saga, records, teller.stopped),
         closing=closing_of(saga, left, records[-1].at),
         stopped=teller.stopped,

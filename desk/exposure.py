@@ -14,8 +14,7 @@ from saga.events import Adjustment
 from saga.exact import ZERO, minus, plain, plus, times, total
 from saga.ids import Purpose
 from saga.ledger import UNPROVEN, AttemptRecord, AttemptState, Saga, Step
-from saga.outcome import Exposure, Fill
-from saga.views import TradeResult
+from saga.outcome import Exposure
 from saga.wording import counted
 
 
@@ -198,21 +197,19 @@ class CashEffect:
     fees: Decimal
 
 
-def cash_effect(results: Iterable[tuple[int, TradeResult]]) -> CashEffect:
-    """Return the effect on cash of fills, exactly.
-
-    Args:
-        results: for each trade its direction, and what it did.
-    """
+def cash_effect(saga: Saga) -> CashEffect:
+    """Return the effect of a saga's fills on cash, exactly."""
     cash = fees = ZERO
-    for direction, result in results:
-        sign = Decimal(-direction)
-        traded = minus(_value(result.fills), _value(result.undo_fills))
-        charged = total(fill.fee for fill in (*result.fills, *result.undo_fills))
+    for step in saga.steps:
+        if step.direction == 0:
+            continue
+        sign = Decimal(-step.direction)
+        traded = minus(_value(step.forward), _value(step.undo))
+        charged = total(fill.fee for attempt in step.every_attempt for fill in attempt.fills)
         cash = minus(plus(cash, times(sign, traded)), charged)
         fees = plus(fees, charged)
     return CashEffect(cash, fees)
 
 
-def _value(fills: Sequence[Fill]) -> Decimal:
-    return total(times(fill.quantity, fill.price) for fill in fills)
+def _value(attempts: Sequence[AttemptRecord]) -> Decimal:
+    return total(times(fill.quantity, fill.price) for attempt in attempts for fill in attempt.fills)
