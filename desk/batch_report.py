@@ -16,6 +16,7 @@ from desk.blocking import blocker_of, waiting_words
 from desk.carrier import Carrier
 from desk.closing import CLOSING_COLUMNS, Closing, closing_of
 from desk.exposure import CashEffect, InPlace, cash_effect, in_place, residual
+from desk.foremost import foremost, more
 from desk.next_step import past_budget, what_now
 from desk.orders_told import ORDER_COLUMNS, ToldOrder, orders_of
 from desk.output import Column, Money, Screen, Value, instant, money
@@ -29,11 +30,15 @@ from saga.machine import SAGA_AT_REST, SAGA_ENDS, SagaState
 from saga.views import BatchRow, TradeRow, TradeStatus, batch_row, trade_rows
 
 _TOOK_EFFECT = (TradeStatus.SUCCESS, TradeStatus.PARTIAL)
+_NOT_UNDONE = "not undone"
+_LOOKED_AT_FIRST = (
+    *(TradeStatus.STUCK, TradeStatus.UNKNOWN, TradeStatus.ERROR, TradeStatus.PARTIAL),
+    *(_NOT_UNDONE, TradeStatus.UNDOING, TradeStatus.RUNNING),
+)
+"""What a trade's status may be that a person has to see, the gravest first."""
 
 MAX_INCIDENTS_SHOWN = 5
 """Most open incidents that are shown: the last ones."""
-MAX_TRADES_SHOWN = 200
-"""Most trades of a batch that a person is shown at once."""
 
 TRADE_COLUMNS = (
     Column("number", "#", right=True),
@@ -144,8 +149,16 @@ def trade_word(saga: Saga, trade: TradeRow) -> str:
     step = saga.steps[trade.position]
     gave_up = saga.undoes and (saga.state is SagaState.STALE or saga.resolved is not None)
     if gave_up and trade.status in _TOOK_EFFECT and step.rolls_back and step.left_to_undo:
-        return "not undone"
+        return _NOT_UNDONE
     return trade.status
+
+
+def _rank(trade: TradeRow, report: Report) -> int:
+    """Return how soon a person has to see a trade and its orders, the lowest first."""
+    word = trade_word(report.saga, trade)
+    if word in _LOOKED_AT_FIRST:
+        return _LOOKED_AT_FIRST.index(word)
+    return len(_LOOKED_AT_FIRST) + (0 if trade.error else 1)
 
 
 def trade_as_json(trade: TradeRow, report: Report) -> dict[str, Any]:
@@ -206,11 +219,11 @@ def show(report: Report, screen: Screen) -> None:
     screen.text(heading + Text(f"  {row.state}  PAPER"))
     screen.pairs(_facts(report))
     screen.text()
-    shown = report.trades[:MAX_TRADES_SHOWN]
+    shown, left_out = foremost(report.trades, lambda trade: _rank(trade, report))
     screen.table(TRADE_COLUMNS, [trade_line(trade, report) for trade in shown])
-    if len(report.trades) > len(shown):
-        more = len(report.trades) - len(shown)
-        screen.text(f"and {more} more: `saga show {row.batch_id} --output csv` has them all")
+    if left_out:
+        kinds = more(trade_word(report.saga, trade) for trade in left_out)
+        screen.text(f"{kinds}: `saga show {row.batch_id} --output csv` has them all")
     for trade in shown:
         if trade.error:
             what = report.saga.steps[trade.position].directive.describe()
@@ -224,13 +237,14 @@ def show(report: Report, screen: Screen) -> None:
 def _show_orders(report: Report, screen: Screen) -> None:
     if not report.orders:
         return
-    shown = report.orders[:MAX_TRADES_SHOWN]
+    ranks = [_rank(trade, report) for trade in report.trades]
+    shown, left_out = foremost(report.orders, lambda order: ranks[order.step])
     screen.text()
     screen.text(Text("Orders: what was sent to the broker, or withheld", style="bold"))
     screen.table(ORDER_COLUMNS, [each.line() for each in shown])
-    if len(report.orders) > len(shown):
-        more = len(report.orders) - len(shown)
-        screen.text(f"and {more} more: `saga show {report.row.batch_id} --json` has them all")
+    if left_out:
+        kinds = more(order.status for order in left_out)
+        screen.text(f"{kinds}: `saga show {report.row.batch_id} --json` has them all")
     for each in shown:
         if each.reason:
             screen.text(f"{each.client_order_id}: {each.reason}")

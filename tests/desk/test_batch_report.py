@@ -1,5 +1,7 @@
 """What is told of one batch belongs to one instant, and a long one shows first what matters."""
 
+import io
+import re
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -9,11 +11,14 @@ from typing import TypeVar, TypeVarTuple
 
 import pytest
 
-from desk.batch_report import as_json, read_report
+from desk.batch_report import as_json, read_report, show
+from desk.output import Format, Screen
 from saga.appending import append_of
-from saga.events import LateTruth, Submitted
+from saga.events import AnswerLost, LateTruth, Submitted
 from saga.fold import apply, begin
 from saga.history import History
+from saga.model import ExecutionMode
+from saga.policy import RetryPolicy
 from saga.store.protocol import Append
 from saga.store.sqlite import SqliteStore
 from tests.core.telling import BATCH_ID, FORWARD, UNDO, Telling, batch_of, started
@@ -54,6 +59,27 @@ async def _store(folder: Path) -> AsyncIterator[SqliteStore]:
         await store.release()
 
 
+@asynccontextmanager
+async def _told(folder: Path, telling: Telling) -> AsyncIterator[History]:
+    async with _store(folder) as store:
+        for append in _appends(telling):
+            await store.append(append)
+        yield History(store)
+
+
+async def _screen_of(history: History) -> str:
+    out = io.StringIO()
+    show(await read_report(history, BATCH_ID), Screen(Format.TABLE, out=out))
+    return out.getvalue()
+
+
+def _first_rows(text: str, heading: str, count: int = 4) -> list[str]:
+    """Return the first cells of a table's first rows."""
+    lines = text.splitlines()
+    start = next(number for number, line in enumerate(lines) if line.lstrip().startswith(heading))
+    return [line.split()[0] for line in lines[start + 1 :][:count]]
+
+
 @pytest.mark.requirement("B7", "S10")
 @pytest.mark.parametrize("seen", range(2, 8))
 async def test_all_that_is_shown_of_a_batch_that_goes_on_belongs_to_one_instant(
@@ -83,11 +109,65 @@ async def test_cash_counts_what_undid_a_trade_that_the_broker_then_took_back(
     told = started(batch_of(1, 1)).filled(1).refused(1).filled(1, purpose=UNDO, price=9)
     (bought,) = told.attempt().fills
     told.tell(LateTruth(0, FORWARD, 1, reversed=(bought.fill_id,), final=True, by="a look"))
-    async with _store(tmp_path) as store:
-        for append in _appends(told):
-            await store.append(append)
-
-        report = await read_report(History(store), BATCH_ID)
+    async with _told(tmp_path, told) as history:
+        report = await read_report(history, BATCH_ID)
 
     assert [each.low for each in report.in_place] == [-1]
     assert report.cash.cash == Decimal(9), "one was sold at 9, and no purchase stands"
+
+
+ONCE = RetryPolicy(attempts=1, backoff_seconds=0)
+
+
+@pytest.fixture
+def long_and_stale() -> Telling:
+    """Of 300 legs the 280th was refused, and the 250th cannot be undone."""
+    telling = started(batch_of(*[1] * 300, retry=ONCE))
+    while telling.saga.live:
+        (attempt,) = telling.saga.live.values()
+        if (attempt.step, attempt.purpose) in ((279, FORWARD), (249, UNDO)):
+            telling.refused(attempt.step, attempt.purpose)
+        else:
+            telling.filled(1, attempt.step, attempt.purpose)
+    return telling
+
+
+@pytest.mark.requirement("B7", "O10", "T11")
+async def test_of_a_long_batch_the_legs_that_failed_are_shown_first_with_their_orders(
+    tmp_path: Path, long_and_stale: Telling
+) -> None:
+    async with _told(tmp_path, long_and_stale) as history:
+        text = await _screen_of(history)
+
+    assert _first_rows(text, "#") == ["250", "280", "1", "2"]
+    assert "and 100 more (80 undone, 20 not_sent): `saga show" in text
+    assert re.search(r"^280\. .*: no margin$", text, re.MULTILINE)
+    orders = _first_rows(text, "client order id", 6)
+    places = [key.partition("-")[2] for key in orders]
+    assert places == ["249F1", "249C1", "249C2", "249C3", "279F1", "0F1"]
+    assert f"{orders[4]}: no margin" in text
+    assert "and 361 more (361 filled): `saga show" in text
+
+
+@pytest.mark.requirement("B7", "T11")
+async def test_of_a_long_batch_under_way_unknown_and_open_legs_are_shown_first(
+    tmp_path: Path,
+) -> None:
+    telling = started(batch_of(*[1] * 300, mode=ExecutionMode.PARALLEL, retry=ONCE))
+    for step in range(300):
+        if step == 249:
+            telling.report(step, final=False)
+        elif step == 269:
+            telling.tell(AnswerLost(step, FORWARD, 1, "a timeout"))
+        elif step == 289:
+            telling.refused(step)
+        else:
+            telling.filled(1, step)
+
+    async with _told(tmp_path, telling) as history:
+        text = await _screen_of(history)
+
+    assert _first_rows(text, "#") == ["270", "290", "250", "1"]
+    orders = _first_rows(text, "client order id")
+    assert [key.partition("-")[2] for key in orders] == ["269F1", "289F1", "249F1", "0F1"]
+    assert text.count("and 100 more (100 ") == 2
