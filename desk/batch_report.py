@@ -5,7 +5,7 @@ itself comes from one reading of its journal: it belongs to one instant, however
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -22,11 +22,13 @@ from desk.orders_told import ORDER_COLUMNS, ToldOrder, orders_of
 from desk.output import Column, Money, Screen, Value, instant, money
 from desk.telling import Teller, by_this_saga
 from saga.alerts import in_sentence, late_in_words
+from saga.events import CompensationStarted
 from saga.exact import plain, plus
 from saga.fold import saga_of
 from saga.history import History
 from saga.ledger import Incident, Saga
 from saga.machine import SAGA_AT_REST, SAGA_ENDS, SagaState
+from saga.store.protocol import JournalRecord
 from saga.views import BatchRow, TradeRow, TradeStatus, batch_row, trade_rows
 
 _TOOK_EFFECT = (TradeStatus.SUCCESS, TradeStatus.PARTIAL)
@@ -61,6 +63,22 @@ EXPOSURE_COLUMNS = (
 
 
 @dataclass(frozen=True, slots=True)
+class UndoBegan:
+    """When what took effect began to be undone, and why; why that stopped is another thing."""
+
+    at: datetime
+    reason: str
+
+    @classmethod
+    def of(cls, records: Iterable[JournalRecord]) -> "UndoBegan | None":
+        """Return it as the journal tells it; None if nothing was to be undone."""
+        for record in records:
+            if isinstance(record.event, CompensationStarted):
+                return cls(record.at, record.event.reason)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Everything that is told of one batch."""
 
@@ -77,6 +95,7 @@ class Report:
     carrier: Carrier | None
     blocker: BatchRow | None
     """The batch that has the exclusion key this one waits for."""
+    undo_began: UndoBegan | None
 
     def error(self, trade: TradeRow) -> str | None:
         """Return why a trade failed, in words that name who cancelled it."""
@@ -118,6 +137,7 @@ async def read_report(history: History, batch_id: str, carrier: Carrier | None =
         stopped=teller.stopped,
         carrier=carrier,
         blocker=await blocker_of(history, row),
+        undo_began=UndoBegan.of(records),
     )
 
 
@@ -200,6 +220,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "past_undo_budget": past_budget(report.saga),
         "carried_on_by": None if report.carrier is None else report.carrier.pid,
         "stopped_because": stopped_because(report.saga),
+        "undo_began_because": None if report.undo_began is None else report.undo_began.reason,
         "resolved": None if report.closing is None else report.closing.as_json(),
         "metadata": submitted.batch.model_dump(mode="json")["metadata"],
         "cash_change": report.cash.cash,
@@ -280,6 +301,9 @@ def _facts(report: Report) -> list[tuple[str, Value]]:
     if row.parent_id:
         facts.append(("tries again", row.parent_id))
     because = stopped_because(saga)
+    began = report.undo_began
+    if began is not None and began.reason != because:
+        facts.append(("undo began", f"{instant(began.at)}: {began.reason}"))
     if because:
         facts.append(("because", because))
     facts += [("INCIDENT", in_sentence(saga, each)) for each in _shown_incidents(saga)]

@@ -171,3 +171,29 @@ async def test_of_a_long_batch_under_way_unknown_and_open_legs_are_shown_first(
     orders = _first_rows(text, "client order id")
     assert [key.partition("-")[2] for key in orders] == ["269F1", "289F1", "249F1", "0F1"]
     assert text.count("and 100 more (100 ") == 2
+
+
+@pytest.mark.requirement("O10", "T11")
+async def test_why_an_undo_began_is_said_beside_why_it_stopped(
+    tmp_path: Path, long_and_stale: Telling
+) -> None:
+    async with _told(tmp_path, long_and_stale) as history:
+        text = await _screen_of(history)
+        data = as_json(await read_report(history, BATCH_ID))
+
+    began = data["undo_began_because"]
+    assert "refused: no margin" in began
+    assert "could not be undone" in data["stopped_because"]
+    assert re.search(rf"^undo began  .*Z: {re.escape(began)}$", text, re.MULTILINE)
+    assert re.search(r"^because     .* could not be undone", text, re.MULTILINE)
+
+
+@pytest.mark.requirement("T11")
+async def test_why_an_undo_began_is_said_once_where_nothing_stopped_it(tmp_path: Path) -> None:
+    telling = started(batch_of(1, 1, retry=ONCE)).filled(1).refused(1).filled(1, purpose=UNDO)
+
+    async with _told(tmp_path, telling) as history:
+        text = await _screen_of(history)
+
+    assert text.count("refused: no margin") == 1
+    assert "undo began" not in text
