@@ -47,7 +47,7 @@ class Carrier:
         which = "ID" if len(paused) > 1 else paused[0]
         parts = [self.sentence] if len(paused) < len(rows) else []
         parts.append(
-            f"no saga process has {_few(paused)}, which {'are' if len(paused) > 1 else 'is'} "
+            f"no saga process has {few(paused)}, which {'are' if len(paused) > 1 else 'is'} "
             f"paused: only `saga unpause {which} --reason ...`"
             + ("" if undone else f" or `saga cancel {which} --reason ...`")
             + " helps"
@@ -62,7 +62,8 @@ async def carrier_of(home: Home) -> Carrier:
     return judged(owner)
 
 
-def _few(batch_ids: Sequence[str]) -> str:
+def few(batch_ids: Sequence[str]) -> str:
+    """Return the first of these batches by name, and how many more there are."""
     more = f" and {len(batch_ids) - _SHOWN} more" if len(batch_ids) > _SHOWN else ""
     return ", ".join(batch_ids[:_SHOWN]) + more
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from desk import batch_report
 from desk.blocking import blocker_of, waiting_words
-from desk.carrier import carrier_of
+from desk.carrier import carrier_of, few
 from desk.command.options import BatchArgument, CursorOption, HomeOption, JsonOption, OutputOption
 from desk.exit_codes import ExitCode
 from desk.holdings_report import read_holdings, show_holdings
@@ -113,6 +113,8 @@ def list_batches(
     async def work() -> ExitCode:
         async with session.history() as history:
             page = await history.batches(query)
+            active = await history.active()
+            aside = tuple(await history.quarantined())
             carrier = await carrier_of(session.configured.home)
             waiting = {
                 row.batch_id: waiting_words(row, await blocker_of(history, row))
@@ -130,12 +132,17 @@ def list_batches(
             "old_copy": older,
         }
         screen.rows(BATCH_COLUMNS, rows, wrapper="batches", beside=beside, empty="No batches.")
-        unfinished = [row for row in page.rows if row.state not in SAGA_AT_REST]
         if older is not None:
             screen.say(f"{older[0].upper()}{older[1:]}.", style="bold red")
         await say_trading(session)
-        if unfinished:
-            screen.say(f"{len(unfinished)} unfinished: {carrier.sentence_of(unfinished)}.")
+        if active:
+            screen.say(f"{len(active)} unfinished: {carrier.sentence_of(active)}.")
+        on_page = {row.batch_id for row in page.rows}
+        elsewhere = [row.batch_id for row in active if row.batch_id not in on_page]
+        if elsewhere:
+            screen.say(f"Unfinished, and not on this page: {few(elsewhere)}.")
+        if aside:
+            screen.say(f"Set aside, which waits for a person: {few(aside)}.", style="bold red")
         late = [row.batch_id for row in page.rows if row.incidents]
         if late:
             screen.say(

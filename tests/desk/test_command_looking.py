@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from saga.events import Started
 from tests.desk.conftest import Invoke
+from tests.desk.taken_in import a_batch, taken_in
 from tests.desk.terminal import SAGA, Desk, environment
 
 
@@ -46,6 +48,27 @@ def test_the_list_is_filtered_sorted_and_paged(traded: Desk, invoke: Invoke) -> 
     assert [row["total_trades"] for row in by_symbol] == [2]
     assert failed == future == []
     assert [row["total_trades"] for row in first["batches"] + second["batches"]] == [1, 2]
+
+
+@pytest.mark.requirement("B7", "T15")
+def test_the_list_counts_all_that_is_unfinished_and_names_what_is_not_on_its_page(
+    traded: Desk, invoke: Invoke
+) -> None:
+    batches = [a_batch() for _ in range(6)]
+    taken_in(traded.home, [(batch, (Started(),)) for batch in batches])
+    first, second, third, *_ = (batch.batch_id for batch in batches)
+
+    whole = invoke("list")
+    short = invoke("list", "--limit", "1")
+    filtered = invoke("list", "--status", "failed", "--json")
+
+    assert "6 unfinished: no saga process carries it on" in whole.err
+    assert "not on this page" not in whole.err
+    assert "6 unfinished: no saga process carries it on" in short.err
+    named = f"Unfinished, and not on this page: {first}, {second}, {third} and "
+    assert f"{named}2 more." in short.err
+    assert f"{named}3 more." in filtered.err
+    assert filtered.data["batches"] == []
 
 
 @pytest.mark.requirement("B7", "T11", "E15")

@@ -2,71 +2,15 @@
 
 import shutil
 import sqlite3
-from collections.abc import Sequence
 from contextlib import closing
-from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
 
-import anyio
 import pytest
 
-from brokers.orders import Buy
-from brokers.paper import PaperSettings
-from desk.intake import for_portfolio
-from portfolio.projection import PortfolioProjection
-from saga.appending import append_of
-from saga.events import Event, Started, Submitted
-from saga.fold import apply, begin
-from saga.model import Batch, ExecutionMode
-from saga.policy import FailurePolicy
-from saga.store.protocol import Append, Change
-from saga.store.sqlite import SqliteStore
-from saga.views import batch_row
+from saga.events import Started
 from tests.desk.conftest import Invoke
+from tests.desk.taken_in import a_batch, taken_in
 from tests.desk.terminal import Desk
-
-
-def a_batch(portfolio: str | None = None) -> Batch:
-    batch = Batch(
-        execution_mode=ExecutionMode.PARALLEL,
-        directives=[Buy(directive_id="EXE_1", symbol="KO", quantity=Decimal(5))],
-    )
-    return batch if portfolio is None else for_portfolio(batch, portfolio, "main")
-
-
-async def take_in(store: SqliteStore, batch: Batch, *events: Event) -> None:
-    """Write a batch as the engine would; events that cannot be are written as a bug would."""
-    submitted = Submitted(
-        batch,
-        FailurePolicy(),
-        {"buy": PaperSettings().capabilities().for_engine()},
-        None,
-        program="test",
-        by="ann",
-    )
-    now = datetime.now(UTC)
-    saga = begin(submitted, now)
-    await store.append(append_of(saga, [submitted], now))
-    for number, event in enumerate(events, start=2):
-        try:
-            apply(saga, number, now, event)
-        except Exception:
-            changes = (Change(number, now, event),)
-            await store.append(Append(batch, changes, batch_row(saga), ()))
-        else:
-            await store.append(append_of(saga, [event], now))
-
-
-def taken_in(home: Path, batches: Sequence[tuple[Batch, Sequence[Event]]]) -> None:
-    async def work() -> None:
-        async with SqliteStore(home / "saga.db", projections=[PortfolioProjection()]) as store:
-            await store.acquire()
-            for batch, events in batches:
-                await take_in(store, batch, *events)
-            await store.release()
-
-    anyio.run(work)
 
 
 def damage(home: Path, batch_id: str) -> None:
@@ -105,6 +49,21 @@ def test_no_command_is_stopped_by_a_batch_of_which_another_record_was_altered(
     assert [row["state"] for row in carried.data["batches"]] == ["COMPLETED"]
     assert carried.data["batches"][0]["batch_id"] == sound.batch_id
     assert cancelled.data["batch"]["state"] == "ROLLED_BACK"
+
+
+@pytest.mark.requirement("B7", "S18")
+def test_the_list_does_not_say_that_anybody_carries_on_what_is_set_aside(
+    traded: Desk, invoke: Invoke
+) -> None:
+    bad = a_batch()
+    taken_in(traded.home, [(bad, (Started(),))])
+    damage(traded.home, bad.batch_id)
+    assert invoke("run").code == 4
+
+    listed = invoke("list")
+
+    assert f"Set aside, which waits for a person: {bad.batch_id}." in listed.err
+    assert "unfinished" not in listed.err
 
 
 @pytest.mark.requirement("S6", "S18")
