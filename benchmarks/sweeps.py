@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from benchmarks.kept_runs import KeptRuns
-from benchmarks.measuring import Run, RunFailed, Side
+from benchmarks.measuring import RunFailed, Side, Spread, in_turn
 
+RUNS_A_POINT: Final = 3
 OURS: Final = "trade-saga"
 ON_UVLOOP: Final = "trade-saga on uvloop"
 PEER: Final = "DBOS on SQLite"
@@ -35,18 +36,26 @@ class Sweep:
     @property
     def runs(self) -> int:
         """How many processes it takes."""
-        return sum(map(len, self.points.values()))
+        return RUNS_A_POINT * sum(map(len, self.points.values()))
 
-    def measure(self, run: Run) -> dict[str, list[list[float]]]:
-        """Run every side once; return for each line its points, across and up."""
-        lines: dict[str, list[list[float]]] = {}
-        for who, sides in self.points.items():
-            for place, side in sides.items():
-                told = run(side)
+    def measure(self, runs: KeptRuns) -> dict[str, list[list[float]]]:
+        """Run the sides in turn, place by place; return for each line its points, across and up."""
+        lines: dict[str, list[list[float]]] = {
+            _line(who, name): [] for who in self.points for name in self.figures
+        }
+        for place in sorted({place for sides in self.points.values() for place in sides}):
+            there = {who: sides[place] for who, sides in self.points.items() if place in sides}
+            run = runs.of(f"{self.name} at {place}", len(there))
+            told = in_turn(list(there.values()), RUNS_A_POINT, run)
+            for who, of_side in zip(there, told, strict=True):
                 for name, (figure, scale) in self.figures.items():
-                    line = f"{who}, {name}" if name else who
-                    lines.setdefault(line, []).append([place, told[figure] * scale])
+                    middle = Spread.of([each[figure] for each in of_side]).median
+                    lines[_line(who, name)].append([place, middle * scale])
         return lines
+
+
+def _line(who: str, name: str) -> str:
+    return f"{who}, {name}" if name else who
 
 
 def _steps(side: str, concurrent: int, sagas: int, **more: Any) -> Side:
@@ -124,7 +133,7 @@ def measured(
     for sweep in SWEEPS:
         on_begin(sweep.title)
         try:
-            lines[sweep.name] = sweep.measure(runs.of(sweep.name))
+            lines[sweep.name] = sweep.measure(runs)
         except RunFailed as error:
             failed[sweep.name] = str(error)
     return lines, failed

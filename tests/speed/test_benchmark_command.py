@@ -15,10 +15,11 @@ import pytest
 from benchmarks import command, kept_runs, page
 from benchmarks.command import main
 from benchmarks.goals import GOALS
+from benchmarks.kept_runs import KeptRuns
 from benchmarks.machine import described
 from benchmarks.measuring import SIDES, RunFailed, Side, Spread
 from benchmarks.plots import draw
-from benchmarks.sweeps import SWEEPS
+from benchmarks.sweeps import SWEEPS, Sweep
 from tests.reliability import written_page
 from tests.reliability.written_page import END
 
@@ -229,6 +230,35 @@ def test_the_parts_of_a_step_are_on_the_page_the_largest_first(
     monkeypatch.setattr(Side, "run", no_profile)
     assert main(["--keep", "--quick"]) == 3
     assert "| a trigger of" not in (kept / "performance.md").read_text(encoding="utf-8")
+
+
+def test_the_sides_of_a_plot_run_in_turn_place_by_place_and_their_middle_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    few, many, peers_few = Side("engine few"), Side("engine many"), Side("peer few")
+    figures = {"": ("rate", 10.0), "at worst": ("longest", 1.0)}
+    sweep = Sweep("steps", "", "", "", figures, {"we": {64: many, 1: few}, "they": {1: peers_few}})
+    ran: list[str] = []
+    rates = iter((1.0, 5.0, 3.0, 7.0, 2.0, 6.0, 8.0, 0.0, 9.0))
+
+    def run(side: Side) -> dict[str, Any]:
+        ran.append(side.name)
+        return {"rate": next(rates), "longest": 4.0}
+
+    monkeypatch.setattr(Side, "run", run)
+    runs = KeptRuns(None, lambda: None, {})
+    lines = sweep.measure(runs)
+    assert ran == ["engine few", "peer few"] * 3 + ["engine many"] * 3
+    assert sweep.runs == len(ran)
+    assert lines == {
+        "we": [[1, 20.0], [64, 80.0]],
+        "we, at worst": [[1, 4.0], [64, 4.0]],
+        "they": [[1, 60.0]],
+        "they, at worst": [[1, 4.0]],
+    }
+    ran.clear()
+    assert sweep.measure(runs) == lines
+    assert ran == []  # they are there already
 
 
 def test_a_plot_without_lines_is_not_drawn(tmp_path: Path) -> None:
