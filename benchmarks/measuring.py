@@ -18,6 +18,7 @@ SIDES: Final[Mapping[str, tuple[str, str]]] = {
     "engine memory": ("engine", "memory"),
     "engine stall": ("engine", "stall"),
     "engine taking in": ("engine", "taking_in"),
+    "engine carrying out": ("engine", "carrying_out"),
     "engine overtaking": ("engine", "overtaking"),
     "engine profile": ("profile", "shares"),
     "history answers": ("history", "answers"),

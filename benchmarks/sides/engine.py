@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar, TypeVarTuple
 
 import anyio
 
-from benchmarks.sides.latencies import spread_of
+from benchmarks.sides.latencies import lateness_of, spread_of
 from brokers import Buy
 from saga import Batch, ExecutionMode, Limits, Orchestrator, Priority, SqliteStore
 from saga.outcome import Fill, Report
@@ -109,11 +109,9 @@ def order_of(leg: int) -> Buy:
     return Buy(directive_id=f"EXE_{leg}", symbol=SYMBOLS[leg % len(SYMBOLS)], quantity=20)
 
 
-def batch_of(legs: int) -> Batch:
-    """Return an atomic batch of so many orders."""
-    return Batch(
-        directives=tuple(order_of(leg) for leg in range(legs)), execution_mode=ExecutionMode.ATOMIC
-    )
+def batch_of(legs: int, mode: ExecutionMode = ExecutionMode.ATOMIC) -> Batch:
+    """Return a batch of so many orders."""
+    return Batch(directives=tuple(order_of(leg) for leg in range(legs)), execution_mode=mode)
 
 
 async def at_once(count: int, concurrent: int, one: Callable[[], Awaitable[None]]) -> None:
@@ -312,21 +310,37 @@ async def _taking_in(folder: Path, legs: int) -> dict[str, Any]:
         return await _late_while(lambda: engine.submit(batch))
 
 
+def carrying_out(folder: Path, *, legs: int) -> dict[str, Any]:
+    """Tell how late a timer of somebody else rings while all legs of a long batch are under way."""
+    return asyncio.run(_carrying_out(folder, legs))
+
+
+async def _carrying_out(folder: Path, legs: int) -> dict[str, Any]:
+    batch = batch_of(legs, mode=ExecutionMode.PARALLEL)
+    async with Orchestrator(SqliteStore(folder / "saga.db"), [Instant()]) as engine:
+        await engine.submit(batch)
+        return await _late_while(lambda: engine.wait(batch.batch_id))
+
+
 async def _late_while(work: Callable[[], Awaitable[object]]) -> dict[str, Any]:
     late: list[float] = []
     pause = 0.001
+    seconds = 0.0
 
     async def watch() -> None:
+        nonlocal seconds
         while True:
             begun = time.perf_counter()
             await asyncio.sleep(pause)
-            late.append(time.perf_counter() - begun - pause)
+            rang = time.perf_counter()
+            late.append(rang - begun - pause)
+            seconds += rang - begun
 
     watching = asyncio.create_task(watch())
     await work()
     await asyncio.sleep(2 * pause)  # what stood still to the end is heard as well
     watching.cancel()
-    return spread_of(late)
+    return lateness_of(late, seconds)
 
 
 def overtaking(folder: Path, *, low: int) -> dict[str, Any]:

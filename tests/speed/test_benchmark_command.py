@@ -35,7 +35,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(side.name)
         ours = side.name.startswith(("engine", "store"))
         rate = 1_000.0 if ours else 10.0
-        seconds = ("seconds", "seconds_a_step", "seconds_a_saga", "p99", "median")
+        seconds = ("seconds", "seconds_a_step", "seconds_a_saga", "p99", "median", "longest")
         alone = ("commit", "hop", "task", "validation", "trigger", "fold", "record")
         return {
             "rate": rate,
@@ -105,6 +105,18 @@ def test_a_number_names_the_goals_of_that_number_and_no_others(
     assert {goal["id"] for goal in json.loads(capsys.readouterr().out)["goals"]} == {4}
 
 
+def test_how_long_the_loop_stands_still_at_the_longest_is_told_beside_the_goal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Side, "run", lambda _: {"p99": 0.004, "longest": 0.3})
+    assert main(["8", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["goals"]
+    assert len(told) == 3
+    for goal in told:
+        assert (goal["ratio"], goal["met"]) == (4, True)
+        assert goal["figures"] == {"ms late": 4, "ms late at the longest": 300}
+
+
 def test_a_goal_that_is_not_met_is_said_to_be_not_met(
     ran: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -150,6 +162,7 @@ def test_whoever_is_a_hundred_times_as_slow_meets_no_goal_beside_another(
         ("1 M batches beside 10 k", "batches", 1_000_000, 10_000),
         ("10,000 sagas at once beside 10", "concurrent", 10_000, 10),
         ("10,000 legs beside 2", "legs", 10_000, 2),
+        ("10,000 legs beside 100", "legs", 10_000, 100),
     ],
 )
 def test_what_is_to_stay_as_fast_is_measured_with_many_and_then_with_few(
