@@ -12,7 +12,7 @@ _PARTS_ALONE: Final[Mapping[str, tuple[str, str]]] = {
     "commit": ("one synced commit of one row, by sqlite3", "one for all records that wait"),
     "hop": ("to the database's thread and back", "one a commit"),
     "task": ("a task is begun, runs and is waited for", "one a call of the participant"),
-    "validation": ("an order is made and validated", "one a leg, and again at submission"),
+    "validation": ("an order is made and validated", "one a leg, at submission"),
     "trigger": ("a trigger of the state machine", "two"),
     "fold": ("an event is folded into its saga, triggers included", "two"),
     "record": ("an event becomes JSON, and its digest is taken", "two"),

@@ -140,6 +140,7 @@ async def _steps(folder: Path, concurrent: int, sagas: int, legs: int) -> dict[s
     latencies: list[float] = []
     store = SqliteStore(folder / "saga.db")
     limits = Limits(max_running=max(concurrent, Limits().max_running))
+    batches = [batch_of(legs) for _ in range(sagas)]
     async with Orchestrator(store, [Instant()], limits=limits) as engine:
 
         async def read() -> None:
@@ -149,7 +150,7 @@ async def _steps(folder: Path, concurrent: int, sagas: int, legs: int) -> dict[s
 
         async def one() -> None:
             begun = time.perf_counter()
-            row = await engine.run(batch_of(legs))
+            row = await engine.run(batches.pop())
             assert row.state == "COMPLETED", row
             latencies.append(time.perf_counter() - begun)
 
@@ -291,10 +292,11 @@ def stall(folder: Path, *, sagas: int, legs: int) -> dict[str, Any]:
 
 
 async def _stall(folder: Path, sagas: int, legs: int) -> dict[str, Any]:
+    batches = [batch_of(legs) for _ in range(sagas)]
     async with Orchestrator(SqliteStore(folder / "saga.db"), [Instant()]) as engine:
 
         async def one() -> None:
-            await engine.run(batch_of(legs))
+            await engine.run(batches.pop())
 
         return await _late_while(lambda: at_once(sagas, sagas, one))
 

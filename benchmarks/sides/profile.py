@@ -36,13 +36,16 @@ OF_OURS: Final[Mapping[str, str]] = {
     "saga/directive.py": "the submission: validation, reading back",
     "saga/many_alike.py": "the submission: validation, reading back",
     "brokers/": "the submission: validation, reading back",
-    "benchmarks/": "the submission: validation, reading back",
+    "benchmarks/": "the call of the participant, its answer",
     "saga/": "the runner, and those around it",
 }
 """The part of a step that a file, or a folder of files, of the project serves; the first that fits.
 
-What other libraries do, and what Python makes of a dataclass, is its caller's.
+What other libraries do, and what Python makes of a dataclass, is its caller's. Of the benchmark
+itself only the participant does anything: the batches are made beforehand.
 """
+OF_ITS_CALLER: Final = ("saga/exact.py", "saga/amounts.py", "saga/quick_dataclass.py")
+"""What every part is made with."""
 OF_THE_LOOP: Final = ("/asyncio/", "/anyio/", "/selectors.py")
 PARTS: Final = tuple(dict.fromkeys((*OF_OURS.values(), LOOP)))
 
@@ -61,6 +64,7 @@ def shares(folder: Path, *, concurrent: int, sagas: int, legs: int) -> dict[str,
 
 async def _shares(path: Path, concurrent: int, sagas: int, legs: int) -> dict[str, Any]:
     seen: Counter[str] = Counter()
+    batches = [batch_of(legs) for _ in range(concurrent + sagas)]
 
     def look(_: int, frame: FrameType | None) -> None:
         seen[part_of(frame)] += 1
@@ -68,7 +72,7 @@ async def _shares(path: Path, concurrent: int, sagas: int, legs: int) -> dict[st
     async with Orchestrator(SqliteStore(path, bridge=InlineBridge), [Instant()]) as engine:
 
         async def one() -> None:
-            await engine.run(batch_of(legs))
+            await engine.run(batches.pop())
 
         await at_once(concurrent, concurrent, one)  # what is made once is made by now
         before = signal.signal(signal.SIGPROF, look)
@@ -89,12 +93,18 @@ async def _shares(path: Path, concurrent: int, sagas: int, legs: int) -> dict[st
 def part_of(frame: FrameType | None) -> str:
     """Return the part of a step that a frame serves."""
     while frame is not None:
-        file = frame.f_code.co_filename
-        if any(place in file for place in OF_THE_LOOP):
-            return LOOP
-        name = file.removeprefix(ROOT)
-        for place, part in OF_OURS.items():
-            if name.startswith(place):
-                return part
+        part = _part_of_file(frame.f_code.co_filename)
+        if part is not None:
+            return part
         frame = frame.f_back
     return LOOP
+
+
+def _part_of_file(file: str) -> str | None:
+    """Return None for what is its caller's."""
+    if any(place in file for place in OF_THE_LOOP):
+        return LOOP
+    name = file.removeprefix(ROOT)
+    if name.startswith(OF_ITS_CALLER):
+        return None
+    return next((part for place, part in OF_OURS.items() if name.startswith(place)), None)

@@ -6,7 +6,9 @@ where it does not, only what the figures have to do with one another is judged.
 
 import sqlite3
 import sys
+from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
@@ -24,6 +26,7 @@ PAGE_BYTES = 4_096
 ALWAYS_LATE = {"median": 0.499, "p99": 0.989, "longest": 0.999}
 """Of a loop that stands still all the time, for a second each, but for the pause of who listens."""
 _HOW_IT_RAN = "SELECT mode, state, processed_trades FROM batches"
+THE_CALL = profile.OF_OURS["saga/calls.py"]
 STORE_AND_FOLD = (profile.OF_OURS["saga/store/"], profile.OF_OURS["saga/fold.py"])
 
 
@@ -149,16 +152,32 @@ def test_the_shares_of_a_step_are_of_a_whole(tmp_path: Path) -> None:
     assert sum(share > 0 for share in told["shares"].values()) > 2
 
 
-def test_a_frame_serves_the_part_of_its_file_or_of_its_caller() -> None:
-    def of(file: str) -> FrameType:
-        found: list[FrameType] = []
-        exec(compile("found.append(sys._getframe())", file, "exec"), {"sys": sys, "found": found})
-        return found[0]
+def frame_of(*files: str) -> FrameType:
+    """Return the frame of the last of these files, each of which was called by the one before."""
+    found: list[FrameType] = []
 
-    assert profile.part_of(of(f"{profile.ROOT}saga/store/rows.py")) == STORE_AND_FOLD[0]
-    assert profile.part_of(of(f"{profile.ROOT}saga/runner.py")) == profile.OF_OURS["saga/"]
-    assert profile.part_of(of("/somewhere/asyncio/events.py")) == profile.LOOP
-    assert profile.part_of(of("<string>")) == profile.LOOP  # of the loop, which calls this test
+    def here() -> None:
+        found.append(sys._getframe(1))
+
+    called: Callable[[], None] = here
+    for file in reversed(files):
+        called = partial(exec, compile("called()", file, "exec"), {"called": called})
+    called()
+    return found[0]
+
+
+def test_a_frame_serves_the_part_of_its_file_or_of_its_caller() -> None:
+    def of(*files: str) -> FrameType:
+        return frame_of(*(f"{profile.ROOT}{file}" for file in files))
+
+    assert profile.part_of(of("saga/store/rows.py")) == STORE_AND_FOLD[0]
+    assert profile.part_of(of("saga/runner.py")) == profile.OF_OURS["saga/"]
+    assert profile.part_of(of("benchmarks/sides/engine.py")) == THE_CALL
+    for file in ("saga/exact.py", "saga/amounts.py", "saga/quick_dataclass.py"):
+        assert profile.part_of(of("saga/store/rows.py", file)) == STORE_AND_FOLD[0]
+    assert profile.part_of(frame_of("/somewhere/asyncio/events.py")) == profile.LOOP
+    called_by_the_loop = frame_of("<string>")  # which calls this test
+    assert profile.part_of(called_by_the_loop) == profile.LOOP
     assert profile.part_of(None) == profile.LOOP
 
 
