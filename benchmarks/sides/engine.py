@@ -202,7 +202,6 @@ async def _resume(folder: Path, sagas: int, legs: int) -> dict[str, Any]:
         await venue.all_wait.wait()
         later = asyncio.create_task(venue.let_go_later())
     await later
-    loop = asyncio.get_running_loop()
     ended = 0
     all_ended = asyncio.Event()
 
@@ -212,12 +211,12 @@ async def _resume(folder: Path, sagas: int, legs: int) -> dict[str, Any]:
         if ended == sagas:
             all_ended.set()
 
-    begun = loop.time()
+    begun = time.perf_counter()
     async with Orchestrator(SqliteStore(path), [Instant()], limits=limits) as engine:
         engine.on_outcome(count)
-        open_seconds = loop.time() - begun
+        open_seconds = time.perf_counter() - begun
         await all_ended.wait()
-        seconds = loop.time() - begun
+        seconds = time.perf_counter() - begun
     return {
         "rate": sagas / seconds,
         "seconds": seconds,
@@ -350,21 +349,22 @@ def overtaking(folder: Path, *, low: int) -> dict[str, Any]:
     return asyncio.run(_overtaking(folder, low))
 
 
-class _CountingCommits(ThreadBridge):
-    """Counts the transactions that write."""
+class CountingCommits(ThreadBridge):
+    """Counts the transactions that write, of all stores."""
 
     commits = 0
 
     async def run(self, function: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
         """Run one."""
         result = await super().run(function, *arguments)
-        _CountingCommits.commits += function.__name__ == commit_appends.__name__
+        CountingCommits.commits += function.__name__ == commit_appends.__name__
         return result
 
 
 async def _overtaking(folder: Path, low: int) -> dict[str, Any]:
+    CountingCommits.commits = 0
     limits = Limits(max_running=low + 1, max_queued=low + 1)
-    store = SqliteStore(folder / "saga.db", bridge=_CountingCommits)
+    store = SqliteStore(folder / "saga.db", bridge=CountingCommits)
     async with Orchestrator(store, [Instant()], limits=limits) as engine:
         legs = batch_of(20).directives
 
@@ -375,10 +375,10 @@ async def _overtaking(folder: Path, low: int) -> dict[str, Any]:
         async with anyio.create_task_group() as group:
             for _ in range(low):
                 group.start_soon(one, Priority.LOW)
-            while not _CountingCommits.commits:  # noqa: ASYNC110 - nobody tells
+            while not CountingCommits.commits:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.001)
-            before = _CountingCommits.commits
+            before = CountingCommits.commits
             await one(Priority.HIGH)
-            waited = _CountingCommits.commits - before
+            waited = CountingCommits.commits - before
             group.cancel_scope.cancel()
     return {"commits": waited}

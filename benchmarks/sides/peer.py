@@ -114,12 +114,13 @@ async def _leave_half_way(folder: Path, sagas: int, legs: int) -> None:
 
 async def _resume(folder: Path, sagas: int, legs: int) -> dict[str, Any]:
     configured(folder)
-    ended = 0
+    steps = ended = 0
     all_ended = asyncio.Event()
     loop = asyncio.get_running_loop()
 
     async def count_ends(number: int) -> None:  # recovery may run on a loop of its own
-        nonlocal ended
+        nonlocal steps, ended
+        steps += 1
         if number == legs - 1:
             ended += 1
             if ended == sagas:
@@ -131,4 +132,9 @@ async def _resume(folder: Path, sagas: int, legs: int) -> dict[str, Any]:
     await all_ended.wait()
     seconds = time.perf_counter() - begun
     DBOS.destroy()
-    return {"rate": sagas / seconds, "seconds": seconds, "seconds_a_saga": seconds / sagas}
+    return {
+        "rate": sagas / seconds,
+        "seconds": seconds,
+        "seconds_a_saga": seconds / sagas,
+        "steps": steps,
+    }

@@ -192,7 +192,7 @@ def test_each_part_alone_takes_some_time(tmp_path: Path, monkeypatch: pytest.Mon
 
 PEER: list[Side] = [
     Side("peer steps", {"concurrent": 1, "sagas": 2, "legs": 3}),
-    Side("peer resume", {"sagas": 2, "legs": 2}),
+    Side("peer resume", {"sagas": 2, "legs": 6}),
     Side("peer history", {"batches": 60, "trades": 2, "times": 2}),
 ]
 if find_spec("dbos") is not None:  # an extra, which only the benchmark needs
@@ -206,5 +206,6 @@ if find_spec("dbos") is not None:  # an extra, which only the benchmark needs
         elif "rate" in told:
             assert told["rate"] * told["seconds"] == pytest.approx(2)
             assert told["rate"] * told["seconds_a_saga"] == pytest.approx(1)
+            assert told["steps"] == 2 * 3  # from the middle on
         else:
             assert 0 < told["median"] <= told["p99"] <= told["longest"]
