@@ -13,13 +13,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from enum import StrEnum
 from typing import IO, Final
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from desk.format import Format
 from saga.exact import plain
 
 WIDTH_OFF_TERMINAL: Final = 10_000
@@ -33,15 +33,6 @@ class Money(Decimal):
 
 Value = str | int | bool | Decimal | datetime | None
 """A cell. `None` is shown as a dash, and is `null` in JSON and empty in CSV."""
-
-
-class Format(StrEnum):
-    """The forms of the data."""
-
-    TABLE = "table"
-    JSON = "json"
-    JSONL = "jsonl"
-    CSV = "csv"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ import logging.handlers
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -18,8 +17,10 @@ import typer
 from anyio import to_thread
 
 from desk.exit_codes import ExitCode
+from desk.format import Format
+from desk.given import Given
 from desk.old_copy import why_gone
-from desk.output import Format, Screen
+from desk.output import Screen
 from desk.settings import Configured, configure, configure_anyhow
 from desk.signals import until_signal
 from saga.errors import InvalidInput, StoreUnusable
@@ -27,14 +28,6 @@ from saga.history import History
 
 LOG_BYTES: Final = 5_000_000
 LOG_FILES: Final = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """What was given before the command's name; a command finds it as `ctx.obj`."""
-
-    home: Path | None = None
-    config: Path | None = None
 
 
 class Session:

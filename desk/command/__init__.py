@@ -25,12 +25,14 @@ def run() -> int:
 
         code = int(run_app())
     except KeyboardInterrupt:
-        # An interruption inside of `exec`, which some imports use, stays noted in the interpreter
-        # and would change the exit status at its end.
-        _leave(_INTERRUPTED)
+        code = _INTERRUPTED
     # The exit status is known: nothing that comes now may change it.
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)
+    # An interruption inside of `exec`, which some imports use, stays noted in the interpreter and
+    # would change the exit status at its end.
+    if code == _INTERRUPTED:
+        _leave(code)
     if _a_thread_stays():  # one that asks a question, whose answer nobody wants any more
         _leave(code)
     return code

@@ -36,7 +36,8 @@ from desk.consequences import (
     why_not_resolved,
 )
 from desk.driving import drive, tell_others
-from desk.exit_codes import ExitCode, of_row
+from desk.exit_codes import ExitCode
+from desk.exit_status import of_row
 from desk.session import Session
 from desk.wishes import (
     Cancel,

@@ -1,25 +1,26 @@
-"""The command's tree, and the one place where every error becomes a sentence and an exit status."""
+"""The command itself, and the one place where every error becomes a sentence and an exit status.
+
+Every command waits for what is loaded here: each is loaded when it is called (`desk.command.tree`),
+and what only an error needs when there is one.
+"""
 
 import os
 import sys
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
+from runpy import run_path
 from typing import Annotated, Final
 
 import typer
 
-from desk.command import acting, checking, configuring, drawing, keeping, looking, running, trading
 from desk.command.options import HomeOption
-from desk.exit_codes import MEANINGS, ExitCode, of_error
-from desk.output import Format, Screen
-from desk.session import Given
-from desk.signals import Interrupted
+from desk.command.tree import ACTING, Tree
+from desk.exit_codes import MEANINGS, ExitCode
+from desk.given import Given
 from desk.streams import SturdyStream, sturdy_streams
-from saga import __version__
-from saga.errors import SagaError
 
 _STATUSES: Final = "Exit status: " + "; ".join(
     f"{code.value} {meaning}" for code, meaning in MEANINGS.items()
@@ -27,6 +28,7 @@ _STATUSES: Final = "Exit status: " + "; ".join(
 _EPILOG: Final = f"{_STATUSES}."
 app = typer.Typer(
     name="saga",
+    cls=Tree,
     help="Run batches of orders as sagas: whole, or undone, and never in the dark. PAPER only.",
     epilog=_EPILOG,
     no_args_is_help=True,
@@ -39,8 +41,17 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        sys.stdout.write(f"trade-saga {__version__}\n")
+        sys.stdout.write(f"trade-saga {_read_version()}\n")
         raise typer.Exit
+
+
+def _read_version() -> str:
+    """Read the version where it stands; to import it would be to load the engine."""
+    engine = find_spec("saga")
+    assert engine is not None
+    assert engine.origin is not None
+    version: str = run_path(str(Path(engine.origin).with_name("version.py")))["VERSION"]
+    return version
 
 
 @app.callback()
@@ -66,61 +77,6 @@ def _begin(
     context.obj = Given(home, config)
 
 
-def _demo(context: typer.Context) -> object:
-    """Play the five scenes on real prices, in half a minute.
-
-    Example: saga demo --seed 7
-    """
-    from desk.demo.command import demo  # loaded only for this
-
-    demo_app = typer.Typer(
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        rich_markup_mode=None,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-    demo_app.command()(demo)
-    return typer.main.get_command(demo_app).main(
-        args=context.args, prog_name="saga demo", standalone_mode=False, obj=context.obj
-    )
-
-
-app.command(
-    "demo",
-    add_help_option=False,
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-)(_demo)
-_COMMANDS: Final[tuple[tuple[str, Callable[..., None], bool], ...]] = (
-    ("run", running.run, True),
-    ("list", looking.list_batches, False),
-    ("show", looking.show, False),
-    ("events", looking.events, False),
-    ("logbook", looking.logbook, False),
-    ("portfolio", looking.portfolio, False),
-    ("cancel", acting.cancel, True),
-    ("pause", acting.pause, True),
-    ("unpause", acting.unpause, True),
-    ("retry", acting.retry, True),
-    ("resolve", acting.resolve, True),
-    ("halt", trading.halt, True),
-    ("reduce", trading.reduce, True),
-    ("activate", trading.activate, True),
-    ("diagram", drawing.diagram, False),
-    ("check", checking.check, False),
-    ("doctor", checking.doctor, False),
-    ("backup", keeping.backup, True),
-    ("accept-copy", keeping.accept_copy, True),
-)
-"""Each command, and whether it acts: then its exit status is that of what it did, whatever becomes
-of its output; one that only shows has failed if nobody can read it."""
-ACTING: Final = frozenset({"incident", *(name for name, _, acts in _COMMANDS if acts)})
-
-for _name, _command, _ in _COMMANDS:
-    app.command(_name)(_command)
-app.add_typer(acting.incident_app, name="incident")
-app.add_typer(configuring.config_app, name="config")
-
-
 @dataclass(slots=True)
 class _Call:
     """Which command was called, once that is known."""
@@ -143,16 +99,31 @@ def run_app() -> int:
 
 
 def _run(call: _Call) -> int:
-    screen = Screen(Format.TABLE)
     try:
         return _invoke(call)
-    except Interrupted:
-        return ExitCode.INTERRUPTED
-    except SagaError as error:
-        screen.complain(str(error))
-        return of_error(error)
     except Exception as error:
-        return _unexpected(error, screen)
+        return _told(error)
+
+
+def _told(error: Exception) -> int:
+    """Say what was wrong, and return the exit status of that."""
+    from desk.exit_status import of_error
+    from desk.signals import Interrupted
+    from saga.errors import SagaError
+
+    if isinstance(error, Interrupted):
+        return ExitCode.INTERRUPTED
+    if isinstance(error, SagaError):
+        _complain(str(error))
+        return of_error(error)
+    return _unexpected(error)
+
+
+def _complain(sentence: str) -> None:
+    from desk.format import Format
+    from desk.output import Screen
+
+    Screen(Format.TABLE).complain(sentence)
 
 
 def _after_output(out: SturdyStream, call: _Call, code: int) -> int:
@@ -160,7 +131,7 @@ def _after_output(out: SturdyStream, call: _Call, code: int) -> int:
     if not out.was_cut_short or out.failure is None:
         return code
     acts = call.command in ACTING
-    Screen(Format.TABLE).complain(
+    _complain(
         f"the output could not be written: {out.failure.strerror}; only the output failed"
         + ("; the exit status is that of what was done" if acts else "")
     )
@@ -182,12 +153,12 @@ def _invoke(call: _Call) -> int:
         context = getattr(error, "ctx", None)
         path = context.command_path if context is not None else "saga"
         sentence = error.format_message().rstrip(".").replace("Value error, ", "")
-        Screen(Format.TABLE).complain(f"{sentence}; `{path} --help` says what there is")
+        _complain(f"{sentence}; `{path} --help` says what there is")
         return ExitCode.USAGE
     return result if isinstance(result, int) else ExitCode.DONE
 
 
-def _unexpected(error: Exception, screen: Screen) -> int:
+def _unexpected(error: Exception) -> int:
     """Keep what is needed to mend the program, and say where it is."""
     from desk.home import Home
     from desk.settings import default_folder
@@ -201,7 +172,7 @@ def _unexpected(error: Exception, screen: Screen) -> int:
         where = f"the log {path} says more"
     except OSError:
         where = "there is no folder to keep more about it"
-    screen.complain(
+    _complain(
         f"unexpected error: {type(error).__name__}: {error}; {where}. What is durable stays so; "
         "`saga check` looks it over"
     )

@@ -13,7 +13,8 @@ from desk.check import SEEN, UNSEEN, Checked, check_home
 from desk.command.options import HomeOption, JsonOption
 from desk.doctor import Verdict, examine
 from desk.exit_codes import ExitCode
-from desk.output import Column, Format, Money, Screen, Value
+from desk.format import Format
+from desk.output import Column, Money, Screen, Value
 from desk.session import Session
 from portfolio.breaks import Break, Says, SymbolTotal
 

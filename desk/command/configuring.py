@@ -5,8 +5,9 @@ import typer
 from brokers.paper import BooksUnusable, PaperExchange, PaperSettings
 from desk.command.options import HomeOption, JsonOption, OutputOption
 from desk.exit_codes import ExitCode
+from desk.given import Given
 from desk.output import Column, Value
-from desk.session import Given, Session
+from desk.session import Session
 from desk.settings import PaperPart
 from saga.errors import InvalidInput
 

@@ -8,7 +8,7 @@ import typer
 
 from desk.command.options import BatchArgument, HomeOption, JsonOption
 from desk.exit_codes import ExitCode
-from desk.output import Format
+from desk.format import Format
 from desk.session import Session
 from saga.diagrams import saga_way_mermaid, saga_way_svg
 from saga.errors import InvalidInput

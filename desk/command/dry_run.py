@@ -10,7 +10,8 @@ from rich.text import Text
 
 from brokers.paper import PaperExchange
 from desk.blocking import wait_foreseen
-from desk.exit_codes import ExitCode, of_error
+from desk.exit_codes import ExitCode
+from desk.exit_status import of_error
 from desk.foresight import Foreseen, foresee
 from desk.home import EXCHANGE_FILE
 from desk.intake import priced, unpriced_symbols

@@ -16,8 +16,8 @@ from desk.command.options import (
     YesOption,
 )
 from desk.exit_codes import ExitCode
+from desk.format import Format
 from desk.old_copy import COPY_ACCEPTED
-from desk.output import Format
 from desk.reading import read_or_why
 from desk.session import Session
 from saga.appending import append_of

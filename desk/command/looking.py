@@ -13,10 +13,11 @@ from desk.blocking import blocker_of, waiting_words
 from desk.carrier import carrier_of, few
 from desk.command.options import BatchArgument, CursorOption, HomeOption, JsonOption, OutputOption
 from desk.exit_codes import ExitCode
+from desk.format import Format
 from desk.holdings_report import read_holdings, show_holdings
 from desk.logbook_told import LOGBOOK_COLUMNS, read_page
 from desk.old_copy import old_copy_of
-from desk.output import Column, Format, Value, instant
+from desk.output import Column, Value, instant
 from desk.session import Session
 from desk.telling import Concerned, Teller
 from desk.trading_state import say_trading

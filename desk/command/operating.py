@@ -5,7 +5,7 @@ from typing import Final
 
 import typer
 
-from desk.output import Format
+from desk.format import Format
 from desk.session import Session
 from saga.errors import InvalidInput
 from saga.wording import shown

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from desk.output import Format
+from desk.format import Format
 
 HomeOption = Annotated[
     Path | None,

@@ -24,7 +24,9 @@ from desk.command.options import (
 )
 from desk.csv_import import TEMPLATE
 from desk.driving import carry_on, drive, tell_others
-from desk.exit_codes import ExitCode, of_error, of_row
+from desk.exit_codes import ExitCode
+from desk.exit_status import of_error, of_row
+from desk.format import Format
 from desk.intake import (
     CsvTerms,
     Read,
@@ -35,7 +37,7 @@ from desk.intake import (
     unpriced_symbols,
 )
 from desk.older_store import migrate_older
-from desk.output import Format, Screen, money
+from desk.output import Screen, money
 from desk.session import Session
 from desk.trading_state import refuse_while_halted, say_trading
 from desk.wiring import exchange_of

@@ -15,7 +15,8 @@ from rich.text import Text
 
 from desk.demo.progress import Progress
 from desk.demo.report import SCENES, Checks
-from desk.output import MARKS, Column, Format, Screen, Value, money
+from desk.format import Format
+from desk.output import MARKS, Column, Screen, Value, money
 from saga.store.protocol import JournalRecord
 from saga.views import BatchRow
 
