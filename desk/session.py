@@ -81,11 +81,11 @@ class Session:
         """Who acts, where `--by` does not say."""
         return self.configured.settings.operator
 
-    def history(self) -> AbstractAsyncContextManager[History]:
-        """Return the history of the store, to be read beside its owner.
+    def refuse_without_store(self) -> None:
+        """Refuse to go on where there is nothing to be read, or to be halted.
 
         Raises:
-            StoreUnusable: there is none.
+            StoreUnusable: there is no store.
         """
         home = self.configured.home
         if not home.store.exists():
@@ -95,6 +95,17 @@ class Session:
                 f"there is no store in {home.folder}; run a batch first (`saga run FILE`), or name "
                 "another folder with --home"
             )
+
+    def history(self) -> AbstractAsyncContextManager[History]:
+        """Return the history of the store, to be read beside its owner.
+
+        Raises:
+            StoreUnusable: there is none.
+        """
+        # It brings a kind that a journal may hold; the kill switch cannot wait until it is loaded.
+        import portfolio  # noqa: F401
+
+        self.refuse_without_store()
         return History(self.configured.home.store)
 
     def run(self, work: Callable[[], Awaitable[ExitCode]]) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import (
     BaseModel,
@@ -26,16 +26,17 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from brokers.paper import EXAMPLE_OPTIONS, PaperSettings
 from brokers.risk import RiskLimits
 from desk.home import PORTFOLIO, Home
-from portfolio import Allowance
-from portfolio.drift import DriftBounds
-from portfolio.naming import checked_name
 from saga.amounts import NonNegativeAmount, PositiveAmount
 from saga.errors import InvalidInput
 from saga.limits import Limits
 from saga.wording import explain, shown
+
+if TYPE_CHECKING:  # the kill switch reads settings too, and cannot wait until these are loaded
+    from brokers.paper import PaperSettings
+    from portfolio import Allowance
+    from portfolio.drift import DriftBounds
 
 ENV_PREFIX: Final = "SAGA_"
 HOME_VARIABLE: Final = "SAGA_HOME"
@@ -76,8 +77,10 @@ class PaperPart(BaseModel):
     poll_seconds: Annotated[float, Field(gt=0, le=3600)] = 1.0
     liquidity: PositiveAmount | None = None
 
-    def exchange(self) -> PaperSettings:
+    def exchange(self) -> "PaperSettings":
         """Return the settings of the exchange that is made of these."""
+        from brokers.paper import EXAMPLE_OPTIONS, PaperSettings
+
         return PaperSettings(
             slippage_basis_points=self.slippage_basis_points,
             fee_per_unit=self.fee_per_unit,
@@ -150,10 +153,12 @@ class RiskPart(RiskLimits):
         """Return them as the gate takes them."""
         return RiskLimits(**self.model_dump(include=set(RiskLimits.model_fields)))
 
-    def drift(self) -> DriftBounds | None:
+    def drift(self) -> "DriftBounds | None":
         """Return how far books and broker may differ; None if nobody watches that."""
         if self.max_drift_quantity is self.max_drift_cash is None:
             return None
+        from portfolio.drift import DriftBounds
+
         return DriftBounds(self.max_drift_quantity, self.max_drift_cash)
 
 
@@ -193,8 +198,10 @@ class Settings(BaseSettings):
         del settings_cls, dotenv_settings, file_secret_settings
         return env_settings, init_settings
 
-    def allowance(self, exchange: PaperSettings) -> Allowance:
+    def allowance(self, exchange: "PaperSettings") -> "Allowance":
         """Return how much worse than planned prices and fees may be, at this exchange."""
+        from portfolio import Allowance
+
         return Allowance(
             price_basis_points=self.reserve.price_basis_points,
             undo_basis_points=self.reserve.undo_basis_points,
@@ -252,7 +259,10 @@ def configure(home: Path | None, config: Path | None) -> Configured:
         raise InvalidInput(
             f"settings ({_where(error, environment, path)}): {explain(error)}"
         ) from None
-    checked_name(settings.portfolio)
+    if settings.portfolio != PORTFOLIO:  # which needs no check, and so nothing to check with
+        from portfolio.naming import checked_name
+
+        checked_name(settings.portfolio)
     origins = (
         Origin("home", str(folder), folder_source),
         *_origins(settings, in_file, environment, path),

@@ -1,6 +1,7 @@
-"""Which orders may go out of this desk: read beside the owner, and set with or without one.
+"""Which orders may go out of this desk: read beside the owner, and eased with or without one.
 
-A halt needs nobody: a file beside the store is enough, and whoever owns the store obeys it at once.
+A halt needs nobody: a file beside the store (`saga.store.halt_file`) is enough, and whoever owns
+the store obeys it at once.
 To let orders out again is a record in the store, so it is the owner's to write, or ours where there
 is no owner.
 """
@@ -19,7 +20,7 @@ from saga.clock import SystemClock
 from saga.errors import NotAllowed, StoreHeld
 from saga.logbook import TradingState, TradingStateSet
 from saga.store import logbook
-from saga.store.halt_file import HaltFile, HaltOrder
+from saga.store.halt_file import HaltFile
 from saga.store.sqlite import SqliteStore
 from saga.store.sqlite_reader import SqliteReader
 from saga.trading import Trading
@@ -116,16 +117,6 @@ async def refuse_while_halted(home: Home) -> None:
         standing = await standing_of(home)
         if standing.said.state is TradingState.HALTED:
             raise NotAllowed(standing.sentence)
-
-
-def halt(home: Home, *, by: str, reason: str) -> None:
-    """Let no forward order out; holds at once, whoever owns the store, and if nobody does.
-
-    Raises:
-        HaltedAllTheSame: it holds, but the reason could not be kept.
-        StoreError: the file cannot be put there, and nothing is halted.
-    """
-    HaltFile(home.store).put(HaltOrder(by, reason))
 
 
 async def ease(home: Home, wish: SetTrading) -> int | None:

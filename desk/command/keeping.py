@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from desk import trading_state
 from desk.command.options import (
     ByOption,
     HomeOption,
@@ -28,7 +27,7 @@ from saga.fold import apply
 from saga.logbook import TradingState, TradingStateSet
 from saga.machine import SAGA_AT_REST
 from saga.store.backup import back_up
-from saga.store.halt_file import HaltedAllTheSame
+from saga.store.halt_file import HaltedAllTheSame, HaltFile, HaltOrder
 from saga.store.mark import read_mark
 from saga.store.sqlite import SqliteStore
 
@@ -88,7 +87,7 @@ def accept_copy(
         why = f"{COPY_ACCEPTED} ({reason}): {missing}"
         # First the file: a copy must not be accepted for one moment without being halted.
         try:
-            trading_state.halt(session.configured.home, by=operator, reason=why)
+            HaltFile(session.configured.home.store).put(HaltOrder(operator, why))
         except HaltedAllTheSame as error:
             session.screen.say(f"Trading is halted all the same: {error}.", style="bold red")
         async with SqliteStore(place, accept_rollback=True) as store:

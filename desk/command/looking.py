@@ -343,7 +343,7 @@ def logbook(
             screen.say(f"More: the same with --cursor {place}")
         return ExitCode.DONE
 
-    session.history()  # refuses where there is no store
+    session.refuse_without_store()
     session.run(work)
 
 

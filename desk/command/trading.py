@@ -1,4 +1,4 @@
-"""`saga halt`, `reduce`, `activate`: which orders may go out at all."""
+"""`saga reduce`, `activate`, and what `saga halt` tells: which orders may go out at all."""
 
 from pathlib import Path
 
@@ -26,50 +26,11 @@ from desk.wishes import SetTrading
 from saga.exact import plain
 from saga.logbook import TradingState
 from saga.machine import SAGA_UNDER_WAY, SagaState
-from saga.store.halt_file import HaltedAllTheSame
 
 _SHOWN = 5
 """Most symbols that a sentence names."""
 NOTED_SECONDS = 2.0
 """How long `saga halt` waits to hear that the owner of the store has noted it."""
-
-
-def halt(
-    context: typer.Context,
-    reason: LoggedReasonOption,
-    by: ByOption = None,
-    home: HomeOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Stop trading at once: no forward order goes out, now or after a restart.
-
-    What runs is cancelled, and undone as its mode says; what waits goes on waiting. Nothing is
-    asked first, and settings that cannot be used do not matter. `saga activate` is the way back.
-    When nothing else works, make the file beside the store, in the desk's folder: `touch
-    saga.db.halt` does the same. Example: saga halt --reason "prices are wrong"
-    """
-    session = operators_session(context, home, as_json=as_json)
-    desk = session.configured.home
-    operator, why = by or session.operator, said(reason, kept_in="logbook")
-
-    async def work() -> ExitCode:
-        lost = None
-        try:
-            trading_state.halt(desk, by=operator, reason=why)
-        except HaltedAllTheSame as error:
-            lost = error
-        session.screen.say("No new order goes out from now on.", style="bold red")
-        if lost is not None:
-            session.screen.say(f"Trading is halted all the same: {lost}.", style="bold red")
-        with anyio.move_on_after(NOTED_SECONDS):
-            # Another process writes it, and nobody tells us when.
-            while await _is_not_noted(desk):  # noqa: ASYNC110
-                await anyio.sleep(0.1)
-        await _tell_running(session)
-        return _show(session, await standing_of(desk))
-
-    session.history()  # refuses where there is no store
-    session.run(work)
 
 
 def reduce(
@@ -131,7 +92,7 @@ def _ease(
             session.screen.say(f"Process {pid} owns the store, and has noted it.")
         return _show(session, await standing_of(desk))
 
-    session.history()  # refuses where there is no store
+    session.refuse_without_store()
     session.run(work)
 
 
@@ -141,6 +102,17 @@ def _show(session: Session, standing: Standing) -> ExitCode:
     else:
         session.screen.json(standing.as_json())
     return ExitCode.DONE
+
+
+async def tell_halted(session: Session) -> ExitCode:
+    """Say what a halt that holds means for the batches under way, once it is noted."""
+    desk = session.configured.home
+    with anyio.move_on_after(NOTED_SECONDS):
+        # Another process writes it, and nobody tells us when.
+        while await _is_not_noted(desk):  # noqa: ASYNC110
+            await anyio.sleep(0.1)
+    await _tell_running(session)
+    return _show(session, await standing_of(desk))
 
 
 async def _tell_running(session: Session) -> None:

@@ -67,7 +67,7 @@ COMMANDS: Final = (
     ),
     Later(
         "halt",
-        "desk.command.trading:halt",
+        "desk.command.halting:halt",
         "Stop trading at once: no forward order goes out, now or after a restart.",
         acts=True,
     ),

@@ -13,11 +13,17 @@ LOADED_AT_THE_END = """
 import atexit
 atexit.register(lambda: print("loaded:", *sys.modules))
 """
+LOADED_AT_THE_HALT = """
+def hear(event, arguments):
+    if event == "os.rename" and str(arguments[1]).endswith(".halt"):
+        print("loaded:", *sys.modules)
+sys.addaudithook(hear)
+"""
 INTERRUPTED_WHILE_IT_LOADS = """
 import signal
 class Interrupting:
     def find_spec(self, name, *_):
-        if name == "desk.command.trading":
+        if name == "desk.command.halting":
             exec("signal.raise_signal(signal.SIGINT)")  # as some packages make their classes
 sys.meta_path.insert(0, Interrupting())
 """
@@ -55,6 +61,15 @@ def test_what_needs_no_store_loads_neither_the_engine_nor_any_command(
     assert not loaded & {each.place.partition(":")[0] for each in COMMANDS}
 
 
+@pytest.mark.requirement("S13")
+def test_the_halt_file_is_there_before_what_only_tells_of_the_halt_is_loaded(traded: Desk) -> None:
+    loaded = _loaded(_run(traded, LOADED_AT_THE_HALT, "halt", "--reason", "x"))
+
+    assert (traded.home / "saga.db.halt").exists()
+    assert "saga.store.halt_file" in loaded
+    assert not loaded & {"portfolio", "brokers.paper", "desk.trading_state", "desk.control"}
+
+
 @pytest.mark.parametrize("words", [("halt", "--reason", "x"), ("list",), ("check",)])
 def test_a_command_loads_no_other_one(traded: Desk, words: tuple[str, ...]) -> None:
     loaded = _loaded(_run(traded, LOADED_AT_THE_END, *words))
@@ -68,6 +83,18 @@ def test_an_interruption_while_a_command_is_loaded_is_heard_as_one(desk: Desk) -
     done = _run(desk, INTERRUPTED_WHILE_IT_LOADS, "halt", "--reason", "x")
 
     assert (done.code, done.out, done.err) == (130, "", "")
+
+
+@pytest.mark.parametrize("command", ["show", "events", "diagram"])
+def test_every_command_that_reads_a_journal_knows_the_kinds_in_it(
+    traded: Desk, command: str
+) -> None:
+    batches = traded.run("list", "--json").data["batches"]
+    opened = next(each["batch_id"] for each in batches if each["exclusion_key"] is None)
+
+    done = traded.run(command, opened)
+
+    assert done.code == 0, done.err
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import anyio
 import pytest
 
 from brokers.risk import RiskGate, RiskLimits
-from desk import trading_state
 from desk.home import Home
 from saga.clock import SystemClock
 from saga.errors import NotAllowed, StoreError
@@ -18,7 +17,7 @@ from saga.logbook import LogEntry, LogRecord, TradingState, TradingStateSet
 from saga.orchestrator import Orchestrator
 from saga.outcome import Report
 from saga.participant import Attempt
-from saga.store.halt_file import HaltFile
+from saga.store.halt_file import HaltFile, HaltOrder
 from saga.store.protocol import Append
 from saga.store.sqlite import SqliteStore
 from tests.engine.lying_venue import LyingVenue, batch, buy, engine_on, sell
@@ -101,7 +100,7 @@ async def test_a_halt_of_a_store_that_is_reached_by_a_link_stops_its_engine(tmp_
     home.store.symlink_to(tmp_path / "disk" / "saga.db")
     venue = LyingVenue()
     async with Orchestrator(SqliteStore(home.store), [venue]) as engine:
-        trading_state.halt(home, by="ann", reason="stop")
+        HaltFile(home.store).put(HaltOrder("ann", "stop"))
         assert engine.trading_state is TradingState.HALTED
         await engine.submit(batch(buy("AAPL")))
         await anyio.sleep(0.05)
