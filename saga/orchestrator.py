@@ -61,7 +61,7 @@ from saga.intake import Accepted, check_submission, checked_again, policy_checke
 from saga.limits import Limits
 from saga.logbook import TradingState, TradingStateSet
 from saga.machine import SAGA_AT_REST
-from saga.model import Batch
+from saga.model import Batch, Priority
 from saga.participant import Participant, by_kind
 from saga.policy import FailurePolicy
 from saga.pulse import Pulses
@@ -293,7 +293,7 @@ class Orchestrator:
             AccountUnknown: a participant cannot say now in which account it acts.
         """
         self._require_open()
-        await self._door.enter(_legs_of(batch) + LEGS_OF_A_BATCH)
+        await self._door.enter(_legs_of(batch) + LEGS_OF_A_BATCH, _priority_of(batch))
         batch = await aside(_legs_of(batch), checked_again, batch)
         policy = policy_checked_again(policy or FailurePolicy())
         accepted = await leg_by_leg(
@@ -762,6 +762,12 @@ def _legs_of(batch: Batch) -> int:
     """Return how many legs a batch has that no rule may have seen yet."""
     legs: object = getattr(batch, "directives", None)
     return len(legs) if isinstance(legs, Sized) else 0
+
+
+def _priority_of(batch: Batch) -> Priority:
+    """Return the priority of a batch that no rule may have seen yet."""
+    priority: object = getattr(batch, "priority", None)
+    return priority if isinstance(priority, Priority) else Priority.LOW
 
 
 def _same_or_conflict(stored: Submitted, batch: Batch, policy: FailurePolicy) -> str:

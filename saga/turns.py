@@ -3,11 +3,15 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Generator
+from itertools import count
 from typing import Final, TypeVar, TypeVarTuple
 
 import anyio.lowlevel
 import anyio.to_thread
 from anyio import CapacityLimiter
+
+from saga.model import Priority
+from saga.quick_dataclass import dataclass
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -66,20 +70,36 @@ async def leg_by_leg(work: Generator[None, None, T]) -> T:
         await after(legs)
 
 
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """Who waits at a turnstile: the number of its arrival, and how long its work takes."""
+
+    number: int
+    legs: int
+    turn: asyncio.Future[None]
+
+
 class Turnstile:
-    """Lets so much begin in one round of the loop; what comes beyond waits, in its order."""
+    """Lets so much begin in one round of the loop; what comes beyond waits.
+
+    Half of a round goes by priority and the rest by age, as with the appends that share a commit:
+    what is urgent waits for nobody, and nobody waits for ever.
+    """
 
     def __init__(self) -> None:
         self._left = LEGS_PER_TURN
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._lines: dict[Priority, deque[_Waiting]] = {each: deque() for each in Priority}
+        self._numbers = count()
         self._turns = False
 
-    async def enter(self, legs: int) -> None:
+    async def enter(self, legs: int, priority: Priority) -> None:
         """Return in the round in which work that takes so long may begin."""
-        if self._waiting or self._left <= 0:
-            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append((legs, turn))
-            await turn
+        if self._left <= 0:
+            waiting = _Waiting(
+                next(self._numbers), legs, asyncio.get_running_loop().create_future()
+            )
+            self._lines[priority].append(waiting)
+            await waiting.turn
             return
         self._left -= legs
         if not self._turns:
@@ -88,11 +108,18 @@ class Turnstile:
 
     def _turn(self) -> None:
         self._left = LEGS_PER_TURN
-        while self._waiting and self._left > 0:
-            legs, turn = self._waiting.popleft()
-            if not turn.done():  # it may have been cancelled
-                self._left -= legs
-                turn.set_result(None)
+        while self._left > 0 and (waiting := self._next()) is not None:
+            if not waiting.turn.done():  # it may have been cancelled
+                self._left -= waiting.legs
+                waiting.turn.set_result(None)
         self._turns = self._left < LEGS_PER_TURN
         if self._turns:
             asyncio.get_running_loop().call_soon(self._turn)
+
+    def _next(self) -> _Waiting | None:
+        lines = [line for line in self._lines.values() if line]
+        if not lines:
+            return None
+        by_priority = self._left > LEGS_PER_TURN // 2
+        line = lines[0] if by_priority else min(lines, key=lambda line: line[0].number)
+        return line.popleft()

@@ -18,7 +18,7 @@ import pytest
 from brokers.risk import RiskGate, RiskLimits
 from saga.core import MAX_INTENTS_AT_ONCE
 from saga.errors import AdmissionRefused, BatchConflict, InvalidInput
-from saga.model import Batch, ExecutionMode
+from saga.model import Batch, ExecutionMode, Priority
 from saga.orchestrator import Orchestrator
 from saga.outcome import Report
 from saga.participant import Attempt
@@ -152,8 +152,8 @@ class Rounds:
         self.entered: list[tuple[int, int]] = []
         self.now = 0
 
-    async def enter(self, number: int, legs: int) -> None:
-        await self.turnstile.enter(legs)
+    async def enter(self, number: int, legs: int, priority: Priority = Priority.NORMAL) -> None:
+        await self.turnstile.enter(legs, priority)
         self.entered.append((self.now, number))
 
     async def until_all(self, calls: list[asyncio.Task[None]]) -> list[list[int]]:
@@ -179,6 +179,18 @@ async def test_what_is_longer_than_a_turn_begins_and_who_is_cancelled_takes_nobo
     await asyncio.sleep(0)
     calls[1].cancel()
     assert await rounds.until_all(calls) == [[0], [2], [3]]
+
+
+async def test_what_is_urgent_begins_first_and_what_is_not_begins_all_the_same() -> None:
+    rounds = Rounds()
+    half = LEGS_PER_TURN // 2
+    come = [
+        *((number, Priority.LOW) for number in range(5)),
+        *((number, Priority.HIGH) for number in range(10, 14)),
+    ]
+    calls = [asyncio.create_task(rounds.enter(number, half, each)) for number, each in come]
+    # Two find the door open; then half of each round goes by priority, and half by age.
+    assert await rounds.until_all(calls) == [[0, 1], [10, 2], [11, 3], [12, 4], [13]]
 
 
 async def test_many_submissions_at_once_let_others_have_turns(tmp_path: Path) -> None:
