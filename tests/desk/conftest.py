@@ -11,7 +11,7 @@ from tests.desk.terminal import Desk, Done, call, orders_csv
 Invoke = Callable[..., Done]
 """Runs the command in this process."""
 
-SLOW = {"SAGA_PAPER__LATENCY_SECONDS": "0.5"}
+SLOW = {"SAGA_PAPER__LATENCY_SECONDS": "0.8"}
 """So long takes each call of the exchange, so that a batch can be met half-way."""
 SEVERAL = tuple((symbol, "buy", 10) for symbol in ("KO", "PG", "AAPL", "MSFT", "JPM", "XOM", "WMT"))
 

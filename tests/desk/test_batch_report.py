@@ -12,7 +12,8 @@ from typing import TypeVar, TypeVarTuple
 import pytest
 
 from desk.batch_report import as_json, read_report, show
-from desk.output import Format, Screen
+from desk.format import Format
+from desk.output import Screen
 from saga.appending import append_of
 from saga.events import AnswerLost, LateTruth, Submitted
 from saga.fold import apply, begin
