@@ -1,17 +1,15 @@
 """Work that grows with a batch, done so that everybody else on the loop has his turn meanwhile."""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Generator
-from itertools import count
 from typing import Final, TypeVar, TypeVarTuple
 
 import anyio.lowlevel
 import anyio.to_thread
 from anyio import CapacityLimiter
 
+from saga.lines import Lines
 from saga.model import Priority
-from saga.quick_dataclass import dataclass
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -70,56 +68,40 @@ async def leg_by_leg(work: Generator[None, None, T]) -> T:
         await after(legs)
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    """Who waits at a turnstile: the number of its arrival, and how long its work takes."""
-
-    number: int
-    legs: int
-    turn: asyncio.Future[None]
+_Turn = tuple[int, asyncio.Future[None]]
+"""How long somebody's work takes, in legs, and where he waits."""
 
 
 class Turnstile:
-    """Lets so much begin in one round of the loop; what comes beyond waits.
-
-    Half of a round goes by priority and the rest by age, as with the appends that share a commit:
-    what is urgent waits for nobody, and nobody waits for ever.
-    """
+    """Lets so much begin in one round of the loop; what comes beyond waits for one behind it."""
 
     def __init__(self) -> None:
-        self._left = LEGS_PER_TURN
-        self._lines: dict[Priority, deque[_Waiting]] = {each: deque() for each in Priority}
-        self._numbers = count()
-        self._turns = False
+        self._begun = 0
+        self._lines: Lines[_Turn] = Lines()
+        self._is_turning = False
 
     async def enter(self, legs: int, priority: Priority) -> None:
         """Return in the round in which work that takes so long may begin."""
-        if self._left <= 0:
-            waiting = _Waiting(
-                next(self._numbers), legs, asyncio.get_running_loop().create_future()
-            )
-            self._lines[priority].append(waiting)
-            await waiting.turn
+        if self._begun >= LEGS_PER_TURN:
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._lines.add(priority, (legs, turn))
+            await turn
             return
-        self._left -= legs
-        if not self._turns:
-            self._turns = True
+        self._begun += legs
+        if not self._is_turning:
+            self._is_turning = True
             asyncio.get_running_loop().call_soon(self._turn)
 
     def _turn(self) -> None:
-        self._left = LEGS_PER_TURN
-        while self._left > 0 and (waiting := self._next()) is not None:
-            if not waiting.turn.done():  # it may have been cancelled
-                self._left -= waiting.legs
-                waiting.turn.set_result(None)
-        self._turns = self._left < LEGS_PER_TURN
-        if self._turns:
+        self._begun = 0
+        while self._begun < LEGS_PER_TURN:
+            waiting = self._lines.next(self._begun, LEGS_PER_TURN)
+            if waiting is None:
+                break
+            legs, turn = waiting
+            if not turn.done():  # it may have been cancelled
+                self._begun += legs
+                turn.set_result(None)
+        self._is_turning = self._begun > 0
+        if self._is_turning:
             asyncio.get_running_loop().call_soon(self._turn)
-
-    def _next(self) -> _Waiting | None:
-        lines = [line for line in self._lines.values() if line]
-        if not lines:
-            return None
-        by_priority = self._left > LEGS_PER_TURN // 2
-        line = lines[0] if by_priority else min(lines, key=lambda line: line[0].number)
-        return line.popleft()
