@@ -8,7 +8,8 @@ that a library under it does, may end more than the one call.
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from dataclasses import replace
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
@@ -158,7 +159,7 @@ def _fills(told: object) -> tuple[Fill, ...]:
     for fill in told:
         if not isinstance(fill, Fill):
             raise Unusable(f"{_shown(fill)} is no fill")
-        _check(fill)
+        fill = _checked(fill)
         if by_id.setdefault(fill.fill_id, fill) != fill:
             raise Unusable(f"fill {fill.fill_id} stands there with two contents")
     return tuple(by_id.values())
@@ -178,7 +179,8 @@ def _id(fill_id: object) -> str:
     return fill_id
 
 
-def _check(fill: Fill) -> None:
+def _checked(fill: Fill) -> Fill:
+    """Return the fill, told at an instant of ours."""
     fill_id = _id(fill.fill_id)
     numbers: tuple[tuple[str, object], ...] = (
         *(("quantity", fill.quantity), ("price", fill.price), ("fee", fill.fee)),
@@ -191,8 +193,20 @@ def _check(fill: Fill) -> None:
         except PydanticCustomError as error:
             raise Unusable(f"the {name} of fill {fill_id}: {error.message()}") from None
     at: object = fill.at
-    if at is not None and not (isinstance(at, datetime) and at.utcoffset() is not None):
-        raise Unusable(f"at {_shown(at)} of fill {fill_id} is no instant with a time zone")
+    if at is None:
+        return fill
+    try:
+        return replace(fill, at=_in_utc(at))
+    except Exception:  # its time zone is somebody else's program too
+        raise Unusable(
+            f"at {_shown(at)} of fill {fill_id} is no instant with a time zone"
+        ) from None
+
+
+def _in_utc(at: object) -> datetime:
+    if not isinstance(at, datetime) or at.utcoffset() is None:
+        raise ValueError(at)
+    return at.astimezone(UTC)
 
 
 def _words(told: object) -> str | None:

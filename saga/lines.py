@@ -1,7 +1,7 @@
 """What waits for its turn, by priority and by age: the one rule by which turns are given.
 
-Half of what goes at a time goes by priority and the rest by age: what is urgent waits for nobody
-who came before it, and nobody waits for ever.
+Every other turn goes by age, and those between by priority: what is urgent waits for one other at
+most, and nobody waits for ever, however long the turns of the urgent are.
 """
 
 from collections import deque
@@ -19,6 +19,8 @@ class Lines(Generic[T]):
     def __init__(self) -> None:
         self._lines: dict[Priority, deque[tuple[int, T]]] = {each: deque() for each in Priority}
         self._numbers = count()
+        self._by_age = False
+        """The next turn goes by age."""
 
     def add(self, priority: Priority, one: T) -> None:
         """Let one more wait, at the end of its line."""
@@ -32,16 +34,11 @@ class Lines(Generic[T]):
         """Take who has waited longest of one priority; somebody has to."""
         return self._lines[priority].popleft()[1]
 
-    def next(self, given: int, of: int) -> T | None:
-        """Take who is next where so much of what goes at a time is given away already.
-
-        Returns:
-            The oldest of the most urgent for the first half, then the oldest of all; None if nobody
-            waits.
-        """
+    def next(self) -> T | None:
+        """Take who is next; None if nobody waits."""
         lines = [line for line in self._lines.values() if line]
         if not lines:
             return None
-        by_priority = given < of // 2
-        line = lines[0] if by_priority else min(lines, key=lambda line: line[0][0])
+        line = min(lines, key=lambda line: line[0][0]) if self._by_age else lines[0]
+        self._by_age = not self._by_age
         return line.popleft()[1]

@@ -57,7 +57,7 @@ class ExecutionMode(StrEnum):
 
 
 class Priority(StrEnum):
-    """Which batches are admitted first when the engine is at its bound."""
+    """Which batches are taken in, admitted and written first where many wait."""
 
     HIGH = "HIGH"
     NORMAL = "NORMAL"

@@ -1,7 +1,7 @@
 """Runs one saga: decide, record, send, observe, until it comes to rest.
 
 One task drives one saga, and is the only writer of its journal. Whatever wants to change the saga,
-an operator as much as a participant's answer, puts a message into the runner's inbox. The runner
+an operator as much as a participant's answer, leaves a message for the runner. The runner
 folds messages and the decisions that follow on them into one commit, and acts only once that is
 durable (rule 1): the outcome of one step and the intent of the next share it.
 
@@ -57,8 +57,8 @@ _LOG = Complaints("saga.runner")
 
 MAX_EVENTS_PER_COMMIT: Final = 64
 """Decisions are gathered into one commit up to about this many events: others want their turn."""
-MAX_MESSAGES_AT_ONCE: Final = 64
-"""So many messages are folded in before a commit, after which the next are."""
+MAX_ANSWERS_AT_ONCE: Final = 64
+"""So many answers are folded in before a commit, after which the next are."""
 MAX_UNHEARD: Final = 1_000
 """Most keys of which a runner notes that there was news nobody asked about any more."""
 FENCE_ANSWER_SECONDS: Final = FENCE_CHECK_SECONDS
@@ -119,7 +119,8 @@ class SagaRunner:
     def __init__(self, saga: Saga, surroundings: Surroundings, *, resumed: bool) -> None:
         self._saga = saga
         self._around = surroundings
-        self._inbox: list[_Request | _Answer] = []
+        self._requests: list[_Request] = []
+        self._answers: list[_Answer] = []
         self._heard: list[_Request] = []
         self._wake = Pulse()
         self._admitted = False
@@ -162,7 +163,7 @@ class SagaRunner:
         self.wake()
 
     def wake(self) -> None:
-        """Look at the inbox and the clock again."""
+        """Look at what has come, and at the clock, again."""
         self._wake.beat()
 
     def notify(self, key: str) -> None:
@@ -185,7 +186,7 @@ class SagaRunner:
             NotAllowed: the saga's state does not allow it; nothing was changed.
         """
         request = _Request(event)
-        self._inbox.append(request)
+        self._requests.append(request)
         self.wake()
         with anyio.CancelScope(shield=True):  # a cancelled caller still learns what became of it
             await request.answered.wait()
@@ -203,9 +204,9 @@ class SagaRunner:
             calls.raise_failure()
         finally:
             self.closed = True
-            waiting = [m for m in self._inbox if isinstance(m, _Request)]
-            self._turn_away([*self._heard, *waiting])
-            self._inbox.clear()
+            self._turn_away([*self._heard, *self._requests])
+            self._requests.clear()
+            self._answers.clear()
             self._around.alarms.forget(self)
 
     def _turn_away(self, requests: list[_Request]) -> None:
@@ -232,7 +233,7 @@ class SagaRunner:
             for event in events:
                 if isinstance(event, Intended | SentAgain) and not self._stopping:
                     self._send(event, calls, fenced_from)
-            if self._inbox:
+            if self._requests or self._answers:
                 if not events:  # nobody has had a turn since
                     await anyio.lowlevel.checkpoint()
                 continue
@@ -255,17 +256,17 @@ class SagaRunner:
         if self._is_resumed:
             self._is_resumed = False
             self._apply(Resumed(self._around.program, self._around.taken_over), now, events)
-        messages = self._inbox[:MAX_MESSAGES_AT_ONCE]
-        del self._inbox[:MAX_MESSAGES_AT_ONCE]
-        for message in messages:
-            if isinstance(message, _Request):
-                self._heard.append(message)
-                try:
-                    self._apply(message.event, now, events)
-                except NotAllowed as error:
-                    message.error = error
-            else:
-                self._take_answer(message, now, events)
+        for request in self._requests:  # first: however many answers wait, a cancel does not
+            self._heard.append(request)
+            try:
+                self._apply(request.event, now, events)
+            except NotAllowed as error:
+                request.error = error
+        self._requests.clear()
+        answers = self._answers[:MAX_ANSWERS_AT_ONCE]
+        del self._answers[:MAX_ANSWERS_AT_ONCE]
+        for answer in answers:
+            self._take_answer(answer, now, events)
         if self._admitted and self._saga.state is SagaState.PENDING and not self._stopping:
             self._apply(Started(), now, events)
         self._heed_halt(now, events)
@@ -471,7 +472,7 @@ class SagaRunner:
     def _end_call(self, answer: _Answer) -> None:
         self._busy.discard(answer.attempt.key)
         self._calls -= 1
-        self._inbox.append(answer)
+        self._answers.append(answer)
         self.wake()
 
     def _take_answer(self, answer: _Answer, now: datetime, events: list[Event]) -> None:

@@ -95,7 +95,7 @@ class Turnstile:
     def _turn(self) -> None:
         self._begun = 0
         while self._begun < LEGS_PER_TURN:
-            waiting = self._lines.next(self._begun, LEGS_PER_TURN)
+            waiting = self._lines.next()
             if waiting is None:
                 break
             legs, turn = waiting

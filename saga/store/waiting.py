@@ -63,7 +63,7 @@ class Waiting:
         taken = [self._lines.first_of(leader.append.batch.priority)]
         assert taken == [leader], "who leads is the first of a line"
         while len(taken) < MAX_APPENDS_PER_COMMIT:
-            ticket = self._lines.next(len(taken), MAX_APPENDS_PER_COMMIT)
+            ticket = self._lines.next()
             if ticket is None:
                 break
             taken.append(ticket)

@@ -23,7 +23,7 @@ from saga.orchestrator import Orchestrator
 from saga.outcome import Report
 from saga.participant import Attempt
 from saga.policy import Capabilities
-from saga.runner import MAX_EVENTS_PER_COMMIT, MAX_MESSAGES_AT_ONCE
+from saga.runner import MAX_ANSWERS_AT_ONCE, MAX_EVENTS_PER_COMMIT
 from saga.store.protocol import Append
 from saga.store.sqlite import SqliteStore
 from saga.turns import LEGS_OF_A_BATCH, LEGS_PER_TURN, Turnstile, aside, leg_by_leg
@@ -189,12 +189,22 @@ async def test_what_is_urgent_begins_first_and_what_is_not_begins_all_the_same()
         *((number, Priority.HIGH) for number in range(10, 14)),
     ]
     calls = [asyncio.create_task(rounds.enter(number, half, each)) for number, each in come]
-    # Two find the door open; then half of each round goes by priority, and half by age.
+    # Two find the door open; then every other goes by age.
     assert await rounds.until_all(calls) == [[0, 1], [10, 2], [11, 3], [12, 4], [13]]
 
 
+async def test_what_is_not_urgent_begins_however_long_the_work_of_the_urgent_is() -> None:
+    rounds = Rounds()
+    long = 3 * LEGS_PER_TURN
+    come = [(0, Priority.HIGH), (1, Priority.LOW), *((n, Priority.HIGH) for n in range(2, 9))]
+    calls = [asyncio.create_task(rounds.enter(number, long, each)) for number, each in come]
+    entered = [who for group in await rounds.until_all(calls) for who in group]
+    assert entered.index(1) == 2
+
+
 async def test_many_submissions_at_once_let_others_have_turns(tmp_path: Path) -> None:
-    now, taken_in = 0, []
+    now = 0
+    taken_in: list[tuple[int, str]] = []
 
     async def count() -> None:
         nonlocal now
@@ -205,16 +215,19 @@ async def test_many_submissions_at_once_let_others_have_turns(tmp_path: Path) ->
     class NotingStore(SqliteStore):
         async def append(self, append: Append) -> int:
             if append.changes[0].number == 1:
-                taken_in.append(now)
+                taken_in.append((now, append.batch.batch_id))
             return await super().append(append)
 
     async with Orchestrator(NotingStore(tmp_path / "saga.db"), [LyingVenue()]) as engine:
         counting = asyncio.create_task(count())
-        await asyncio.gather(*(engine.submit(batch(buy("AAPL"))) for _ in range(50)))
+        plain = (batch(buy("AAPL"), priority="LOW") for _ in range(49))
+        urgent = batch(buy("AAPL"), priority="HIGH")
+        await asyncio.gather(*map(engine.submit, (*plain, urgent)))
         counting.cancel()
     a_turn = LEGS_PER_TURN // (1 + LEGS_OF_A_BATCH) + 1
     assert len(taken_in) == 50
-    assert max(Counter(taken_in).values()) <= a_turn
+    assert max(Counter(at for at, _ in taken_in).values()) <= a_turn
+    assert [each for _, each in taken_in].index(urgent.batch_id) <= 2 * a_turn
 
 
 class CommitsOf(SqliteStore):
@@ -232,7 +245,7 @@ class CommitsOf(SqliteStore):
 async def test_a_wide_batch_is_sent_and_answered_in_commits_between_which_others_have_turns(
     tmp_path: Path,
 ) -> None:
-    legs = 5 * MAX_MESSAGES_AT_ONCE
+    legs = 5 * MAX_ANSWERS_AT_ONCE
     venue = LyingVenue(Capabilities(visibility_seconds=0.0, call_timeout_seconds=PATIENCE))
     all_sent = anyio.Event()
 
@@ -255,3 +268,36 @@ async def test_a_wide_batch_is_sent_and_answered_in_commits_between_which_others
     # Submitted; started; an intent and an outcome of each leg; completed.
     assert sum(store.sizes) == 1 + 1 + 2 * legs + 1
     assert max(store.sizes) < MAX_EVENTS_PER_COMMIT + MAX_INTENTS_AT_ONCE
+
+
+@pytest.mark.requirement("B9", "L3")
+async def test_an_operator_waits_for_none_of_the_answers_that_came_before_him(
+    tmp_path: Path,
+) -> None:
+    legs = 3 * MAX_ANSWERS_AT_ONCE
+    venue = LyingVenue(Capabilities(visibility_seconds=0.0, call_timeout_seconds=PATIENCE))
+    all_sent, answers = anyio.Event(), anyio.Event()
+
+    async def together(attempt: Attempt) -> Report:
+        report = venue.fill(attempt)
+        if len(venue.books) == legs:
+            all_sent.set()
+        await answers.wait()
+        return report
+
+    venue.on_send["AAPL"] = together
+    wide = batch(
+        *(buy("AAPL", directive_id=f"EXE_{leg}") for leg in range(legs)),
+        mode=ExecutionMode.PARALLEL,
+    )
+    async with Orchestrator(SqliteStore(tmp_path / "saga.db"), [venue]) as engine:
+        await engine.submit(wide)
+        await all_sent.wait()
+        cancelling = asyncio.create_task(engine.cancel(wide.batch_id, by="ann", reason="enough"))
+        answers.set()
+        await cancelling
+        await engine.wait(wide.batch_id, timeout=PATIENCE)
+        journal = await engine.store.journal(wide.batch_id)
+    kinds = [record.event.kind for record in journal]
+    assert kinds.count("reported") == legs
+    assert kinds.index("cancel_requested") < kinds.index("reported") + MAX_ANSWERS_AT_ONCE

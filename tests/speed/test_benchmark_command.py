@@ -333,6 +333,18 @@ def test_what_was_run_at_another_size_is_run_again(ran: list[str], tmp_path: Pat
     assert ran == ["engine steps", "peer steps"] * 6
 
 
+def test_a_run_of_another_size_is_not_taken_for_one_of_this(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Side, "run", lambda side: {"rate": float(side.arguments["sagas"])})
+    resumed = ["64 sagas", "--json", "--resume", str(tmp_path / "runs.json")]
+    assert main([*resumed, "--quick"]) == 0
+    capsys.readouterr()
+    assert main(resumed) == 0
+    (goal,) = json.loads(capsys.readouterr().out)["goals"]
+    assert goal["figures"] == {"steps/s": 640.0, "steps/s of DBOS": 128.0}
+
+
 def refusal(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     with pytest.raises(SystemExit) as left:
         main(arguments)

@@ -21,8 +21,8 @@ BUGS: Final = (
         (
             Edit(
                 "saga/runner.py",
-                _SEND_ALL + "            if self._inbox:",
-                "            if self._inbox:",
+                _SEND_ALL + "            if self._requests or self._answers:",
+                "            if self._requests or self._answers:",
             ),
             Edit(
                 "saga/runner.py",
