@@ -242,28 +242,36 @@ class CommitsOf(SqliteStore):
         return await super().append(append)
 
 
+class AnsweringTogether(LyingVenue):
+    """Fills each order of a wide batch at once, and tells of all together, once it is let."""
+
+    def __init__(self, legs: int) -> None:
+        super().__init__(Capabilities(visibility_seconds=0.0, call_timeout_seconds=PATIENCE))
+        self.all_sent, self.answers = anyio.Event(), anyio.Event()
+        self.wide = batch(
+            *(buy("AAPL", directive_id=f"EXE_{leg}") for leg in range(legs)),
+            mode=ExecutionMode.PARALLEL,
+        )
+        self.on_send["AAPL"] = self._together
+
+    async def _together(self, attempt: Attempt) -> Report:
+        report = self.fill(attempt)
+        if len(self.books) == len(self.wide.directives):
+            self.all_sent.set()
+        await self.answers.wait()
+        return report
+
+
 async def test_a_wide_batch_is_sent_and_answered_in_commits_between_which_others_have_turns(
     tmp_path: Path,
 ) -> None:
     legs = 5 * MAX_ANSWERS_AT_ONCE
-    venue = LyingVenue(Capabilities(visibility_seconds=0.0, call_timeout_seconds=PATIENCE))
-    all_sent = anyio.Event()
-
-    async def once_all_are_sent(attempt: Attempt) -> Report:
-        report = venue.fill(attempt)
-        if len(venue.books) == legs:
-            all_sent.set()
-        await all_sent.wait()
-        return report
-
-    venue.on_send["AAPL"] = once_all_are_sent
-    store = CommitsOf(tmp_path / "saga.db")
-    wide = batch(
-        *(buy("AAPL", directive_id=f"EXE_{leg}") for leg in range(legs)),
-        mode=ExecutionMode.PARALLEL,
-    )
+    venue, store = AnsweringTogether(legs), CommitsOf(tmp_path / "saga.db")
     async with Orchestrator(store, [venue]) as engine:
-        row = await engine.run(wide, timeout=PATIENCE)
+        await engine.submit(venue.wide)
+        await venue.all_sent.wait()
+        venue.answers.set()
+        row = await engine.wait(venue.wide.batch_id, timeout=PATIENCE)
     assert row.status == "success"
     # Submitted; started; an intent and an outcome of each leg; completed.
     assert sum(store.sizes) == 1 + 1 + 2 * legs + 1
@@ -275,29 +283,17 @@ async def test_an_operator_waits_for_none_of_the_answers_that_came_before_him(
     tmp_path: Path,
 ) -> None:
     legs = 3 * MAX_ANSWERS_AT_ONCE
-    venue = LyingVenue(Capabilities(visibility_seconds=0.0, call_timeout_seconds=PATIENCE))
-    all_sent, answers = anyio.Event(), anyio.Event()
-
-    async def together(attempt: Attempt) -> Report:
-        report = venue.fill(attempt)
-        if len(venue.books) == legs:
-            all_sent.set()
-        await answers.wait()
-        return report
-
-    venue.on_send["AAPL"] = together
-    wide = batch(
-        *(buy("AAPL", directive_id=f"EXE_{leg}") for leg in range(legs)),
-        mode=ExecutionMode.PARALLEL,
-    )
+    venue = AnsweringTogether(legs)
     async with Orchestrator(SqliteStore(tmp_path / "saga.db"), [venue]) as engine:
-        await engine.submit(wide)
-        await all_sent.wait()
-        cancelling = asyncio.create_task(engine.cancel(wide.batch_id, by="ann", reason="enough"))
-        answers.set()
+        await engine.submit(venue.wide)
+        await venue.all_sent.wait()
+        cancelling = asyncio.create_task(
+            engine.cancel(venue.wide.batch_id, by="ann", reason="enough")
+        )
+        venue.answers.set()
         await cancelling
-        await engine.wait(wide.batch_id, timeout=PATIENCE)
-        journal = await engine.store.journal(wide.batch_id)
+        await engine.wait(venue.wide.batch_id, timeout=PATIENCE)
+        journal = await engine.store.journal(venue.wide.batch_id)
     kinds = [record.event.kind for record in journal]
     assert kinds.count("reported") == legs
     assert kinds.index("cancel_requested") < kinds.index("reported") + MAX_ANSWERS_AT_ONCE
