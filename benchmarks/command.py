@@ -43,9 +43,8 @@ def main(arguments: Sequence[str]) -> int:
     machine = described()
     if machine["load_before"] > machine["cores"] / 2:
         sys.stderr.write(f"This machine is busy (load {machine['load_before']}): expect noise.\n")
-    measurement = _Measurement(asked, machine)
     try:
-        measurement.begin()
+        measurement = _Measurement(asked, machine)
     except NotRuns as error:
         parser.error(str(error))
     try:
@@ -99,7 +98,11 @@ def _listed() -> str:
 
 
 class _Measurement:
-    """What was asked for, from the first run to the last."""
+    """What was asked for, from the first run to the last.
+
+    Raises:
+        NotRuns: the runs that are there already cannot be gone on with.
+    """
 
     def __init__(self, asked: argparse.Namespace, machine: dict[str, Any]) -> None:
         self._asked = asked
@@ -108,8 +111,8 @@ class _Measurement:
         self._plots = asked.keep and not asked.quick
         self._machine = machine
         self._goals = [goal for goal in GOALS if self._is_asked_for(goal)]
-        self._runs: KeptRuns
         self.progress = Progress(self._count())
+        self._runs = KeptRuns(asked.resume, self.progress.step, machine)
 
     def _is_asked_for(self, goal: Goal) -> bool:
         if self._asked.names:
@@ -123,13 +126,7 @@ class _Measurement:
         of_plots = sum(sweep.runs for sweep in SWEEPS) if self._plots else 0
         return of_goals + of_parts + of_plots
 
-    def begin(self) -> None:
-        """Look at the runs that are there already.
-
-        Raises:
-            NotRuns: they cannot be gone on with.
-        """
-        self._runs = KeptRuns(self._asked.resume, self.progress.step, self._machine)
+    def _say_what_is_known(self) -> None:
         if self._runs.known:
             sys.stderr.write(
                 f"{self._runs.known} runs are taken from {self._asked.resume}, "
@@ -144,6 +141,7 @@ class _Measurement:
 
     def take(self) -> int:
         """Measure, say what came of it, and return the exit status."""
+        self._say_what_is_known()
         told = []
         for goal in self._goals:
             self.progress.begin(goal.name)
