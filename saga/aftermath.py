@@ -87,22 +87,31 @@ class Aftermath:
         self._sagas = sagas
         self._participants = participants
         self._clock = clock
-        self._heard: dict[str, int] = {}  # and how often each was looked up in vain
+        self._heard: dict[str, dict[str, int]] = {}
+        """Keys, by batch, and how often each was looked up in vain."""
+        self._heard_keys = 0
         self._waiting: dict[str, _Waiting] = {}
         self._news = anyio.Event()
         self._nap = anyio.CancelScope()
 
     def hear(self, key: str) -> None:
         """Hear that there may be late news about an attempt; it is looked up in the background."""
-        if batch_of_key(key) is None or key in self._heard:
+        batch_id = batch_of_key(key)
+        if batch_id is None or key in self._heard.get(batch_id, ()):
             return
         self._waiting.pop(key, None)
-        if len(self._heard) + len(self._waiting) >= MAX_HEARD:
+        if self._heard_keys + len(self._waiting) >= MAX_HEARD:
             _LOG.error("late news about %s is passed over: %s keys wait already", key, MAX_HEARD)
             return
-        self._heard[key] = 0
+        self._note(key, 0)
         self._news.set()
         self._nap.cancel()
+
+    def _note(self, key: str, looks: int) -> None:
+        of_batch = self._heard.setdefault(batch_of_key(key) or "", {})
+        if key not in of_batch:
+            of_batch[key] = looks
+            self._heard_keys += 1
 
     async def run(self) -> None:
         """Look up what was heard of, until cancelled."""
@@ -110,9 +119,10 @@ class Aftermath:
             self._news = anyio.Event()
             self._take_up_what_is_due()
             while self._heard:
-                batch_id = batch_of_key(next(iter(self._heard))) or ""
-                keys = [key for key in self._heard if batch_of_key(key) == batch_id]
-                await self._look_quietly(batch_id, {key: self._heard.pop(key) for key in keys})
+                batch_id = next(iter(self._heard))
+                looks = self._heard.pop(batch_id)
+                self._heard_keys -= len(looks)
+                await self._look_quietly(batch_id, looks)
             if self._news.is_set():
                 continue
             if not self._waiting:
@@ -127,7 +137,7 @@ class Aftermath:
             # Further ahead than any wait: the clock was put back.
             if not now < waiting.due <= now + LONGEST_WAIT:
                 del self._waiting[key]
-                self._heard.setdefault(key, waiting.looks)
+                self._note(key, waiting.looks)
 
     async def _look_quietly(self, batch_id: str, looks: Mapping[str, int]) -> None:
         in_vain: set[str] = set()
@@ -144,7 +154,7 @@ class Aftermath:
             self._look_again_later(key, looks[key] + 1)
 
     def _look_again_later(self, key: str, looks: int) -> None:
-        if key in self._heard:
+        if key in self._heard.get(batch_of_key(key) or "", ()):
             return  # there is newer news
         if looks >= MAX_LOOKS:
             _LOG.error("late news about %s was looked up in vain %s times", key, looks)

@@ -8,7 +8,6 @@ that a library under it does, may end more than the one call.
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
@@ -135,7 +134,9 @@ def harmless(text: str) -> str:
 
 
 def believed(told: object) -> Report | None:
-    """Return what a participant returned, if it can be true.
+    """Return what a participant returned, if it can be true, made of our own types alone.
+
+    What a subclass of its own says of itself, the journal and the memory might keep differently.
 
     Raises:
         Unusable: it cannot; the sentence says what is wrong with it.
@@ -144,6 +145,15 @@ def believed(told: object) -> Report | None:
         return None
     if not isinstance(told, Report):
         raise Unusable(f"the answer is no report but {_shown(told)}")
+    try:
+        return _copy_of(told)
+    except (Unusable, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # its types are somebody else's program, as its calls are
+        raise Unusable(f"the report cannot be read: {type(error).__name__}") from None
+
+
+def _copy_of(told: Report) -> Report:
     final: object = told.final
     if not isinstance(final, bool):
         raise Unusable(f"whether it is final is {_shown(final)}")
@@ -156,10 +166,10 @@ def _fills(told: object) -> tuple[Fill, ...]:
     if not isinstance(told, (tuple, list)) or len(told) > MAX_FILLS:
         raise Unusable(f"its fills are not a list of at most {MAX_FILLS}")
     by_id: dict[str, Fill] = {}
-    for fill in told:
-        if not isinstance(fill, Fill):
-            raise Unusable(f"{_shown(fill)} is no fill")
-        fill = _checked(fill)
+    for each in told:
+        if not isinstance(each, Fill):
+            raise Unusable(f"{_shown(each)} is no fill")
+        fill = _copy_of_fill(each)
         if by_id.setdefault(fill.fill_id, fill) != fill:
             raise Unusable(f"fill {fill.fill_id} stands there with two contents")
     return tuple(by_id.values())
@@ -171,49 +181,66 @@ def _ids(told: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(map(_id, told)))
 
 
-def _id(fill_id: object) -> str:
-    if not (isinstance(fill_id, str) and fill_id.isprintable()):
-        raise Unusable(f"fill_id {_shown(fill_id)} is not a name")
+def _copy_of_fill(told: Fill) -> Fill:
+    fill_id = _id(told.fill_id)
+    return Fill(
+        fill_id,
+        _exact(told.quantity, "quantity", fill_id),
+        _exact(told.price, "price", fill_id),
+        _exact(told.fee, "fee", fill_id),
+        _instant(told.at, fill_id),
+    )
+
+
+def _id(told: object) -> str:
+    fill_id = _text(told)
+    if fill_id is None or not fill_id.isprintable():
+        raise Unusable(f"fill_id {_shown(told)} is not a name")
     if not 0 < len(fill_id) <= _MAX_ID_LENGTH:
-        raise Unusable(f"fill_id {_shown(fill_id)} is empty, or longer than {_MAX_ID_LENGTH}")
+        raise Unusable(f"fill_id {_shown(told)} is empty, or longer than {_MAX_ID_LENGTH}")
     return fill_id
 
 
-def _checked(fill: Fill) -> Fill:
-    """Return the fill, told at an instant of ours."""
-    fill_id = _id(fill.fill_id)
-    numbers: tuple[tuple[str, object], ...] = (
-        *(("quantity", fill.quantity), ("price", fill.price), ("fee", fill.fee)),
-    )
-    for name, value in numbers:
-        if not isinstance(value, Decimal):
-            raise Unusable(f"fill {fill_id} has the {name} {_shown(value)}, which is not exact")
-        try:
-            to_decimal(value)
-        except PydanticCustomError as error:
-            raise Unusable(f"the {name} of fill {fill_id}: {error.message()}") from None
-    at: object = fill.at
-    if at is None:
-        return fill
+def _exact(told: object, name: str, fill_id: str) -> Decimal:
+    if not isinstance(told, Decimal):
+        raise Unusable(f"fill {fill_id} has the {name} {_shown(told)}, which is not exact")
     try:
-        return replace(fill, at=_in_utc(at))
+        return to_decimal(told)
+    except PydanticCustomError as error:
+        raise Unusable(f"the {name} of fill {fill_id}: {error.message()}") from None
+
+
+def _instant(told: object, fill_id: str) -> datetime | None:
+    if told is None:
+        return None
+    try:
+        return _in_utc(told)
     except Exception:  # its time zone is somebody else's program too
         raise Unusable(
-            f"at {_shown(at)} of fill {fill_id} is no instant with a time zone"
+            f"at {_shown(told)} of fill {fill_id} is no instant with a time zone"
         ) from None
 
 
-def _in_utc(at: object) -> datetime:
-    if not isinstance(at, datetime) or at.utcoffset() is None:
-        raise ValueError(at)
-    return at.astimezone(UTC)
+def _in_utc(told: object) -> datetime:
+    if not isinstance(told, datetime) or told.utcoffset() is None:
+        raise ValueError(told)
+    at = told.astimezone(UTC)
+    return datetime(
+        *(at.year, at.month, at.day, at.hour, at.minute, at.second, at.microsecond), tzinfo=UTC
+    )
 
 
 def _words(told: object) -> str | None:
     # An id that is a number and should be text is a slip on which no money hangs.
     if told is None:
         return None
-    return harmless(told if isinstance(told, str) else _shown(told))
+    text = _text(told)
+    return harmless(_shown(told) if text is None else text)
+
+
+def _text(told: object) -> str | None:
+    """Return a text, of a subclass as well, as a plain one; None for what is none."""
+    return str.__str__(told) if isinstance(told, str) else None
 
 
 def _shown(value: object) -> str:

@@ -249,6 +249,7 @@ class Orchestrator:
                 await self._trading.adopt()
             except StoreBusy as error:  # no order goes out all the same
                 _LOG.warning("the halt file is not noted in the logbook: %s", error)
+            self._sagas.admit_who_was_held_back()
 
     async def _pause_and_tell_of_stalls(self, seconds: float) -> None:
         """Pause; whoever is woken much later than he wished has met an event loop that stood."""

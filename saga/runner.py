@@ -59,6 +59,13 @@ MAX_EVENTS_PER_COMMIT: Final = 64
 """Decisions are gathered into one commit up to about this many events: others want their turn."""
 MAX_ANSWERS_AT_ONCE: Final = 64
 """So many answers are folded in before a commit, after which the next are."""
+FEW: Final = 64
+"""So many attempts in flight are looked through, for what is to be asked next, at each occasion."""
+PACE: Final = timedelta(microseconds=100)
+"""For each attempt beyond those, that much time lies between two times that all are looked through.
+
+Else ten thousand open orders would be, for each answer that brings nothing new.
+"""
 MAX_UNHEARD: Final = 1_000
 """Most keys of which a runner notes that there was news nobody asked about any more."""
 FENCE_ANSWER_SECONDS: Final = FENCE_CHECK_SECONDS
@@ -104,6 +111,8 @@ class _Answer:
     """What it returned, or the exception that says why it returned nothing."""
     buried: bool = False
     """The key was withdrawn before it was looked up."""
+    withheld: Refusal | None = None
+    """Why nothing was sent, and nobody was asked."""
 
 
 class SagaRunner:
@@ -123,11 +132,15 @@ class SagaRunner:
         self._answers: list[_Answer] = []
         self._heard: list[_Request] = []
         self._wake = Pulse()
+        self._moved = Pulse()
+        """Beats behind each commit, and when the runner is stopped."""
         self._admitted = False
         self._stopping = False
         self._calls = 0
         self._busy: set[str] = set()
         self._quiet: dict[tuple[str, Question], datetime] = {}
+        self._looked_through = saga.updated_at
+        """When it was decided last what is to be asked."""
         self._news: set[str] = set()
         self.unheard: dict[str, None] = {}
         """Keys of which there may be news, though nothing is asked about them while it runs."""
@@ -160,6 +173,7 @@ class SagaRunner:
     def stop(self) -> None:
         """Begin nothing new; record what comes of the calls under way, then end."""
         self._stopping = True
+        self._moved.beat()
         self.wake()
 
     def wake(self) -> None:
@@ -230,6 +244,7 @@ class SagaRunner:
             for request in self._heard:
                 request.answered.set()
             self._heard.clear()
+            await anyio.lowlevel.checkpoint_if_cancelled()  # a commit is not to be interrupted
             for event in events:
                 if isinstance(event, Intended | SentAgain) and not self._stopping:
                     self._send(event, calls, fenced_from)
@@ -242,16 +257,24 @@ class SagaRunner:
                 return
             if len(events) >= MAX_EVENTS_PER_COMMIT:  # there may be more
                 continue
-            if events and decision.asks:  # what is due may be, by the time that the commit took
+            if (
+                events and decision is not None and decision.asks
+            ):  # what is due may be, by the time that the commit took
                 now = self._around.clock.now()
-            self._ask(decision, now, calls)
+            if decision is None:
+                self._around.alarms.ring(self._looks_again_at(), self)
+            else:
+                await self._ask(decision, now, calls)
             if self._wake.beats == woken:
                 await self._wake.behind(woken)
 
     # --- deciding and recording ------------------------------------------------------------------
 
-    def _settle(self, now: datetime) -> tuple[list[Event], Decision]:
-        """Fold in what has come, and decide until nothing more is to be recorded at once."""
+    def _settle(self, now: datetime) -> tuple[list[Event], Decision | None]:
+        """Fold in what has come, and decide until nothing more is to be recorded at once.
+
+        Where nothing has changed, and it was decided a moment ago, there is no decision.
+        """
         events: list[Event] = []
         if self._is_resumed:
             self._is_resumed = False
@@ -270,15 +293,27 @@ class SagaRunner:
         if self._admitted and self._saga.state is SagaState.PENDING and not self._stopping:
             self._apply(Started(), now, events)
         self._heed_halt(now, events)
+        if not events and (self._answers or self._was_looked_through(now)):
+            return events, None
         decision = Decision()
         in_doubt = self._around.clock.in_doubt_until is not None
         while not self._stopping and len(events) < MAX_EVENTS_PER_COMMIT:
             decision = decide(self._saga, now, in_doubt=in_doubt)
             if not decision.events:
+                self._looked_through = now
                 break
             for event in decision.events:
                 self._apply(self._under_limits(event), now, events)
         return events, decision
+
+    def _was_looked_through(self, now: datetime) -> bool:
+        """Tell whether so many are in flight that it is too early to decide about each again."""
+        if self._stopping or len(self._saga.live) <= FEW:
+            return False
+        return self._looked_through <= now < self._looks_again_at()
+
+    def _looks_again_at(self) -> datetime:
+        return self._looked_through + PACE * (len(self._saga.live) - FEW)
 
     def _heed_halt(self, now: datetime, events: list[Event]) -> None:
         """While trading is halted, whatever runs is cancelled, and undone as its mode says.
@@ -311,6 +346,7 @@ class SagaRunner:
         await self._append(append)
         self.row = append.batch_row
         self.came_to_rest = self._saga.rested_number >= append.changes[0].number
+        self._moved.beat()
         self._around.on_commit(self)
 
     async def _append(self, append: Append) -> int:
@@ -347,25 +383,52 @@ class SagaRunner:
         participant: Participant,
         fenced_from: float,
     ) -> None:
-        trading = self._around.trading
-        judged_by = trading.said_last
-        refusal = await trading.judge(attempt, self._saga.batch)
-        if refusal is None and self._around.clock.elapsed() - fenced_from > FENCE_CHECK_SECONDS:
-            try:
-                refusal = await self._look_at_fence(attempt, judged_by)
-            except BaseException:  # then nothing is sent
-                trading.withhold(attempt)
-                raise
-            if refusal is not None:
-                trading.withhold(attempt)
+        refusal = await self._judged(attempt, fenced_from)
+        while refusal is None and self._saga.paused:
+            self._around.trading.withhold(attempt)
+            if not await self._let_go_on(attempt):
+                self._forget_call(record)  # as behind a crash: whoever takes it up looks for it
+                return
+            refusal = await self._judged(attempt, fenced_from)
         if refusal is not None:
-            self._end_call(_Answer(record, None, refusal))
+            self._end_call(_Answer(record, None, None, withheld=refusal))
             return
         seconds = self._call_seconds(record)
         result = await answer_of(
             lambda: participant.send(attempt), seconds, partial(named, participant, attempt)
         )
         self._end_call(_Answer(record, None, result))
+
+    async def _judged(self, attempt: Attempt, fenced_from: float) -> Refusal | None:
+        """Return why an attempt may not be sent any more; where that is None, nothing came between.
+
+        The gate may have let it wait its turn, in which the batch may have been stopped.
+        """
+        trading = self._around.trading
+        judged_by = trading.said_last
+        refusal = await trading.judge(attempt, self._saga.batch)
+        if refusal is not None:
+            return refusal
+        if self._around.clock.elapsed() - fenced_from > FENCE_CHECK_SECONDS:
+            try:
+                refusal = await self._look_at_fence(attempt, judged_by)
+            except BaseException:  # then nothing is sent
+                trading.withhold(attempt)
+                raise
+        else:
+            refusal = self._overtaken(attempt)
+        if refusal is not None:
+            trading.withhold(attempt)
+        return refusal
+
+    async def _let_go_on(self, attempt: Attempt) -> bool:
+        """Wait while the batch is paused, or until the attempt is not wanted any more.
+
+        Return whether there is anything more to be done about it in this process.
+        """
+        while self._saga.paused and not self._stopping and self._overtaken(attempt) is None:
+            await self._moved.behind(self._moved.beats)
+        return not self._stopping
 
     async def _look_at_fence(self, attempt: Attempt, judged_by: TradingStateSet) -> Refusal | None:
         """Make sure that this process owns the store, by a look that is young when it is heard.
@@ -407,11 +470,13 @@ class SagaRunner:
     def _call_seconds(self, record: AttemptRecord) -> float:
         return self._saga.capabilities(record).call_timeout_seconds
 
-    def _ask(self, decision: Decision, now: datetime, calls: CallsUnderWay) -> None:
+    async def _ask(self, decision: Decision, now: datetime, calls: CallsUnderWay) -> None:
         """Ask what is due, and set an alarm for what is not."""
         wake_at = decision.wake_at
         self._missing = None
-        for ask in decision.asks:
+        for number, ask in enumerate(decision.asks, 1):
+            if not number % FEW:
+                await anyio.lowlevel.checkpoint()
             key = ask.attempt.key
             if key in self._busy or self._stopping:
                 continue
@@ -470,9 +535,12 @@ class SagaRunner:
         self._calls += 1
 
     def _end_call(self, answer: _Answer) -> None:
-        self._busy.discard(answer.attempt.key)
-        self._calls -= 1
         self._answers.append(answer)
+        self._forget_call(answer.attempt)
+
+    def _forget_call(self, attempt: AttemptRecord) -> None:
+        self._busy.discard(attempt.key)
+        self._calls -= 1
         self.wake()
 
     def _take_answer(self, answer: _Answer, now: datetime, events: list[Event]) -> None:
@@ -481,8 +549,8 @@ class SagaRunner:
         new = self._events_of(answer)
         if answer.question is not None and not new:
             self._quiet[attempt.key, answer.question] = now
-        if attempt.state is AttemptState.LOST:
-            if isinstance(answer.result, Report):
+        if attempt.state is AttemptState.LOST or self._saga.state in SAGA_AT_REST:
+            if isinstance(answer.result, Report):  # it is looked up once more, after the end
                 self._note_unheard(attempt.key)
             return
         for event in new:
@@ -492,8 +560,8 @@ class SagaRunner:
         attempt = answer.attempt
         where = (attempt.step, attempt.purpose, attempt.number)
         result = answer.result
-        if isinstance(result, Refusal):
-            return (Withheld(*where, result.limit, result.sentence),)
+        if (withheld := answer.withheld) is not None:
+            return (Withheld(*where, withheld.limit, withheld.sentence),)
         if not isinstance(result, Exception):
             try:
                 report = believed(result)

@@ -113,6 +113,8 @@ class Supervision:
         self._aside: set[str] = set()
         self._held_up: set[str] = set()
         """Set aside until a participant can say in which account it acts."""
+        self._held_back = False
+        """Nobody was admitted when it was tried last, because trading was halted."""
         self._stopping = False
         self._tasks: TaskGroup
 
@@ -144,6 +146,11 @@ class Supervision:
         for runner in self._runners.values():
             runner.wake()
         self._admit()
+
+    def admit_who_was_held_back(self) -> None:
+        """Look at the halt file again: one that is gone before it was noted is told by nobody."""
+        if self._held_back:
+            self._admit()
 
     async def stop(self) -> None:
         """Stop every saga where it can be taken up again, and wait for that a bounded time."""
@@ -194,6 +201,8 @@ class Supervision:
                 self._admission.hold(saga.batch_id)
         else:
             self._admission.occupy(saga.batch_id, key)
+        if self._stopping:  # taken up meanwhile: what came of it is recorded, and nothing begun
+            runner.stop()
         self._tasks.start_soon(self._supervise, runner)
         self._admit()
         return runner
@@ -251,7 +260,10 @@ class Supervision:
 
     def _admit(self) -> None:
         # Until all that is unfinished is taken up, nobody knows how much runs, or what goes first.
-        if not (self._stopping or self._to_resume or self._trading.is_halted):
+        if self._stopping or self._to_resume:
+            return
+        self._held_back = self._trading.is_halted
+        if not self._held_back:
             for batch_id in self._admission.admit():
                 self._runners[batch_id].admit()
 

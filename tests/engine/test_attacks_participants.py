@@ -12,6 +12,7 @@ import anyio
 import pytest
 
 from saga.errors import StoreError, StorePoisoned
+from saga.gate import Refusal
 from saga.outcome import Fill, Report
 from saga.participant import Attempt
 from saga.policy import Capabilities
@@ -56,6 +57,7 @@ LIES: dict[str, Callable[[Attempt], Any]] = {
     "an empty fill id": lambda a: _fill(a, fill_id=""),
     "a broken fill id": lambda a: _fill(a, fill_id="\ud800"),
     "a naive instant": lambda a: _fill(a, at=datetime(2026, 1, 1)),  # noqa: DTZ001
+    "a refusal of the gate's own": lambda _: Refusal("venue", "no"),
     "a numeric reference": lambda a: replace(_fill(a), **_any(reference=12345)),
     "a numeric reason": lambda a: replace(_fill(a), **_any(reason=5)),
     "a broken reference": lambda a: replace(_fill(a), reference="\udc00"),

@@ -22,10 +22,12 @@ from saga.fold import saga_of
 from saga.history import History
 from saga.ids import Purpose, attempt_key
 from saga.machine import SagaState
+from saga.model import ExecutionMode
 from saga.orchestrator import Orchestrator
 from saga.outcome import Fill, Report
 from saga.participant import Attempt, KeyTaken
-from saga.store.protocol import JournalRecord
+from saga.policy import Capabilities
+from saga.store.protocol import Append, JournalRecord
 from saga.store.sqlite import SqliteStore
 from saga.views import BatchRow
 from tests.brokers.samples import new_exchange
@@ -294,6 +296,58 @@ async def test_an_answer_at_last_narrows_what_a_stale_batch_may_hold(tmp_path: P
         row = await engine.wait(row.batch_id, timeout=20)
         assert (row.state, row.incidents) == (SagaState.ROLLED_BACK, 1)
         assert sum(quantity for _, _, quantity in venue.books) == 0
+
+
+class WhileItRests(SqliteStore):
+    """Something happens while the record is written with which a batch is STALE."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.is_written = anyio.Event()
+        self.absent: set[str] = set()
+
+    async def append(self, append: Append) -> int:
+        kinds = [change.event.kind for change in append.changes]
+        self.absent |= {
+            change.key or "" for change in append.changes if change.event.kind == "proven_absent"
+        }
+        if "lost_track" in kinds:
+            self.is_written.set()
+            await anyio.wait_all_tasks_blocked()
+        return await super().append(append)
+
+
+@pytest.mark.parametrize("arrived", [False, True])
+@pytest.mark.requirement("S6", "S18")
+async def test_an_answer_that_comes_while_a_batch_becomes_stale_harms_nothing_and_is_not_lost(
+    tmp_path: Path, arrived: bool
+) -> None:
+    store = WhileItRests(tmp_path / "saga.db")
+    venue = LyingVenue(Capabilities(visibility_seconds=0.0, poll_seconds=0.02, tombstone=True))
+
+    async def lost(_: Attempt) -> Report:
+        raise ConnectionError
+
+    async def taken(attempt: Attempt) -> Report | None:
+        if attempt.key in store.absent:
+            raise KeyTaken("another order")
+        return None
+
+    async def slowly(attempt: Attempt) -> Report | None:
+        if attempt.key not in store.absent:
+            return None
+        await store.is_written.wait()
+        return venue.told.get(attempt.key) or (venue.fill(attempt) if arrived else None)
+
+    venue.on_send = {"AAPL": lost, "MSFT": lost}
+    venue.on_look_up = {"AAPL": taken, "MSFT": slowly}
+    order = batch(buy("AAPL", 5), buy("MSFT", 5), mode=ExecutionMode.PARALLEL)
+    async with Orchestrator(store, [venue]) as engine:
+        row = await engine.run(order, timeout=20)
+        assert row.state == SagaState.STALE
+        if arrived:
+            row = await until_open(engine, row.batch_id)
+        assert await store.quarantined() == {}
 
 
 @pytest.mark.requirement("S6")

@@ -1,15 +1,19 @@
-"""A look at the fence may be slow, and be overtaken: what was decided before it is judged anew."""
+"""The gate and the fence may be slow, and be overtaken: what was decided before is judged anew."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Final
 
+import anyio
 import pytest
 
 from saga.events import Intended, Withheld
 from saga.gate import PastIntent, Refusal
 from saga.model import Batch
 from saga.orchestrator import Orchestrator
+from saga.outcome import Report
 from saga.participant import Attempt
 from saga.policy import FENCE_CHECK_SECONDS
 from saga.store.protocol import Append
@@ -133,3 +137,129 @@ async def test_a_cancel_that_comes_during_the_look_at_the_fence_is_heeded(tmp_pa
     row = await scene.play(lambda: scene.engine.cancel(scene.order.batch_id, **who))
     assert (row.status, scene.venue.sent) == ("cancelled", [])
     assert await scene.withheld() == ["too_late"]
+
+
+class Queue(CountingGate):
+    """A gate that lets the first order wait for its turn, in which `then` happens."""
+
+    then: Callable[[], Awaitable[object]] | None = None
+
+    async def judge(self, attempt: Attempt, batch: Batch, now: object) -> Refusal | None:
+        refusal = await super().judge(attempt, batch, now)
+        then, self.then = self.then, None
+        if then is not None:
+            await then()
+        return refusal
+
+
+class AtTheGate:
+    """One order that waits at the gate, and what happens meanwhile."""
+
+    who: Final[Mapping[str, str]] = {"by": "ann", "reason": "wrong file"}
+
+    def __init__(self, folder: Path) -> None:
+        self.venue, self.gate = LyingVenue(), Queue()
+        self.path = folder / "saga.db"
+        self.order = batch(buy("KO"))
+
+    @asynccontextmanager
+    async def engine(
+        self, then: Callable[[Orchestrator], Awaitable[object]]
+    ) -> AsyncIterator[Orchestrator]:
+        """An engine in which the order is under way, from behind what happens at the gate."""
+        done = anyio.Event()
+        async with Orchestrator(SqliteStore(self.path), [self.venue], gate=self.gate) as engine:
+
+            async def happen() -> None:
+                await then(engine)
+                done.set()
+
+            self.gate.then = happen
+            await engine.submit(self.order)
+            with anyio.fail_after(PATIENCE):
+                await done.wait()
+            await anyio.wait_all_tasks_blocked()
+            yield engine
+
+
+@pytest.mark.requirement("B9")
+async def test_a_cancel_that_is_answered_while_an_order_waits_at_the_gate_keeps_it_in(
+    tmp_path: Path,
+) -> None:
+    scene = AtTheGate(tmp_path)
+    async with scene.engine(lambda e: e.cancel(scene.order.batch_id, **scene.who)) as engine:
+        row = await engine.wait(scene.order.batch_id, timeout=PATIENCE)
+    assert (row.status, scene.venue.sent) == ("cancelled", [])
+    assert scene.gate.asked == ["judge", "withheld"]
+
+
+@pytest.mark.requirement("B9")
+async def test_an_order_that_waits_at_the_gate_when_its_batch_is_paused_is_judged_anew_behind_it(
+    tmp_path: Path,
+) -> None:
+    scene = AtTheGate(tmp_path)
+    uid = scene.order.batch_id
+    async with scene.engine(lambda e: e.pause(uid, **scene.who)) as engine:
+        assert scene.venue.sent == []
+        assert scene.gate.asked == ["judge", "withheld"]
+        row = await engine.batch(uid)
+        assert (row.paused, row.waits_for) == (True, "to be unpaused")
+        await engine.unpause(uid, **scene.who)
+        row = await engine.wait(uid, timeout=PATIENCE)
+    assert (row.status, len(scene.venue.sent)) == ("success", 1)
+    assert scene.gate.asked == ["judge", "withheld", "judge"]
+
+
+@pytest.mark.requirement("B9")
+async def test_an_order_that_waits_for_its_operator_is_kept_in_by_a_cancel(tmp_path: Path) -> None:
+    scene = AtTheGate(tmp_path)
+    uid = scene.order.batch_id
+    async with scene.engine(lambda e: e.pause(uid, **scene.who)) as engine:
+        await engine.cancel(uid, **scene.who)
+        row = await engine.wait(uid, timeout=PATIENCE)
+    assert (row.status, scene.venue.sent) == ("cancelled", [])
+
+
+@pytest.mark.requirement("B9")
+async def test_an_undo_that_waits_at_the_gate_when_its_batch_is_paused_waits_for_the_operator(
+    tmp_path: Path,
+) -> None:
+    scene = AtTheGate(tmp_path)
+
+    async def refuse(attempt: Attempt) -> Report:
+        scene.gate.then = pause_at_the_undo
+        return Report(True, (), "no")
+
+    async def pause_at_the_undo() -> None:
+        await engine.pause(scene.order.batch_id, **scene.who)
+        paused.set()
+
+    paused = anyio.Event()
+    scene.venue.on_send["PEP"] = refuse
+    scene.order = batch(buy("KO"), buy("PEP"))
+    engine = Orchestrator(SqliteStore(scene.path), [scene.venue], gate=scene.gate)
+    async with engine:
+        await engine.submit(scene.order)
+        with anyio.fail_after(PATIENCE):
+            await paused.wait()
+        await anyio.wait_all_tasks_blocked()
+        assert len(scene.venue.sent) == 2
+        await engine.unpause(scene.order.batch_id, **scene.who)
+        row = await engine.wait(scene.order.batch_id, timeout=PATIENCE)
+    assert (row.state, scene.venue.held()) == ("ROLLED_BACK", {})
+    assert len(scene.venue.sent) == 3
+
+
+@pytest.mark.requirement("S3", "L1")
+async def test_an_engine_is_left_though_an_order_waits_for_its_operator_and_the_next_sends_it_once(
+    tmp_path: Path,
+) -> None:
+    scene = AtTheGate(tmp_path)
+    uid = scene.order.batch_id
+    async with scene.engine(lambda e: e.pause(uid, **scene.who)):
+        pass
+    assert scene.venue.sent == []
+    async with Orchestrator(SqliteStore(scene.path), [scene.venue], gate=scene.gate) as engine:
+        await engine.unpause(uid, **scene.who)
+        row = await engine.wait(uid, timeout=PATIENCE)
+    assert (row.status, len(scene.venue.sent)) == ("success", 1)

@@ -9,18 +9,26 @@ from functools import partial
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from brokers import Buy, Sell
 from brokers.paper import Fault, FaultRule
+from saga.core import MAX_INTENTS_AT_ONCE
 from saga.errors import Quarantined, StoreHeld
 from saga.events import Resumed
+from saga.model import ExecutionMode
 from saga.orchestrator import Orchestrator
+from saga.outcome import Fill, Report
+from saga.participant import Attempt
 from saga.store.journal import read_journal
 from saga.store.ownership import LEASE_SECONDS
 from saga.store.protocol import JournalRecord
 from saga.store.sqlite import SqliteStore
+from tests.engine.lying_venue import LyingVenue, engine_on
 from tests.engine.trading_desk import Desk, batch, buy
+
+TEN = Decimal(10)
 
 
 @pytest.mark.requirement("D6", "D7", "B11", "T15")
@@ -363,6 +371,92 @@ async def test_a_host_that_is_cancelled_leaves_a_store_that_can_be_resumed(desk:
     async with owner_free as engine:
         await engine.cancel(order.batch_id, by="alice", reason="enough")
         assert (await engine.wait(order.batch_id)).status == "cancelled"
+
+
+@pytest.mark.requirement("L5")
+async def test_a_host_that_is_cancelled_and_tidies_up_sends_nothing_meanwhile(
+    tmp_path: Path,
+) -> None:
+    venue = LyingVenue()
+    legs = [buy("AAPL", directive_id=f"EXE_{number}") for number in range(10 * MAX_INTENTS_AT_ONCE)]
+    with anyio.CancelScope() as host:
+        async with engine_on(tmp_path, venue) as engine:
+            await engine.submit(batch(*legs, mode=ExecutionMode.PARALLEL))
+            while not venue.sent:
+                await anyio.lowlevel.checkpoint()
+            host.cancel()
+            sent = len(venue.sent)
+            with anyio.CancelScope(shield=True):
+                await anyio.wait_all_tasks_blocked()
+                await engine.store.last_sequence()
+                await anyio.wait_all_tasks_blocked()
+                tidied = len(venue.sent)
+    assert tidied <= sent + MAX_INTENTS_AT_ONCE < len(legs)
+
+
+class SecondLater(SqliteStore):
+    """Journals are read one by one, and the second is not before the gate opens."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.reads = 0
+        self.gate = anyio.Event()
+
+    async def journals(
+        self, batch_ids: Sequence[str]
+    ) -> list[tuple[JournalRecord, ...] | Exception]:
+        self.reads += 1
+        if self.reads == 2:
+            await self.gate.wait()
+        return await super().journals(batch_ids[:1])
+
+
+@pytest.mark.requirement("D6", "D7")
+async def test_what_is_taken_up_while_the_engine_is_being_left_sends_nothing(
+    tmp_path: Path,
+) -> None:
+    asked, answer = anyio.Event(), anyio.Event()
+
+    async def hang(attempt: Attempt) -> Report:
+        await anyio.sleep_forever()
+        raise AssertionError(attempt)
+
+    async def slowly(_: Attempt) -> Report | None:
+        asked.set()
+        await answer.wait()
+        return None
+
+    first, second = batch(buy("AAPL")), batch(buy("KO"), buy("PG"))
+    before = LyingVenue()
+    before.on_send["AAPL"] = before.on_send["KO"] = hang
+    async with engine_on(tmp_path, before) as engine:
+        for order in (first, second):
+            await engine.submit(order)
+        while len(before.sent) < 2:
+            await anyio.lowlevel.checkpoint()
+    venue, store = LyingVenue(), SecondLater(tmp_path / "saga.db")
+    venue.on_look_up["AAPL"] = slowly
+    venue.told = {key: Report(True, (Fill(key, TEN, TEN),)) for key in before.sent}
+    driven: list[str] = []
+
+    async def take_up_the_second() -> None:
+        await anyio.wait_all_tasks_blocked()  # by now the engine waits for the slow answer
+        store.gate.set()
+        with anyio.fail_after(20):
+            while not driven:
+                await anyio.lowlevel.checkpoint()
+                driven.extend(
+                    row.batch_id for row in engine.active() if row.batch_id != first.batch_id
+                )
+        answer.set()
+
+    async with anyio.create_task_group() as tasks, Orchestrator(store, [venue]) as engine:
+        await asked.wait()
+        tasks.start_soon(take_up_the_second)
+    assert driven == [second.batch_id]
+    assert venue.sent == []
+    async with engine_on(tmp_path, venue) as engine:
+        assert (await engine.wait(second.batch_id, timeout=20)).status == "success"
 
 
 async def test_what_is_done_in_the_host_reaches_the_host(desk: Desk) -> None:

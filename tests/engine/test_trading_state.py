@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import anyio
 import pytest
@@ -148,6 +149,26 @@ async def test_a_halt_file_is_noticed_whatever_the_wall_does(
             while not isinstance(said := await _first_said(engine), TradingStateSet):  # noqa: ASYNC110
                 await anyio.sleep(0.005)
     assert (said.state, said.reason) == (TradingState.HALTED, "stop")
+
+
+@pytest.mark.requirement("S13", "L1")
+async def test_a_halt_file_that_is_gone_before_it_was_noted_keeps_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("saga.orchestrator.HALT_WATCH_SECONDS", 0.05)
+    file = tmp_path / "saga.db.halt"
+    async with engine_on(tmp_path, LyingVenue()) as engine:
+        file.touch()
+        order = batch(buy("AAPL"))
+        with monkeypatch.context() as before_the_watch_looks:
+            before_the_watch_looks.setattr("saga.trading.Trading.adopt", AsyncMock())
+            await engine.submit(order)
+            await anyio.wait_all_tasks_blocked()
+            assert (await engine.batch(order.batch_id)).state == "PENDING"
+            file.unlink()
+        row = await engine.wait(order.batch_id, timeout=20)
+        assert engine.trading_state is TradingState.ACTIVE
+    assert row.status == "success"
 
 
 async def _first_said(engine: Orchestrator) -> LogEntry | None:

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections import Counter
 from collections.abc import Generator
+from datetime import datetime
 from decimal import Decimal
 from itertools import groupby
 from operator import itemgetter
@@ -16,14 +17,15 @@ import anyio.to_thread
 import pytest
 
 from brokers.risk import RiskGate, RiskLimits
-from saga.core import MAX_INTENTS_AT_ONCE
+from saga.core import MAX_INTENTS_AT_ONCE, Decision, decide
 from saga.errors import AdmissionRefused, BatchConflict, InvalidInput
+from saga.ledger import Saga
 from saga.model import Batch, ExecutionMode, Priority
 from saga.orchestrator import Orchestrator
 from saga.outcome import Report
 from saga.participant import Attempt
 from saga.policy import Capabilities
-from saga.runner import MAX_ANSWERS_AT_ONCE, MAX_EVENTS_PER_COMMIT
+from saga.runner import FEW, MAX_ANSWERS_AT_ONCE, MAX_EVENTS_PER_COMMIT
 from saga.store.protocol import Append
 from saga.store.sqlite import SqliteStore
 from saga.turns import LEGS_OF_A_BATCH, LEGS_PER_TURN, Turnstile, aside, leg_by_leg
@@ -297,3 +299,45 @@ async def test_an_operator_waits_for_none_of_the_answers_that_came_before_him(
     kinds = [record.event.kind for record in journal]
     assert kinds.count("reported") == legs
     assert kinds.index("cancel_requested") < kinds.index("reported") + MAX_ANSWERS_AT_ONCE
+
+
+async def test_many_open_orders_are_not_looked_through_for_each_answer_that_tells_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    legs = 8 * FEW
+    venue = LyingVenue(Capabilities(visibility_seconds=0.0, poll_seconds=0.001))
+    decided: list[int] = []
+    open_orders = 0
+
+    async def open_it(_: Attempt) -> Report:
+        nonlocal open_orders
+        open_orders += 1
+        return Report(False)
+
+    looked: Counter[str] = Counter()
+    each_twice = anyio.Event()
+
+    async def still_open(attempt: Attempt) -> Report:
+        looked[attempt.key] += 1
+        await anyio.lowlevel.checkpoint()
+        if len(looked) == legs and min(looked.values()) >= 2:
+            each_twice.set()
+        return Report(False)
+
+    def counted(saga: Saga, now: datetime, *, in_doubt: bool) -> Decision:
+        if open_orders == legs:
+            decided.append(len(saga.live))
+        return decide(saga, now, in_doubt=in_doubt)
+
+    monkeypatch.setattr("saga.runner.decide", counted)
+    venue.on_send["AAPL"], venue.on_look_up["AAPL"] = open_it, still_open
+    wide = batch(
+        *(buy("AAPL", directive_id=f"EXE_{leg}") for leg in range(legs)),
+        mode=ExecutionMode.PARALLEL,
+    )
+    async with Orchestrator(SqliteStore(tmp_path / "saga.db"), [venue]) as engine:
+        await engine.submit(wide)
+        with anyio.fail_after(PATIENCE):
+            await each_twice.wait()
+        assert decided.count(legs) < looked.total() / FEW * 2
+        assert set(looked) == set(venue.sent)

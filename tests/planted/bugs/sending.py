@@ -144,7 +144,7 @@ BUGS: Final = (
         (
             Edit(
                 "saga/runner.py",
-                "        self._busy.discard(answer.attempt.key)\n        self._calls -= 1\n",
+                "        self._busy.discard(attempt.key)\n        self._calls -= 1\n",
                 "        self._calls -= 1\n",
             ),
         ),
