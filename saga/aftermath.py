@@ -13,7 +13,7 @@ from typing import Final
 
 import anyio
 
-from saga.calls import Unusable, answer_of, believed, in_words, named
+from saga.calls import answer_of, in_words, named, told_by
 from saga.clock import Clock
 from saga.complaints import Complaints
 from saga.core import observe_late
@@ -257,16 +257,12 @@ class Aftermath:
     ) -> Report | Exception | None:
         """Return what is told of an attempt, or why nothing is that can be used."""
         whose = partial(named, participant, attempt)
-        answer = await answer_of(
-            lambda: participant.look_up(attempt), seconds, whose, hosts_task=True
+        told = told_by(
+            await answer_of(lambda: participant.look_up(attempt), seconds, whose, hosts_task=True)
         )
-        if not isinstance(answer, Exception):
-            try:
-                return believed(answer)
-            except Unusable as error:
-                answer = error
-        _LOG.warning("%s gave no answer that can be used: %s", whose(), in_words(answer))
-        return answer
+        if isinstance(told, Exception):
+            _LOG.warning("%s gave no answer that can be used: %s", whose(), in_words(told))
+        return told
 
     async def _record(
         self, batch_id: str, asked: AttemptRecord, report: Report, by: str

@@ -133,6 +133,20 @@ def harmless(text: str) -> str:
     return "".join(char if char.isprintable() else "?" for char in text)
 
 
+def told_by(answer: object) -> Report | Exception | None:
+    """Return what a participant's answer tells, or the exception that says why it tells nothing.
+
+    Args:
+        answer: what `answer_of` returned.
+    """
+    if isinstance(answer, Exception):
+        return answer
+    try:
+        return believed(answer)
+    except Unusable as error:
+        return error
+
+
 def believed(told: object) -> Report | None:
     """Return what a participant returned, if it can be true, made of our own types alone.
 

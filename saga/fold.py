@@ -348,6 +348,7 @@ def _reported(saga: Saga, at: datetime, event: Reported) -> None:
         raise NotAllowed(f"attempt {attempt.key} was given up; retry the saga to look it up again")
     _require_new(attempt, event.fills)
     was_over = attempt.state is AttemptState.OVER
+    was_working = attempt.state is AttemptState.WORKING
     attempt.acknowledged = True
     attempt.absent = attempt.absent and not event.fills and event.final
     attempt.silences = attempt.not_found = 0
@@ -357,8 +358,9 @@ def _reported(saga: Saga, at: datetime, event: Reported) -> None:
     attempt.state = AttemptState.OVER if event.final else AttemptState.WORKING
     _add_fills(attempt, event.fills)
     saga.unconfirmed.pop(attempt.key, None)
-    if event.final:
+    if event.final or not was_working:  # its patience begins when it is there, not with its intent
         attempt.since = at
+    if event.final:
         saga.live.pop(attempt.key, None)
     else:
         saga.live[attempt.key] = attempt

@@ -68,7 +68,8 @@ class AttemptRecord:
         tombstone: its key was withdrawn, and can never be accepted any more.
         not_found: how many look-ups in a row did not find it.
         silences: how many questions in a row got no usable answer.
-        since: when its fate became unknown; when it ended, once it is over.
+        since: when it was intended, was found to be there, became unknown, or ended: the last of
+            these.
         asked_at: when the last look-up was answered, or failed.
     """
 

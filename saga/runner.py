@@ -19,7 +19,7 @@ import anyio.lowlevel
 
 from saga.alarms import Alarms
 from saga.appending import append_of
-from saga.calls import Unusable, answer_of, believed, in_words, named
+from saga.calls import Unusable, answer_of, in_words, named, told_by
 from saga.complaints import Complaints
 from saga.core import Ask, Decision, Question, decide, observe, why_stopped
 from saga.errors import NotAllowed, NotServed, SagaError, StoreBusy, StoreError
@@ -107,8 +107,8 @@ class _Answer:
     attempt: AttemptRecord
     question: Question | None
     """None for a send."""
-    result: object
-    """What it returned, or the exception that says why it returned nothing."""
+    told: Report | Exception | None
+    """What it told, or the exception that says why it told nothing."""
     buried: bool = False
     """The key was withdrawn before it was looked up."""
     withheld: Refusal | None = None
@@ -132,15 +132,15 @@ class SagaRunner:
         self._answers: list[_Answer] = []
         self._heard: list[_Request] = []
         self._wake = Pulse()
-        self._moved = Pulse()
-        """Beats behind each commit, and when the runner is stopped."""
+        self._stirred = Pulse()
+        """Beats whenever the runner is woken, and behind each of its commits."""
         self._admitted = False
         self._stopping = False
         self._calls = 0
         self._busy: set[str] = set()
         self._quiet: dict[tuple[str, Question], datetime] = {}
         self._looked_through = saga.updated_at
-        """When it was decided last what is to be asked."""
+        """When it was decided last what is to be asked, and it was."""
         self._news: set[str] = set()
         self.unheard: dict[str, None] = {}
         """Keys of which there may be news, though nothing is asked about them while it runs."""
@@ -173,12 +173,12 @@ class SagaRunner:
     def stop(self) -> None:
         """Begin nothing new; record what comes of the calls under way, then end."""
         self._stopping = True
-        self._moved.beat()
         self.wake()
 
     def wake(self) -> None:
         """Look at what has come, and at the clock, again."""
         self._wake.beat()
+        self._stirred.beat()
 
     def notify(self, key: str) -> None:
         """Hear that there may be news about an attempt: it is looked up now.
@@ -253,6 +253,8 @@ class SagaRunner:
                     await anyio.lowlevel.checkpoint()
                 continue
             if self._saga.state in SAGA_AT_REST or (self._stopping and not self._calls):
+                for key in self._busy:  # of whose answer nobody waits any more
+                    self._note_unheard(key)
                 self.closed = True
                 return
             if len(events) >= MAX_EVENTS_PER_COMMIT:  # there may be more
@@ -300,7 +302,6 @@ class SagaRunner:
         while not self._stopping and len(events) < MAX_EVENTS_PER_COMMIT:
             decision = decide(self._saga, now, in_doubt=in_doubt)
             if not decision.events:
-                self._looked_through = now
                 break
             for event in decision.events:
                 self._apply(self._under_limits(event), now, events)
@@ -346,7 +347,7 @@ class SagaRunner:
         await self._append(append)
         self.row = append.batch_row
         self.came_to_rest = self._saga.rested_number >= append.changes[0].number
-        self._moved.beat()
+        self._stirred.beat()
         self._around.on_commit(self)
 
     async def _append(self, append: Append) -> int:
@@ -384,20 +385,23 @@ class SagaRunner:
         fenced_from: float,
     ) -> None:
         refusal = await self._judged(attempt, fenced_from)
-        while refusal is None and self._saga.paused:
+        while refusal is None and self._is_held():
             self._around.trading.withhold(attempt)
-            if not await self._let_go_on(attempt):
+            if await self._let_go_on(attempt):
+                refusal = await self._judged(attempt, fenced_from)
+            elif self._saga.capabilities(record).look_up:
                 self._forget_call(record)  # as behind a crash: whoever takes it up looks for it
                 return
-            refusal = await self._judged(attempt, fenced_from)
+            else:
+                refusal = Refusal("engine_left", "not sent any more: the engine was left")
         if refusal is not None:
             self._end_call(_Answer(record, None, None, withheld=refusal))
             return
         seconds = self._call_seconds(record)
-        result = await answer_of(
+        answer = await answer_of(
             lambda: participant.send(attempt), seconds, partial(named, participant, attempt)
         )
-        self._end_call(_Answer(record, None, result))
+        self._end_call(_Answer(record, None, told_by(answer)))
 
     async def _judged(self, attempt: Attempt, fenced_from: float) -> Refusal | None:
         """Return why an attempt may not be sent any more; where that is None, nothing came between.
@@ -409,7 +413,8 @@ class SagaRunner:
         refusal = await trading.judge(attempt, self._saga.batch)
         if refusal is not None:
             return refusal
-        if self._around.clock.elapsed() - fenced_from > FENCE_CHECK_SECONDS:
+        _, elapsed = self._around.clock.look()
+        if elapsed - fenced_from > FENCE_CHECK_SECONDS:
             try:
                 refusal = await self._look_at_fence(attempt, judged_by)
             except BaseException:  # then nothing is sent
@@ -421,13 +426,19 @@ class SagaRunner:
             trading.withhold(attempt)
         return refusal
 
+    def _is_held(self) -> bool:
+        """Nothing new may be sent for now: the batch is paused, or the wall is in doubt."""
+        return self._saga.paused or self._around.clock.in_doubt_until is not None
+
     async def _let_go_on(self, attempt: Attempt) -> bool:
-        """Wait while the batch is paused, or until the attempt is not wanted any more.
+        """Wait while nothing may be sent, or until the attempt is not wanted any more.
 
         Return whether there is anything more to be done about it in this process.
         """
-        while self._saga.paused and not self._stopping and self._overtaken(attempt) is None:
-            await self._moved.behind(self._moved.beats)
+        self.wake()  # for an alarm at the end of a doubt
+        while self._is_held() and not self._stopping and self._overtaken(attempt) is None:
+            await self._stirred.behind(self._stirred.beats)
+            self._around.clock.look()
         return not self._stopping
 
     async def _look_at_fence(self, attempt: Attempt, judged_by: TradingStateSet) -> Refusal | None:
@@ -473,6 +484,7 @@ class SagaRunner:
     async def _ask(self, decision: Decision, now: datetime, calls: CallsUnderWay) -> None:
         """Ask what is due, and set an alarm for what is not."""
         wake_at = decision.wake_at
+        self._looked_through = now
         self._missing = None
         for number, ask in enumerate(decision.asks, 1):
             if not number % FEW:
@@ -524,19 +536,21 @@ class SagaRunner:
             refused = await answer_of(lambda: participant.withdraw(attempt), seconds, whose)
             entombs = self._saga.capabilities(ask.attempt).tombstone
             buried = entombs and not isinstance(refused, Exception)
-        result = await answer_of(lambda: participant.look_up(attempt), seconds, whose)
-        is_over = isinstance(result, Report) and result.final is True
+        told = told_by(await answer_of(lambda: participant.look_up(attempt), seconds, whose))
+        is_over = isinstance(told, Report) and told.final
         if isinstance(refused, Exception) and not is_over:
-            result = refused  # a withdrawal may fail because the order is over; else it counts
-        self._end_call(_Answer(ask.attempt, ask.question, result, buried))
+            told = refused  # a withdrawal may fail because the order is over; else it counts
+        self._end_call(_Answer(ask.attempt, ask.question, told, buried))
 
     def _begin_call(self, attempt: AttemptRecord) -> None:
         self._busy.add(attempt.key)
         self._calls += 1
 
     def _end_call(self, answer: _Answer) -> None:
+        """Let the answer be heard; until it is, nothing more is asked about the attempt."""
         self._answers.append(answer)
-        self._forget_call(answer.attempt)
+        self._calls -= 1
+        self.wake()
 
     def _forget_call(self, attempt: AttemptRecord) -> None:
         self._busy.discard(attempt.key)
@@ -546,11 +560,12 @@ class SagaRunner:
     def _take_answer(self, answer: _Answer, now: datetime, events: list[Event]) -> None:
         """Turn a participant's answer into events; a lost or senseless one is never a no."""
         attempt = answer.attempt
+        self._busy.discard(attempt.key)
         new = self._events_of(answer)
         if answer.question is not None and not new:
             self._quiet[attempt.key, answer.question] = now
         if attempt.state is AttemptState.LOST or self._saga.state in SAGA_AT_REST:
-            if isinstance(answer.result, Report):  # it is looked up once more, after the end
+            if isinstance(answer.told, Report):  # it is looked up once more, after the end
                 self._note_unheard(attempt.key)
             return
         for event in new:
@@ -559,22 +574,20 @@ class SagaRunner:
     def _events_of(self, answer: _Answer) -> tuple[AttemptEvent, ...]:
         attempt = answer.attempt
         where = (attempt.step, attempt.purpose, attempt.number)
-        result = answer.result
-        if (withheld := answer.withheld) is not None:
+        told, withheld = answer.told, answer.withheld
+        if withheld is not None:
             return (Withheld(*where, withheld.limit, withheld.sentence),)
-        if not isinstance(result, Exception):
+        if told is None and answer.question is not None:
+            return (NotFound(*where, tombstone=answer.buried),)
+        if isinstance(told, Report):
             try:
-                report = believed(result)
-                if report is not None:
-                    return observe(attempt, report)
-                if answer.question is not None:
-                    return (NotFound(*where, tombstone=answer.buried),)
-                result = Unusable("the send returned nothing")
-            except (Unusable, ValueError) as error:
-                result = error
-        reason = in_words(result)
+                return observe(attempt, told)
+            except ValueError as error:
+                told = error
+        why = told or Unusable("the send returned nothing")
+        reason = in_words(why)
         contradicted = attempt.state is not AttemptState.OVER or attempt.absent
-        if isinstance(result, KeyTaken) and contradicted:
+        if isinstance(why, KeyTaken) and contradicted:
             return (GaveUp(*where, f"its key names another order: {reason}"),)
         if answer.question is None:
             return (AnswerLost(*where, reason),)

@@ -588,7 +588,7 @@ SCENES = (
     (2_000, Scene("atomic, two divisible legs", ATOMIC, (2, 2), 1)),
     (1_000, Scene("atomic, two legs, tombstones", ATOMIC, (1, 1), 1, capabilities=TOMBSTONE)),
     (400, Scene("atomic, two tries", ATOMIC, (1,), 1, attempts=2)),
-    (540, Scene("sequential, one leg, two faults", SEQUENTIAL, (1,), 2, on_failure=KEEP)),
+    (530, Scene("sequential, one leg, two faults", SEQUENTIAL, (1,), 2, on_failure=KEEP)),
     (210, Scene("sequential", SEQUENTIAL, (1, 1), 1, on_failure=KEEP)),
     (350, Scene("sequential, a divisible leg", SEQUENTIAL, (2, 1), 1, on_failure=KEEP)),
     (390, Scene("sequential, two tries", SEQUENTIAL, (2,), 1, on_failure=KEEP, attempts=2)),

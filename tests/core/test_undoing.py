@@ -232,6 +232,13 @@ def test_an_open_undo_is_withdrawn_after_its_patience_and_not_before() -> None:
     assert telling.ask().question.value == "withdraw"
 
 
+def test_the_patience_with_an_undo_begins_when_it_is_there_and_not_with_its_intent() -> None:
+    telling = undoing().later(61).report(0, UNDO, final=False)
+
+    assert telling.later(59).report(0, UNDO, final=False).ask().question.value == "look_up"
+    assert telling.later(1).ask().question.value == "withdraw"
+
+
 def test_an_open_undo_that_cannot_be_withdrawn_is_looked_up_instead() -> None:
     telling = undoing(capabilities=Capabilities(cancel=False)).report(0, UNDO, final=False)
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from saga.calls import Unusable, believed
+from saga.calls import Unusable, believed, told_by
 from saga.events import Reported, decode, encode
 from saga.ids import Purpose
 from saga.outcome import Fill, Report
@@ -103,6 +103,17 @@ class Cancelling(Broken):
 def test_whatever_is_raised_while_a_report_is_read_makes_it_unusable_and_no_more() -> None:
     with pytest.raises(Unusable, match="the report cannot be read: CancelledError"):
         told_at(datetime(2026, 1, 1, tzinfo=Cancelling()))
+
+
+def test_a_report_whose_fields_cannot_be_read_tells_nothing() -> None:
+    class Lazy(Report):
+        @property
+        def final(self) -> bool:
+            raise LookupError
+
+    told = told_by(object.__new__(Lazy))
+    assert isinstance(told, Unusable)
+    assert str(told) == "the report cannot be read: LookupError"
 
 
 def test_who_ends_the_program_while_a_report_is_read_ends_it() -> None:

@@ -1,6 +1,6 @@
 """What is told of a batch after its end: found, recorded, told to a person, and never dropped."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -317,16 +317,20 @@ class WhileItRests(SqliteStore):
         return await super().append(append)
 
 
-@pytest.mark.parametrize("arrived", [False, True])
-@pytest.mark.requirement("S6", "S18")
-async def test_an_answer_that_comes_while_a_batch_becomes_stale_harms_nothing_and_is_not_lost(
-    tmp_path: Path, arrived: bool
-) -> None:
-    store = WhileItRests(tmp_path / "saga.db")
-    venue = LyingVenue(Capabilities(visibility_seconds=0.0, poll_seconds=0.02, tombstone=True))
+async def _lost(_: Attempt) -> Report:
+    raise ConnectionError
 
-    async def lost(_: Attempt) -> Report:
-        raise ConnectionError
+
+def _two_that_are_called_absent(
+    store: WhileItRests, answer: Callable[[Attempt], Awaitable[Report | None]]
+) -> LyingVenue:
+    """Return a venue that knows of neither order, and then that the first key names another.
+
+    Args:
+        store: knows which keys were called absent.
+        answer: to what is asked about the second then.
+    """
+    venue = LyingVenue(Capabilities(visibility_seconds=0.0, poll_seconds=0.02, tombstone=True))
 
     async def taken(attempt: Attempt) -> Report | None:
         if attempt.key in store.absent:
@@ -334,13 +338,25 @@ async def test_an_answer_that_comes_while_a_batch_becomes_stale_harms_nothing_an
         return None
 
     async def slowly(attempt: Attempt) -> Report | None:
-        if attempt.key not in store.absent:
-            return None
+        return await answer(attempt) if attempt.key in store.absent else None
+
+    venue.on_send = {"AAPL": _lost, "MSFT": _lost}
+    venue.on_look_up = {"AAPL": taken, "MSFT": slowly}
+    return venue
+
+
+@pytest.mark.parametrize("arrived", [False, True])
+@pytest.mark.requirement("S6", "S18")
+async def test_an_answer_that_comes_while_a_batch_becomes_stale_harms_nothing_and_is_not_lost(
+    tmp_path: Path, arrived: bool
+) -> None:
+    store = WhileItRests(tmp_path / "saga.db")
+
+    async def answer(attempt: Attempt) -> Report | None:
         await store.is_written.wait()
         return venue.told.get(attempt.key) or (venue.fill(attempt) if arrived else None)
 
-    venue.on_send = {"AAPL": lost, "MSFT": lost}
-    venue.on_look_up = {"AAPL": taken, "MSFT": slowly}
+    venue = _two_that_are_called_absent(store, answer)
     order = batch(buy("AAPL", 5), buy("MSFT", 5), mode=ExecutionMode.PARALLEL)
     async with Orchestrator(store, [venue]) as engine:
         row = await engine.run(order, timeout=20)
@@ -348,6 +364,35 @@ async def test_an_answer_that_comes_while_a_batch_becomes_stale_harms_nothing_an
         if arrived:
             row = await until_open(engine, row.batch_id)
         assert await store.quarantined() == {}
+
+
+@pytest.mark.requirement("S6")
+async def test_who_was_still_being_asked_when_a_batch_became_stale_is_asked_once_more(
+    tmp_path: Path,
+) -> None:
+    store = WhileItRests(tmp_path / "saga.db")
+
+    async def answer(attempt: Attempt) -> Report | None:
+        if not rested:
+            await anyio.sleep_forever()
+        return venue.told.get(attempt.key) or venue.fill(attempt)
+
+    rested: list[BatchRow] = []
+    venue = _two_that_are_called_absent(store, answer)
+    venue.capabilities = venue.capabilities.model_copy(update={"call_timeout_seconds": 20.0})
+    order = batch(buy("AAPL", 5), buy("MSFT", 5), mode=ExecutionMode.PARALLEL)
+    async with Orchestrator(store, [venue]) as engine:
+        engine.on_outcome(_noted(rested))
+        await engine.submit(order)
+        row = await until_open(engine, order.batch_id)
+        assert row.state == SagaState.STALE
+
+
+def _noted(rows: list[BatchRow]) -> Callable[[BatchRow], Awaitable[None]]:
+    async def note(row: BatchRow) -> None:
+        rows.append(row)
+
+    return note
 
 
 @pytest.mark.requirement("S6")

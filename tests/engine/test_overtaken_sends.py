@@ -2,13 +2,14 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 import anyio
 import pytest
 
+from saga.clock import SystemClock
 from saga.events import Intended, Withheld
 from saga.gate import PastIntent, Refusal
 from saga.model import Batch
@@ -152,15 +153,29 @@ class Queue(CountingGate):
         return refusal
 
 
+class JumpingClock(SystemClock):
+    """A wall that is put forward."""
+
+    ahead = timedelta(0)
+
+    def now(self) -> datetime:
+        return super().now() + self.ahead
+
+
 class AtTheGate:
     """One order that waits at the gate, and what happens meanwhile."""
 
     who: Final[Mapping[str, str]] = {"by": "ann", "reason": "wrong file"}
 
     def __init__(self, folder: Path) -> None:
-        self.venue, self.gate = LyingVenue(), Queue()
+        self.venue, self.gate, self.clock = LyingVenue(), Queue(), JumpingClock()
         self.path = folder / "saga.db"
         self.order = batch(buy("KO"))
+
+    def opened(self) -> Orchestrator:
+        """An engine with this gate."""
+        store = SqliteStore(self.path, clock=self.clock)
+        return Orchestrator(store, [self.venue], gate=self.gate, clock=self.clock)
 
     @asynccontextmanager
     async def engine(
@@ -168,7 +183,7 @@ class AtTheGate:
     ) -> AsyncIterator[Orchestrator]:
         """An engine in which the order is under way, from behind what happens at the gate."""
         done = anyio.Event()
-        async with Orchestrator(SqliteStore(self.path), [self.venue], gate=self.gate) as engine:
+        async with self.opened() as engine:
 
             async def happen() -> None:
                 await then(engine)
@@ -237,7 +252,7 @@ async def test_an_undo_that_waits_at_the_gate_when_its_batch_is_paused_waits_for
     paused = anyio.Event()
     scene.venue.on_send["PEP"] = refuse
     scene.order = batch(buy("KO"), buy("PEP"))
-    engine = Orchestrator(SqliteStore(scene.path), [scene.venue], gate=scene.gate)
+    engine = scene.opened()
     async with engine:
         await engine.submit(scene.order)
         with anyio.fail_after(PATIENCE):
@@ -259,7 +274,40 @@ async def test_an_engine_is_left_though_an_order_waits_for_its_operator_and_the_
     async with scene.engine(lambda e: e.pause(uid, **scene.who)):
         pass
     assert scene.venue.sent == []
-    async with Orchestrator(SqliteStore(scene.path), [scene.venue], gate=scene.gate) as engine:
+    async with scene.opened() as engine:
         await engine.unpause(uid, **scene.who)
         row = await engine.wait(uid, timeout=PATIENCE)
+    assert (row.status, len(scene.venue.sent)) == ("success", 1)
+
+
+async def test_what_was_kept_in_when_the_engine_was_left_is_no_doubt_where_nobody_can_be_asked(
+    tmp_path: Path,
+) -> None:
+    scene = AtTheGate(tmp_path)
+    scene.venue.capabilities = scene.venue.capabilities.model_copy(update={"look_up": False})
+    uid = scene.order.batch_id
+    async with scene.engine(lambda e: e.pause(uid, **scene.who)):
+        pass
+    async with scene.opened() as engine:
+        row = await engine.wait(uid, timeout=PATIENCE)
+    assert (row.state, scene.venue.sent) == ("ROLLED_BACK", [])
+    assert "the engine was left" in str(row.reason)
+
+
+@pytest.mark.scenario("E1")
+async def test_an_order_that_waits_at_the_gate_when_the_wall_jumps_waits_until_it_is_put_right(
+    tmp_path: Path,
+) -> None:
+    scene = AtTheGate(tmp_path)
+    scene.order = batch(buy("KO"), timeout_seconds=600)
+
+    async def jump(_: Orchestrator) -> None:
+        scene.clock.ahead = timedelta(hours=1)
+
+    async with scene.engine(jump) as engine:
+        assert scene.venue.sent == []
+        scene.clock.ahead = timedelta(0)
+        await engine.pause(scene.order.batch_id, **scene.who)  # somebody looks at it
+        await engine.unpause(scene.order.batch_id, **scene.who)
+        row = await engine.wait(scene.order.batch_id, timeout=PATIENCE)
     assert (row.status, len(scene.venue.sent)) == ("success", 1)

@@ -341,3 +341,47 @@ async def test_many_open_orders_are_not_looked_through_for_each_answer_that_tell
             await each_twice.wait()
         assert decided.count(legs) < looked.total() / FEW * 2
         assert set(looked) == set(venue.sent)
+
+
+@pytest.mark.requirement("S18", "L3")
+async def test_nobody_is_asked_again_before_his_last_answer_is_heard(tmp_path: Path) -> None:
+    """The third look-up of a late leg is answered while the others are being asked again."""
+    legs, late = 4 * FEW, f"{3 * FEW}F1"
+    venue = LyingVenue(Capabilities(visibility_seconds=0.0, poll_seconds=0.1))
+    looks: list[str] = []
+    third, answered = anyio.Event(), anyio.Event()
+    sent_again = anyio.Event()
+
+    async def send(attempt: Attempt) -> Report:
+        if not attempt.key.endswith(f"-{late}"):
+            return Report(False)
+        if venue.sent.count(attempt.key) == 1:
+            raise ConnectionError
+        sent_again.set()
+        await anyio.wait_all_tasks_blocked()
+        return venue.fill(attempt)
+
+    async def look_up(attempt: Attempt) -> Report | None:
+        if not attempt.key.endswith(f"-{late}"):
+            if third.is_set():
+                answered.set()
+            return Report(False)
+        looks.append(attempt.key)
+        if len(looks) == 3:
+            third.set()
+            await answered.wait()
+        return None
+
+    venue.on_send["AAPL"], venue.on_look_up["AAPL"] = send, look_up
+    wide = batch(
+        *(buy("AAPL", directive_id=f"EXE_{leg}") for leg in range(legs)),
+        mode=ExecutionMode.PARALLEL,
+    )
+    async with Orchestrator(SqliteStore(tmp_path / "saga.db"), [venue]) as engine:
+        await engine.submit(wide)
+        with anyio.fail_after(PATIENCE):
+            await sent_again.wait()
+            while (await engine.batch(wide.batch_id)).processed_trades < 1:  # noqa: ASYNC110
+                await anyio.sleep(0.005)
+        assert len(looks) == 3
+        assert await engine.store.quarantined() == {}

@@ -139,13 +139,13 @@ BUGS: Final = (
         ),
     ),
     Bug(
-        "a refusal that comes late is forgotten",
-        "The reply to a send is dropped where the attempt was looked up meanwhile.",
+        "whoever has answered once is never asked again",
+        "A call about an attempt counts as under way for ever, so that no other is begun.",
         (
             Edit(
                 "saga/runner.py",
-                "        self._busy.discard(attempt.key)\n        self._calls -= 1\n",
-                "        self._calls -= 1\n",
+                "        self._busy.discard(attempt.key)\n        new = self._events_of(answer)\n",
+                "        new = self._events_of(answer)\n",
             ),
         ),
     ),

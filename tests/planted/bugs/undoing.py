@@ -48,10 +48,10 @@ BUGS: Final = (
         (
             Edit(
                 "saga/runner.py",
-                "        result = await answer_of(lambda: participant.look_up(attempt), seconds, whose)\n",
-                "        result = await answer_of(lambda: participant.look_up(attempt), seconds, whose)\n"
+                "        is_over = isinstance(told, Report) and told.final\n",
                 "        if ask.question is Question.WITHDRAW and refused is None:\n"
-                "            result = Report(True, tuple(ask.attempt.fills), 'cancelled')\n",
+                "            told = Report(True, tuple(ask.attempt.fills), 'cancelled')\n"
+                "        is_over = isinstance(told, Report) and told.final\n",
             ),
         ),
     ),
