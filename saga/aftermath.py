@@ -6,7 +6,7 @@ one thing that is done besides asking is to withdraw an order that is found open
 counts on it any more.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
@@ -196,19 +196,14 @@ class Aftermath:
                 for attempt in attempts:
                     runner.notify(attempt.key)
             return ()
-        told: list[LateTruth] = []
+        reports: dict[str, Report] = {}
         for first in range(0, len(attempts), MAX_ASKED_AT_ONCE):
-            some = attempts[first : first + MAX_ASKED_AT_ONCE]
-            reports: dict[str, Report] = {}
             async with anyio.create_task_group() as calls:
-                for attempt in some:
+                for attempt in attempts[first : first + MAX_ASKED_AT_ONCE]:
                     calls.start_soon(self._ask, saga, attempt, reports, in_vain)
-            for attempt in some:
-                report = reports.get(attempt.key)
-                if report is not None and _news_in(attempt, report, by) is not None:
-                    truth = await self._record(batch_id, attempt, report, by)
-                    told += [] if truth is None else [truth]
-        return tuple(told)
+        return await self._record(
+            batch_id, [each for each in attempts if each.key in reports], reports, by
+        )
 
     async def known_fills(self, batch_id: str) -> KnownFills:
         """Return which fills of a batch its journal knows.
@@ -265,26 +260,46 @@ class Aftermath:
         return told
 
     async def _record(
-        self, batch_id: str, asked: AttemptRecord, report: Report, by: str
-    ) -> LateTruth | None:
+        self,
+        batch_id: str,
+        asked: Sequence[AttemptRecord],
+        reports: Mapping[str, Report],
+        by: str,
+    ) -> tuple[LateTruth, ...]:
+        """Record what is new, all of it by one driver, which reads the journal once."""
+        told: list[LateTruth] = []
+        new = {each.key: each for each in asked if _news_in(each, reports[each.key], by)}
         for _ in range(MAX_TRIES):
+            if not new:
+                break
             runner = await self._sagas.runner_of(batch_id)
             saga = runner.saga
             if saga.state not in SAGA_AT_REST:  # it was tried again meanwhile
-                runner.notify(asked.key)
-                return None
-            attempt = saga.steps[asked.step].attempts(asked.purpose)[asked.number - 1]
-            truth = _news_in(attempt, report, by)
-            if truth is None:
-                return None
-            try:
-                await runner.request(truth)
-            except NotAllowed as error:  # somebody else was faster, or it cannot be reckoned with
-                _LOG.info("late truth about %s is looked at again: %s", asked.key, error)
-            else:
-                _LOG.warning("late truth about %s, attempt %s", batch_id, asked.key)
-                return truth
-        return None
+                for key in new:
+                    runner.notify(key)
+                break
+            truths: dict[str, LateTruth] = {}
+            for key, each in new.items():
+                attempt = saga.steps[each.step].attempts(each.purpose)[each.number - 1]
+                truth = _news_in(attempt, reports[key], by)
+                if truth is not None:
+                    truths[key] = truth
+            refused = await runner.request_all(tuple(truths.values()))
+            for (key, truth), error in zip(truths.items(), refused, strict=True):
+                if error is None:
+                    _LOG.warning("late truth about %s, attempt %s", batch_id, key)
+                    told.append(truth)
+                elif isinstance(error, NotAllowed):
+                    # Somebody else was faster, or it cannot be reckoned with.
+                    _LOG.info("late truth about %s is looked at again: %s", key, error)
+                else:
+                    raise error
+            new = {
+                key: new[key]
+                for key, error in zip(truths, refused, strict=True)
+                if error is not None
+            }
+        return tuple(told)
 
 
 def _news_in(attempt: AttemptRecord, report: Report, by: str) -> LateTruth | None:

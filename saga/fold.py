@@ -66,9 +66,6 @@ from saga.machine import (
 from saga.outcome import Fill
 from saga.policy import FENCE_CHECK_SECONDS
 
-CLOCK_TOLERANCE: Final = timedelta(hours=2)
-"""An instant further ahead of the present than any wait shows that the clock was put back."""
-
 AttemptEvent = (
     Intended
     | SentAgain
@@ -255,7 +252,7 @@ def _retried(saga: Saga, at: datetime, event: Retried) -> None:
     )
     saga.fire(SagaTrigger.RETRY)
     saga.rested_at = None
-    saga.residual = ()
+    saga.residual_as_told = ()
     saga.undo_budget = event.undo_budget
     for attempt in saga.lost.values():
         attempt.state = AttemptState.UNKNOWN
@@ -276,6 +273,7 @@ def _retried(saga: Saga, at: datetime, event: Retried) -> None:
 
 def _resolved(saga: Saga, at: datetime, event: Resolved) -> None:
     _require_all_seen(saga, event)
+    saga.residual_as_told = saga.residual  # as it was: what comes later is another matter
     _rest(saga, at, SagaTrigger.RESOLVE)
     saga.resolved = event
 
@@ -289,8 +287,12 @@ def _resumed(saga: Saga, at: datetime, event: Resumed) -> None:
         if attempt.state is AttemptState.SENDING:
             _lose(saga, attempt, at, "the engine stopped while it was being sent")
             if event.taken_over:  # the last owner may live, and its call arrive as late as this
-                late = saga.capabilities(attempt).call_timeout_seconds + FENCE_CHECK_SECONDS
-                attempt.since = at + timedelta(seconds=late)
+                attempt.since = at + _longest_call(saga, attempt)
+
+
+def _longest_call(saga: Saga, attempt: AttemptRecord) -> timedelta:
+    """Return by how much a call may outlive the ownership in which it was decided on."""
+    return timedelta(seconds=saga.capabilities(attempt).call_timeout_seconds + FENCE_CHECK_SECONDS)
 
 
 def _answer_lost(saga: Saga, at: datetime, event: AnswerLost) -> None:
@@ -331,7 +333,10 @@ def _not_found(saga: Saga, at: datetime, event: NotFound) -> None:
     attempt.silences = 0
     attempt.tombstone = attempt.tombstone or event.tombstone
     attempt.asked_at = at
-    if at + CLOCK_TOLERANCE < attempt.since:  # the clock was put back: the window begins here
+    late = timedelta(seconds=saga.capabilities(attempt).call_timeout_seconds + FENCE_CHECK_SECONDS)
+    if (
+        at + late < attempt.since
+    ):  # no wait is longer: the clock was put back, the window begins here
         attempt.since = at
 
 
@@ -525,7 +530,7 @@ def _late_truth(saga: Saga, at: datetime, event: LateTruth) -> None:
     change = ZERO
     if saga.state is SagaState.STALE:
         _follow(saga, at, step, event)
-        saga.residual = saga.exposures(unproven_only=not saga.undoes)
+        saga.residual_as_told = None
     else:
         step.late_done = plus(step.late_done, minus(step.done, done))
         change = minus(step.left_to_undo, left)
@@ -757,13 +762,13 @@ def _rolled_back(saga: Saga, at: datetime, _: RolledBack) -> None:
 def _abandoned(saga: Saga, at: datetime, event: Abandoned) -> None:
     _rest(saga, at, SagaTrigger.ABANDON)
     saga.reason = event.reason
-    saga.residual = event.residual
+    saga.residual_as_told = event.residual
 
 
 def _lost_track(saga: Saga, at: datetime, event: LostTrack) -> None:
     _rest(saga, at, SagaTrigger.LOSE_TRACK)
     saga.reason = event.reason
-    saga.residual = event.residual
+    saga.residual_as_told = event.residual
 
 
 def _attempt_of(saga: Saga, event: AttemptEvent) -> AttemptRecord:

@@ -15,7 +15,7 @@ from typing import Final
 
 from saga.directive import Directive
 from saga.events import CancelRequested, IncidentClosed, LateTruth, Resolved, Submitted
-from saga.exact import ZERO, minus, plus, times, total
+from saga.exact import ZERO, minus, plus, times
 from saga.ids import Purpose, attempt_key
 from saga.machine import SAGA_ENDS, STEP_IN_FLIGHT, SagaLife, StepLife, StepState
 from saga.model import Batch, ExecutionMode
@@ -388,7 +388,7 @@ class Saga(SagaLife):
         unconfirmed: attempts proven absent that are to be asked for once more before the end.
         undo_began: at least one compensation was intended.
         tally: how many steps are how far.
-        residual: what was left when the saga became STALE, as far as is known now.
+        residual_as_told: what was left when the saga became STALE; None where more is known now.
         incidents: late truth, in the order in which it was told.
     """
 
@@ -420,7 +420,7 @@ class Saga(SagaLife):
     undo_began: bool = False
     undo_cost: Decimal = ZERO
     tally: Tally = Tally()
-    residual: tuple[Exposure, ...] = ()
+    residual_as_told: tuple[Exposure, ...] | None = ()
     incidents: list[Incident] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -428,6 +428,13 @@ class Saga(SagaLife):
         self.batch_id = self.batch.batch_id
         self.width = self.batch.width
         self.updated_at = self.submitted_at
+
+    @property
+    def residual(self) -> tuple[Exposure, ...]:
+        """What was left when the saga became STALE, as far as is known now; else empty."""
+        if self.residual_as_told is None:  # not for each of many truths, but when it is asked for
+            self.residual_as_told = self.exposures(unproven_only=not self.undoes)
+        return self.residual_as_told
 
     @property
     def undoes(self) -> bool:
@@ -510,9 +517,11 @@ class Saga(SagaLife):
         if self.state not in SAGA_ENDS:
             return ()
         found: dict[str, Exposure] = {}
+        changes: dict[int, Decimal] = {}
+        for each in self.open_incidents:
+            changes[each.truth.step] = plus(changes.get(each.truth.step, ZERO), each.change)
         for step in self.steps:
-            mine = [each for each in self.open_incidents if each.truth.step == step.position]
-            least = most = total(each.change for each in mine)
+            least = most = changes.get(step.position, ZERO)
             lost = [a for a in step.every_attempt if a.state in UNPROVEN]
             for attempt in lost:
                 if attempt.purpose is Purpose.FORWARD:

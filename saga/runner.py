@@ -8,7 +8,7 @@ durable (rule 1): the outcome of one step and the intent of the next share it.
 The runner decides nothing itself; `core` does. It knows nothing of other sagas.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -57,6 +57,8 @@ _LOG = Complaints("saga.runner")
 
 MAX_EVENTS_PER_COMMIT: Final = 64
 """Decisions are gathered into one commit up to about this many events: others want their turn."""
+MAX_REQUESTS_AT_ONCE: Final = 64
+"""So many wishes are folded in before a commit; only of late truth are there ever more."""
 MAX_ANSWERS_AT_ONCE: Final = 64
 """So many answers are folded in before a commit, after which the next are."""
 FEW: Final = 64
@@ -199,13 +201,19 @@ class SagaRunner:
         Raises:
             NotAllowed: the saga's state does not allow it; nothing was changed.
         """
-        request = _Request(event)
-        self._requests.append(request)
+        (error,) = await self.request_all([event])
+        if error is not None:
+            raise error
+
+    async def request_all(self, events: Sequence[Event]) -> list[SagaError | None]:
+        """Record several wishes; return why each was refused, or None where it is durable."""
+        requests = [_Request(event) for event in events]
+        self._requests += requests
         self.wake()
         with anyio.CancelScope(shield=True):  # a cancelled caller still learns what became of it
-            await request.answered.wait()
-        if request.error is not None:
-            raise request.error
+            for request in requests:
+                await request.answered.wait()
+        return [request.error for request in requests]
 
     async def run(self) -> None:
         """Drive the saga until it comes to rest or the runner is stopped."""
@@ -281,13 +289,14 @@ class SagaRunner:
         if self._is_resumed:
             self._is_resumed = False
             self._apply(Resumed(self._around.program, self._around.taken_over), now, events)
-        for request in self._requests:  # first: however many answers wait, a cancel does not
+        requests = self._requests[:MAX_REQUESTS_AT_ONCE]
+        del self._requests[:MAX_REQUESTS_AT_ONCE]
+        for request in requests:  # first: however many answers wait, a cancel does not
             self._heard.append(request)
             try:
                 self._apply(request.event, now, events)
             except NotAllowed as error:
                 request.error = error
-        self._requests.clear()
         answers = self._answers[:MAX_ANSWERS_AT_ONCE]
         del self._answers[:MAX_ANSWERS_AT_ONCE]
         for answer in answers:

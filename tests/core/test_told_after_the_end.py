@@ -321,6 +321,14 @@ def test_a_batch_that_keeps_what_it_did_has_no_residual_once_its_fate_is_known()
     assert ends(telling) == []
 
 
+def test_the_residual_of_a_batch_that_was_resolved_stays_as_it_was_then() -> None:
+    telling = stale()
+    learn(telling, (0, FORWARD, 1), Report(True, (fill("a", 2),)))
+    telling.tell(Resolved("ann", "sold", "sold 2", "ticket"))
+    learn(telling, (0, FORWARD, 1), Report(True, (fill("a", 2), fill("b", 1))))
+    assert ends(telling) == [(2, 2)]
+
+
 # --- incidents -----------------------------------------------------------------------------------
 
 

@@ -183,9 +183,10 @@ def test_a_call_of_a_fenced_owner_is_waited_for_before_anything_is_called_absent
     assert telling.decide().events == (SentAgain(0, FORWARD, 1),)
 
 
-@pytest.mark.requirement("S3")
-def test_a_clock_that_is_put_back_begins_the_window_anew() -> None:
-    telling = lose(started(batch_of(5), capabilities=USUAL)).later(-86_400)
+@pytest.mark.requirement("S3", "L1", "L3")
+@pytest.mark.parametrize("seconds", [86_400, 3_600, 60])
+def test_a_clock_that_is_put_back_begins_the_window_anew(seconds: int) -> None:
+    telling = lose(started(batch_of(5), capabilities=USUAL)).later(-seconds)
     telling.tell(*[NotFound(0, FORWARD, 1)] * 3)
 
     assert telling.decide().events == ()

@@ -37,7 +37,7 @@ from saga.ledger import AttemptState
 from saga.machine import SagaState
 from saga.model import ExecutionMode
 from saga.outcome import Fill
-from saga.policy import Capabilities, FailurePolicy, RetryPolicy
+from saga.policy import FENCE_CHECK_SECONDS, Capabilities, FailurePolicy, RetryPolicy
 from saga.store.protocol import Change
 from tests.core.telling import (
     BATCH_ID,
@@ -223,11 +223,14 @@ def test_a_key_that_was_buried_stays_so() -> None:
     assert telling.attempt().tombstone
 
 
-def test_a_window_lies_in_the_future_until_the_clock_was_put_back_by_more_than_two_hours() -> None:
+def test_a_window_lies_in_the_future_until_the_clock_was_put_back_by_more_than_a_call_lasts() -> (
+    None
+):
     telling = lost(started(batch_of(5)))
     began = telling.now
+    longest = Capabilities().call_timeout_seconds + FENCE_CHECK_SECONDS
 
-    telling.later(-7200).tell(NotFound(*FIRST))
+    telling.later(-longest).tell(NotFound(*FIRST))
     assert telling.attempt().since == began
     telling.later(-1).tell(NotFound(*FIRST))
     assert telling.attempt().since == telling.now

@@ -82,11 +82,11 @@ def left_over(saga: Saga) -> None:
 
 def another_residual(saga: Saga) -> None:
     (left,) = saga.residual
-    saga.residual = (replace(left, high=MANY),)
+    saga.residual_as_told = (replace(left, high=MANY),)
 
 
 def no_residual(saga: Saga) -> None:
-    saga.residual = ()
+    saga.residual_as_told = ()
 
 
 @pytest.mark.requirement("S4", "S5", "S6", "S7", "S9")

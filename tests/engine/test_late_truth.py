@@ -27,6 +27,7 @@ from saga.orchestrator import Orchestrator
 from saga.outcome import Fill, Report
 from saga.participant import Attempt, KeyTaken
 from saga.policy import Capabilities
+from saga.runner import MAX_REQUESTS_AT_ONCE
 from saga.store.protocol import Append, JournalRecord
 from saga.store.sqlite import SqliteStore
 from saga.views import BatchRow
@@ -92,9 +93,13 @@ async def ended_before_its_order_arrived(floor: Floor, engine: Orchestrator) -> 
 
 
 class CountedReads(SqliteStore):
-    """Counts how often a journal was read."""
+    """Counts how often a journal was read, and written."""
 
-    reads = 0
+    reads = appends = 0
+
+    async def append(self, append: Append) -> int:
+        self.appends += 1
+        return await super().append(append)
 
     async def journal(self, batch_id: str) -> tuple[JournalRecord, ...]:
         self.reads += 1
@@ -110,6 +115,26 @@ async def test_where_nothing_is_new_the_journal_is_read_once_for_all_legs(tmp_pa
         store.reads = 0
         assert await engine.look_again(row.batch_id, by="test") == ()
         assert store.reads == 1
+
+
+async def test_late_truth_about_many_legs_is_recorded_by_one_driver_in_commits_of_some(
+    tmp_path: Path,
+) -> None:
+    legs = 2 * MAX_REQUESTS_AT_ONCE + 1
+    store, venue = CountedReads(tmp_path / "saga.db"), LyingVenue()
+    async with Orchestrator(store, [venue]) as engine:
+        row = await engine.run(
+            batch(*(buy("AAPL", 5, directive_id=f"EXE_{leg}") for leg in range(legs))), timeout=20
+        )
+        for key, report in venue.told.items():
+            more = Fill("more", Decimal(1), Decimal(10))
+            venue.told[key] = replace(report, fills=(*report.fills, more))
+        store.reads = store.appends = 0
+        truths = await engine.look_again(row.batch_id, by="test")
+        row = await engine.batch(row.batch_id)
+    assert len(truths) == row.incidents == legs
+    assert store.reads <= 3, "to ask, to record, and to tell"
+    assert store.appends == 3
 
 
 @pytest.mark.requirement("S6", "S8", "L6")
