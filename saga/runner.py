@@ -267,13 +267,11 @@ class SagaRunner:
                 return
             if len(events) >= MAX_EVENTS_PER_COMMIT:  # there may be more
                 continue
-            if (
-                events and decision is not None and decision.asks
-            ):  # what is due may be, by the time that the commit took
-                now = self._around.clock.now()
             if decision is None:
                 self._around.alarms.ring(self._looks_again_at(), self)
             else:
+                if events and decision.asks:  # what is due may be, by the time of the commit
+                    now = self._around.clock.now()
                 await self._ask(decision, now, calls)
             if self._wake.beats == woken:
                 await self._wake.behind(woken)
@@ -593,7 +591,7 @@ class SagaRunner:
                 return observe(attempt, told)
             except ValueError as error:
                 told = error
-        why = told or Unusable("the send returned nothing")
+        why = Unusable("the send returned nothing") if told is None else told
         reason = in_words(why)
         contradicted = attempt.state is not AttemptState.OVER or attempt.absent
         if isinstance(why, KeyTaken) and contradicted:
