@@ -8,7 +8,7 @@ import sqlite3
 from decimal import Decimal
 
 from portfolio.reservation import Need
-from saga.exact import ZERO, minus, plain, plus
+from saga.exact import ZERO, minus, plain, plus, times, total
 
 
 def open_books(connection: sqlite3.Connection, name: str, currency: str, at: int) -> None:
@@ -66,8 +66,12 @@ def book(
     price: Decimal | None = None,
     fee: Decimal = ZERO,
     reference: str | None = None,
-) -> None:
-    """Enter one change into the ledger, and into the sums; one fill changes them once (S9)."""
+) -> bool:
+    """Enter one change into the ledger, and into the sums; one fill changes them once (S9).
+
+    Returns:
+        False if the fill was booked before, so that nothing has changed.
+    """
     if (
         fill_id is not None
         and connection.execute(
@@ -75,7 +79,7 @@ def book(
             (client_order_id, fill_id),
         ).fetchone()
     ):
-        return
+        return False
     connection.execute(
         "INSERT INTO portfolio_ledger (portfolio, batch, kind, client_order_id, fill_id, symbol,"
         " quantity, price, fee, cash, reference, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -87,6 +91,54 @@ def book(
     _add_cash(connection, portfolio, batch_id, cash)
     if symbol is not None and quantity:
         _add_shares(connection, portfolio, batch_id, symbol, quantity, price)
+    return True
+
+
+def take_back_by_hand(
+    connection: sqlite3.Connection,
+    portfolio: str,
+    batch_id: str,
+    *,
+    symbol: str,
+    fill_id: str,
+    change: Decimal,
+    at: int,
+) -> None:
+    """Take back what an operator booked under the id of a fill that is booked itself now (S9).
+
+    His entries stood for the fill while the journal did not have it: those of this batch and
+    symbol that name it, and change the holding in its direction. What he booked in the other one
+    is something else, such as what he did about it. Taken back once, they add up to nothing.
+
+    Args:
+        connection: within a transaction.
+        portfolio: whose books.
+        batch_id: the batch of the fill.
+        symbol: of the fill.
+        fill_id: the outside world's id of the fill, or of the fill that is reversed.
+        change: signed change of what is held, as it was booked just now.
+        at: when, in microseconds.
+    """
+    by_hand = connection.execute(
+        # Only entries by hand bear no key. The plus sign keeps SQLite from reading the whole batch.
+        "SELECT quantity, cash FROM portfolio_ledger WHERE client_order_id IS NULL"
+        " AND +batch = ? AND symbol = ? AND reference = ?",
+        (batch_id, symbol, fill_id),
+    ).fetchall()
+    shares = total(Decimal(quantity) for quantity, _ in by_hand)
+    if times(shares, change) <= ZERO:
+        return
+    book(
+        connection,
+        portfolio,
+        batch_id,
+        "adjustment",
+        symbol=symbol,
+        quantity=minus(ZERO, shares),
+        cash=minus(ZERO, total(Decimal(cash) for _, cash in by_hand)),
+        reference=fill_id,
+        at=at,
+    )
 
 
 def book_reversal(
@@ -123,6 +175,9 @@ def book_reversal(
     _add_cash(connection, portfolio, batch_id, cash_back)
     if symbol is not None and back:
         _add_shares(connection, portfolio, batch_id, symbol, back, None)
+        take_back_by_hand(
+            connection, portfolio, batch_id, symbol=symbol, fill_id=reverses, change=back, at=at
+        )
 
 
 def _add_cash(

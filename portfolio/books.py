@@ -103,7 +103,8 @@ class LedgerEntry:
         price: per unit; None where nothing was traded.
         fee: what it cost beside the price.
         cash: signed change of cash, fee included.
-        reference: what an operator gave as the trade's id; None for everything else.
+        reference: what an operator gave as the trade's id; None for everything else. Once the
+            journal has that trade itself, a second adjustment with the same id takes his back.
         reverses: the fill that a reversal takes back; None for everything else.
     """
 

@@ -2,7 +2,8 @@
 
 On submission it refuses what the books do not allow, and reserves what they do. Behind the first
 record it never refuses anything: what has happened is booked, whatever it is. It asks nobody,
-knows no clock, and decides nothing about a saga.
+knows no clock, and decides nothing about a saga. What an operator booked by hand gives way to the
+fill that it names, once the journal has that: a trade stands in the books once (S9).
 
 A stale portfolio takes in nothing but deposits. Selling is trading too, so it is refused like
 buying; what an operator sells by hand he books by resolving the stale batch (rule 6).
@@ -21,6 +22,7 @@ from portfolio.booking import (
     open_books,
     release,
     reserve,
+    take_back_by_hand,
 )
 from portfolio.books import Books, StaleMark, read_books, read_last_price
 from portfolio.errors import InsufficientCash, InsufficientShares, NoSuchPortfolio, PortfolioStale
@@ -237,7 +239,7 @@ def _book_fill(
             symbol, price = directive.subject, fill.price
             quantity = times(Decimal(directive.direction), fill.quantity)
             cash = minus(cash, times(quantity, fill.price))
-    book(
+    is_new = book(
         connection,
         portfolio,
         batch.batch_id,
@@ -251,6 +253,16 @@ def _book_fill(
         cash=cash,
         at=microseconds(fill.at or change.at),
     )
+    if is_new and symbol is not None:
+        take_back_by_hand(
+            connection,
+            portfolio,
+            batch.batch_id,
+            symbol=symbol,
+            fill_id=fill.fill_id,
+            change=quantity,
+            at=microseconds(change.at),
+        )
 
 
 def _mark_stale(

@@ -2,7 +2,8 @@
 
 Pure. An adjustment that names its trade is compared with that; one that names none is taken for a
 trade, or for all trades, of its symbol that nobody else has named, if the shares are the same: not
-for one that bears another saga's key, and not for one that was made after it was booked.
+for one that bears another saga's key, and not for one that was made after it was booked. What was
+taken back, because the journal has the trade itself by now, is nothing any more.
 """
 
 from collections import Counter, defaultdict
@@ -104,7 +105,8 @@ def _borne_out(
             elif each.quantity or each.cash:
                 unnamed.append((saga, each, at))
         for reference, same in named.items():
-            yield _named(saga, reference, same, when[reference], trades, fills, claimed)
+            if _is_left(same):
+                yield _named(saga, reference, same, when[reference], trades, fills, claimed)
     for saga, each, at in unnamed:
         free = [
             trade
@@ -116,6 +118,12 @@ def _borne_out(
             and (trade.client_order_id or "", trade.fill_id) not in fills
         ]
         yield _unnamed(saga, each, at, free, claimed)
+
+
+def _is_left(same: Iterable[Adjustment]) -> bool:
+    """Tell whether anything is left of what was booked under one id; it may be taken back."""
+    same = list(same)
+    return any((total(each.quantity for each in same), total(each.cash for each in same)))
 
 
 def _named(

@@ -32,7 +32,7 @@ from saga.events import (
     Withdrawn,
     Withheld,
 )
-from saga.exact import ZERO, minus, times
+from saga.exact import ZERO, minus, times, total
 from saga.ids import Purpose, attempt_key
 from saga.model import Batch
 from saga.outcome import Fill
@@ -115,7 +115,8 @@ class JournalSaga:
         portfolio: whose books it changes; None if nobody's.
         over: it is completed, rolled back, withdrawn or resolved.
         stale: it waits for a person since then; None if it does not.
-        adjustments: what operators booked by hand, each with when.
+        adjustments: what operators booked by hand, and what of it is taken back because the
+            journal has the trade itself by now, each with when.
         incidents: late truth that no operator has closed: the record's number, what, and when.
     """
 
@@ -136,6 +137,26 @@ class JournalSaga:
     def at_rest(self) -> bool:
         """Nobody asks the broker about it any more."""
         return self.over or self.stale is not None
+
+    def note_trade(self, symbol: str | None, trade_id: str, shares: Decimal, at: datetime) -> None:
+        """Take back what operators booked under the id of a trade that the journal has now.
+
+        Args:
+            symbol: of the trade; None if it changes no holding.
+            trade_id: the broker's id of it, or of the trade that it takes back.
+            shares: signed change of what is held.
+            at: when the journal had it.
+        """
+        named = [
+            each
+            for each, _ in self.adjustments
+            if (each.subject, each.reference) == (symbol, trade_id)
+        ]
+        booked = total(each.quantity for each in named)
+        if symbol is not None and times(booked, shares) > ZERO:  # in the same direction
+            cash = minus(ZERO, total(each.cash for each in named))
+            back = Adjustment(symbol, minus(ZERO, booked), cash, trade_id)
+            self.adjustments.append((back, at))
 
 
 @dataclass(slots=True)
@@ -201,19 +222,28 @@ class JournalSide:
             attempt.final = attempt.final or event.final
             had_it = bool(event.fills or event.reference) or not event.final
             attempt.acknowledged = attempt.acknowledged or had_it
-            for fill in event.fills:
-                attempt.fills[fill.fill_id] = fill_of(attempt, fill, at)
-            for fill_id in event.reversed if isinstance(event, LateTruth) else ():
-                if fill_id in attempt.fills:
-                    attempt.fills[fill_id] = replace(
-                        attempt.fills[fill_id], shares=ZERO, cash=ZERO, reversed=True
-                    )
+            _note_fills(saga, attempt, at, event)
         elif isinstance(event, SentAgain):
             attempt.absent = attempt.final = False
         elif isinstance(event, (ProvenAbsent, Withheld)):
             attempt.absent = attempt.final = True
         else:
             attempt.lost = True
+
+
+def _note_fills(
+    saga: JournalSaga, attempt: JournalAttempt, at: datetime, event: Reported | LateTruth
+) -> None:
+    for fill_id in event.reversed if isinstance(event, LateTruth) else ():
+        gone = attempt.fills.get(fill_id)
+        if gone is not None:
+            attempt.fills[fill_id] = replace(gone, shares=ZERO, cash=ZERO, reversed=True)
+            saga.note_trade(attempt.symbol, fill_id, minus(ZERO, gone.shares), at)
+    for fill in event.fills:
+        is_new = fill.fill_id not in attempt.fills
+        told = attempt.fills[fill.fill_id] = fill_of(attempt, fill, at)
+        if is_new:
+            saga.note_trade(attempt.symbol, fill.fill_id, told.shares, at)
 
 
 def _late_words(event: LateTruth) -> str:

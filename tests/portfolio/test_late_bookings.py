@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -21,6 +22,9 @@ from saga.events import (
     Event,
     IncidentClosed,
     LateTruth,
+    Reported,
+    Resolved,
+    Retried,
 )
 from saga.ids import Purpose, attempt_key
 from saga.model import Batch
@@ -147,6 +151,109 @@ def test_what_an_operator_did_about_an_incident_is_booked(desk: LateDesk) -> Non
     closed: Event = IncidentClosed("ann", "sold it", 9, "sold 1", (sold,))
     desk.tell(batch, closed)
     assert desk.held() == (5, "950")
+
+
+def resolved(*adjustments: Adjustment) -> Resolved:
+    return Resolved("ann", "it was filled", "kept 5", "the broker's list", adjustments)
+
+
+def stale_after_a_lost_order(desk: LateDesk) -> Batch:
+    batch = desk.submit(
+        Buy(directive_id="EXE_1", symbol="AAPL", quantity=Decimal(5), reference_price=Decimal(10))
+    )
+    desk.tell(batch, Abandoned("not to be known", ()))
+    return batch
+
+
+HAND = Adjustment("AAPL", Decimal(5), Decimal(-51), "T-late")
+LATE = Fill("T-late", Decimal(5), Decimal(10), Decimal(1), NOW)
+
+
+@pytest.mark.requirement("S9", "S10")
+@pytest.mark.parametrize(
+    "by_hand",
+    [
+        (HAND,),
+        (replace(HAND, cash=Decimal(-50)),),
+        (replace(HAND, quantity=Decimal(4)), replace(HAND, quantity=Decimal(1), cash=Decimal(0))),
+    ],
+    ids=["exactly", "without the fee", "in two pieces"],
+)
+def test_a_late_fill_that_an_operator_has_booked_already_stands_in_the_books_once(
+    desk: LateDesk, by_hand: tuple[Adjustment, ...]
+) -> None:
+    batch = stale_after_a_lost_order(desk)
+    desk.tell(batch, resolved(*by_hand))
+    for _ in range(2):
+        desk.late(batch, LATE)
+    assert desk.held() == (5, "949"), "as the broker tells it"
+    key = attempt_key(batch.batch_id, 0, FORWARD, 1)
+    found = compare(
+        [desk.books],
+        read_ledger(desk.connection, "main"),
+        [trade(1, "T-late", key, Side.BUY)],
+        [Position("AAPL", Decimal(5))],
+        Account(Decimal(949), "USD", "paper"),
+    )
+    assert found.agrees
+    assert found.matched == 1
+    desk.late(batch, reversed_ids=("T-late",))
+    assert desk.held() == (0, "1000"), "what is taken back is the fill, once"
+
+
+@pytest.mark.requirement("S9", "S10")
+def test_a_bust_that_an_operator_has_booked_already_is_booked_once(desk: LateDesk) -> None:
+    batch = desk.bought()
+    desk.late(batch, Fill("T-more", Decimal(1), Decimal(10), Decimal(0), NOW))
+    back = Adjustment("AAPL", Decimal(-5), Decimal(51), "T-buy")
+    desk.tell(batch, IncidentClosed("ann", "it was busted", 9, "booked it", (back,)))
+    assert desk.held() == (1, "990")
+    desk.late(batch, reversed_ids=("T-buy",))
+    assert desk.held() == (1, "990")
+
+
+@pytest.mark.requirement("S9", "S10")
+def test_a_fill_that_a_retried_batch_reports_is_booked_once_although_named_by_hand(
+    desk: LateDesk,
+) -> None:
+    batch = stale_after_a_lost_order(desk)
+    desk.late(batch, reversed_ids=())
+    desk.tell(batch, IncidentClosed("ann", "it was filled", 9, "booked it", (HAND,)))
+    desk.tell(batch, Retried("ann", "look again"))
+    desk.tell(batch, Reported(0, FORWARD, 1, final=True, fills=(LATE,)))
+    assert desk.held() == (5, "949")
+
+
+@pytest.mark.requirement("S9", "S10")
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(HAND, reference="T-other"),
+        replace(HAND, reference=None),
+        replace(HAND, subject="MSFT"),
+        replace(HAND, quantity=Decimal(-5), cash=Decimal(49)),
+        replace(HAND, quantity=Decimal(0), cash=Decimal(-51)),
+    ],
+    ids=["another trade", "no trade", "another symbol", "the other way", "no shares"],
+)
+def test_what_an_operator_booked_of_something_else_stays_beside_a_late_fill(
+    desk: LateDesk, other: Adjustment
+) -> None:
+    batch = stale_after_a_lost_order(desk)
+    desk.tell(batch, resolved(other))
+    before = len(read_ledger(desk.connection, "main"))
+    desk.late(batch, LATE)
+    (entry,) = read_ledger(desk.connection, "main")[before:]
+    assert (entry.kind, entry.fill_id) == ("trade", "T-late")
+
+
+@pytest.mark.requirement("S9", "S10")
+def test_an_adjustment_of_another_batch_gives_way_to_nothing(desk: LateDesk) -> None:
+    batch = stale_after_a_lost_order(desk)
+    desk.tell(batch, resolved(HAND))
+    other = stale_after_a_lost_order(desk)
+    desk.late(other, LATE)
+    assert desk.held() == (10, "898")
 
 
 @pytest.mark.requirement("L6", "S10")

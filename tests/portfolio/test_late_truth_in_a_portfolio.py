@@ -6,10 +6,14 @@ from pathlib import Path
 import anyio
 import pytest
 
+from brokers.errors import OutcomeUnknown
 from brokers.paper import Fault, FaultRule
+from brokers.venue import OrderRequest, OrderState
 from brokers.watcher import TradeWatcher
 from portfolio import Origin, reconcile
 from portfolio.audit import books_errors
+from portfolio.breaks import BrokerSide, Kind, find_breaks, of_books
+from saga import core
 from saga.events import Adjustment
 from tests.portfolio.house import AT_ONCE, House, books_equal_the_exchanges, open_house
 
@@ -62,3 +66,60 @@ async def test_what_an_operator_did_about_it_by_hand_is_booked_with_the_closing(
         )
         assert await house.main.holdings() == {"KO": Decimal(100)}
         assert await books_errors(house.store) == ()
+
+
+async def lost_and_filled(house: House, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Buy; the exchange fills it, and then answers neither that nor any question."""
+    monkeypatch.setattr(core, "MAX_SILENCES", 1)
+    place_order = house.exchange.place_order
+
+    async def place(request: OrderRequest) -> OrderState:
+        await place_order(request)
+        raise OutcomeUnknown("the line is dead")
+
+    async def find(key: str) -> None:
+        raise OutcomeUnknown(f"the line is dead, also about {key}")
+
+    with monkeypatch.context() as away:
+        away.setattr(house.exchange, "place_order", place)
+        away.setattr(house.exchange, "find_order", find)
+        batch_id = await house.main.buy("KO", Decimal(100), terms=AT_ONCE)
+        assert (await house.main.wait(batch_id)).state == "STALE"
+    return batch_id
+
+
+@pytest.mark.requirement("S9", "S10", "L6")
+async def test_a_trade_that_an_operator_has_booked_is_not_booked_again_when_it_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_house(tmp_path) as house:
+        batch_id = await lost_and_filled(house, monkeypatch)
+        (trade,) = await house.exchange.trades()
+        paid = trade.quantity * trade.price + trade.fee
+        by_hand = Adjustment("KO", trade.quantity, -paid, trade.fill_id)
+        await house.engine.resolve(
+            batch_id,
+            by="ann",
+            reason="it was filled",
+            action="kept 100 KO",
+            evidence="the exchange's list",
+            adjustments=(by_hand,),
+        )
+        assert await books_equal_the_exchanges(house)
+
+        (truth,) = await TradeWatcher(house.exchange, house.engine).look()
+
+        assert [fill.fill_id for fill in truth.fills] == [trade.fill_id]
+        assert await books_equal_the_exchanges(house)
+        assert (await reconcile(house.store, house.exchange)).agrees
+        assert await books_errors(house.store) == ()
+
+        async def look() -> BrokerSide:
+            return of_books(house.exchange.name, await house.exchange.books())
+
+        found = await find_breaks(house.store, look)
+        assert {(each.kind, each.batch_id) for each in found.breaks} == {
+            (Kind.OPEN_INCIDENT, batch_id)
+        }
+        assert (await house.main.wait(await house.main.exit(terms=AT_ONCE))).state == "COMPLETED"
+        assert await books_equal_the_exchanges(house)
