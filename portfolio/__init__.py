@@ -13,6 +13,7 @@ from portfolio.errors import (
     InsufficientShares,
     NoSuchPortfolio,
     PortfolioStale,
+    TransferNotBooked,
 )
 from portfolio.naming import exclusion_key, portfolio_of
 from portfolio.portfolio import Portfolio, Terms
@@ -50,6 +51,7 @@ __all__ = [
     "Rules",
     "StaleMark",
     "Terms",
+    "TransferNotBooked",
     "UnbookedTrade",
     "Weight",
     "books_errors",

@@ -5,13 +5,14 @@
     │   ├── PortfolioStale        a rollback of it could not be finished; it trades nothing new
     │   ├── InsufficientCash      what a batch needs at worst is more than is free
     │   ├── InsufficientShares    a batch sells more of a symbol than is free
-    │   └── AlreadyInitialised    it holds something already
+    │   ├── AlreadyInitialised    it holds something already
+    │   └── TransferNotBooked     cash that came in or leaves was not booked
     └── InvalidInput
         ├── NoSuchPortfolio       no books were opened under that name
         ├── CannotReserve         what a directive needs at worst cannot be told
         └── CannotPlan            weights, prices or settings from which no plan can be made
 
-All of them are raised before any order is made: nothing was stored and nothing was sent.
+All but `TransferNotBooked` are raised before anything is stored, and all before any order is made.
 """
 
 from decimal import Decimal
@@ -72,6 +73,18 @@ class InsufficientShares(NotAllowed):
 
 class AlreadyInitialised(NotAllowed):
     """The portfolio holds something already; it is rebalanced, not initialised."""
+
+
+class TransferNotBooked(NotAllowed):
+    """A deposit or withdrawal was not carried out: the books are as they were.
+
+    Attributes:
+        batch_id: the batch that was to book it; None if none was made.
+    """
+
+    def __init__(self, message: str, *, batch_id: str | None = None) -> None:
+        super().__init__(message)
+        self.batch_id = batch_id
 
 
 class NoSuchPortfolio(InvalidInput):

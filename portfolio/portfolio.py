@@ -7,6 +7,7 @@ read. This module places no order itself, and writes nothing.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
@@ -27,20 +28,26 @@ from portfolio.books import (
     read_ledger,
     read_stale,
 )
-from portfolio.errors import AlreadyInitialised, CannotPlan, NoSuchPortfolio
+from portfolio.errors import (
+    AlreadyInitialised,
+    CannotPlan,
+    NoSuchPortfolio,
+    TransferNotBooked,
+)
 from portfolio.naming import checked_name, exclusion_key
 from portfolio.prices import PriceSource
 from portfolio.projection import stale_error
 from portfolio.transfer import CashTransfer, Way
 from portfolio.weights import Plan, PlannedTrade, Rules, Weight, plan_rebalance
 from saga.clock import Clock, SystemClock
-from saga.errors import InvalidInput
+from saga.errors import InvalidInput, NotAllowed
 from saga.exact import ZERO
 from saga.ids import generate_batch_id
+from saga.logbook import TradingState
 from saga.model import Batch, ExecutionMode, Priority
 from saga.orchestrator import Orchestrator
 from saga.policy import FailurePolicy, RetryPolicy
-from saga.views import BatchRow
+from saga.views import BatchRow, SagaOutcome
 from saga.wording import explain
 
 _MODEL = TypeVar("_MODEL", bound=BaseModel)
@@ -74,6 +81,8 @@ class Terms:
 
 
 DEFAULT_TERMS: Final = Terms()
+HALT_LOOK_SECONDS: Final = 1.0
+"""How often a transfer that waits looks whether trading was halted meanwhile."""
 EXIT_TERMS: Final = Terms(priority=Priority.HIGH)
 """An emergency exit goes before other batches."""
 
@@ -173,6 +182,7 @@ class Portfolio:
 
         Raises:
             InvalidInput: the amount or the currency is wrong.
+            TransferNotBooked: trading is HALTED, or it was refused; the books are as they were.
         """
         return await self._transfer(Way.DEPOSIT, cash, by)
 
@@ -185,6 +195,7 @@ class Portfolio:
         Raises:
             PortfolioStale: a stale batch may still need it.
             InsufficientCash: not so much is free.
+            TransferNotBooked: trading is HALTED, or it was refused; the books are as they were.
         """
         await self._refuse_if_stale()
         return await self._transfer(Way.WITHDRAWAL, cash, by)
@@ -404,8 +415,36 @@ class Portfolio:
             execution_mode=ExecutionMode.SEQUENTIAL,
             created_at=self._clock.now(),
         )
-        row = await self._engine.run(batch, by=by)
-        return row.batch_id
+        if self._engine.trading_state is TradingState.HALTED:
+            raise TransferNotBooked(_halted(transfer, self._engine.trading_said.reason))
+        row = await self._transferred(await self._engine.submit(batch, by=by), by)
+        if row.outcome != SagaOutcome.SUCCESS:
+            raise TransferNotBooked(await self._why_not(transfer, row), batch_id=batch_id)
+        return batch_id
+
+    async def _transferred(self, batch_id: str, by: str) -> BatchRow:
+        """Return a transfer's view once it is over; while trading is HALTED nobody waits for it."""
+        while True:
+            with suppress(TimeoutError):
+                return await self._engine.wait(batch_id, timeout=HALT_LOOK_SECONDS)
+            if self._engine.trading_state is TradingState.HALTED:
+                with suppress(NotAllowed):  # It is being cancelled, or is over by now.
+                    await self._engine.cancel(batch_id, by=by, reason="trading is HALTED")
+
+    async def _why_not(self, transfer: CashTransfer, row: BatchRow) -> str:
+        (trade,) = await self._engine.trades(row.batch_id)
+        why = trade.error or row.reason or "nobody said why"
+        return (
+            f"cash: the {transfer.describe()} was not booked: batch {row.batch_id} is "
+            f"{row.status} ({why}); the books are as they were; do it again once that is mended"
+        )
+
+
+def _halted(transfer: CashTransfer, reason: str) -> str:
+    return (
+        f"cash: the {transfer.describe()} was not booked, because trading is HALTED ({reason}) and "
+        "nothing is carried out; activate trading, then do it again"
+    )
 
 
 def _whole_sale(holding: Holding, price: Decimal | None) -> PlannedTrade:
