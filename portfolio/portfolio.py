@@ -38,6 +38,7 @@ from portfolio.naming import checked_name, exclusion_key
 from portfolio.prices import PriceSource
 from portfolio.projection import stale_error
 from portfolio.transfer import CashTransfer, Way
+from portfolio.turns import turn_of
 from portfolio.weights import Plan, PlannedTrade, Rules, Weight, plan_rebalance
 from saga.clock import Clock, SystemClock
 from saga.errors import InvalidInput, NotAllowed
@@ -242,14 +243,15 @@ class Portfolio:
             AlreadyInitialised: it holds something, or a batch of it is under way.
             CannotPlan: the weights are wrong, or nothing is to be bought.
         """
-        books = await self._refuse_if_stale()
-        if books.holdings or books.open_batches:
-            what = ", ".join([*books.holdings, *books.open_batches][:3])
-            raise AlreadyInitialised(
-                f"portfolio {self.name!r} is not empty (holdings or open batches: {what}); "
-                "rebalance it instead"
-            )
-        return await self._submit_plan(await self._plan(books, weights), terms)
+        async with turn_of(self._engine, self.name):
+            books = await self._refuse_if_stale()
+            if books.holdings or books.open_batches:
+                what = ", ".join([*books.holdings, *books.open_batches][:3])
+                raise AlreadyInitialised(
+                    f"portfolio {self.name!r} is not empty (holdings or open batches: {what}); "
+                    "rebalance it instead"
+                )
+            return await self._submit_plan(await self._plan(books, weights), terms)
 
     async def rebalance(self, weights: Mapping[str, Weight], terms: Terms = DEFAULT_TERMS) -> str:
         """Submit a batch that brings the holdings to the weights, sells first; return its id.
@@ -261,8 +263,9 @@ class Portfolio:
             CannotPlan: the weights are wrong, or nothing is to be done.
             InsufficientCash: another batch needs the cash, or the undo could cost too much.
         """
-        books = await self._refuse_if_stale()
-        return await self._submit_plan(await self._plan(books, weights), terms)
+        async with turn_of(self._engine, self.name):
+            books = await self._refuse_if_stale()
+            return await self._submit_plan(await self._plan(books, weights), terms)
 
     async def plan_rebalance(self, weights: Mapping[str, Weight]) -> Plan:
         """Return what `rebalance` (or `initialise`) would do now, without doing it.
@@ -282,6 +285,8 @@ class Portfolio:
             PortfolioStale: it waits for an operator; no order was made.
             CannotPlan: nothing is held of what is named.
         """
+        # It takes no turn: it may not wait for the prices of somebody's plan, and that no share is
+        # sold twice is seen to when it is taken in.
         books = await self._refuse_if_stale()
         wanted = list(books.holdings) if symbols is None else sorted(set(symbols))
         missing = [each for each in wanted if books.free_shares(each) <= ZERO]

@@ -1,11 +1,13 @@
 """A whole portfolio on the real engine, store and paper exchange."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
+import anyio
 import pytest
 
 from brokers.orders import Side
@@ -24,7 +26,7 @@ from portfolio import (
     exclusion_key,
 )
 from saga.clock import SystemClock
-from saga.errors import InvalidInput
+from saga.errors import InvalidInput, NotAllowed
 from saga.events import Adjustment, Submitted
 from saga.ids import Purpose
 from saga.model import Batch, ExecutionMode
@@ -330,6 +332,72 @@ async def test_a_portfolio_that_holds_something_is_not_initialised_again(tmp_pat
         house.main.rules = Rules(drift_band=Decimal("0.01"))
         with pytest.raises(CannotPlan, match="nothing is to be traded"):
             await house.main.rebalance(SOME)
+
+
+def twins(house: House) -> tuple[Portfolio, Portfolio]:
+    """Return two objects of one portfolio, as two requests of a desk may have them."""
+    return house.main, Portfolio("main", house.engine, house.exchange, prices=house.main._prices)
+
+
+async def at_the_same_moment(*calls: Callable[[], Awaitable[str]]) -> list[str | Exception]:
+    """Return what each call returned or raised, those that were carried out first."""
+    told: list[str | Exception] = []
+
+    async def one(call: Callable[[], Awaitable[str]]) -> None:
+        try:
+            told.append(await call())
+        except NotAllowed as error:
+            told.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        for call in calls:
+            tasks.start_soon(one, call)
+    return sorted(told, key=lambda each: isinstance(each, Exception))
+
+
+@pytest.mark.requirement("B6", "O9")
+async def test_a_portfolio_is_initialised_once_however_often_it_is_asked_for_at_once(
+    tmp_path: Path,
+) -> None:
+    async with open_house(tmp_path) as house:
+        weights = {"AAPL": Decimal("0.4")}
+        done, refused = await at_the_same_moment(
+            *(partial(each.initialise, weights, AT_ONCE) for each in twins(house))
+        )
+        assert isinstance(done, str)
+        assert isinstance(refused, AlreadyInitialised)
+        await house.main.wait(done)
+        assert CASH * Decimal("0.6") <= await house.main.cash() < CASH * Decimal("0.62")
+
+
+@pytest.mark.requirement("B6", "O9")
+async def test_a_rebalance_plans_with_what_one_that_came_just_before_leaves_free(
+    tmp_path: Path,
+) -> None:
+    async with open_house(tmp_path) as house:
+        weights = {"AAPL": Decimal("0.4")}
+        first, second = await at_the_same_moment(
+            *(partial(each.rebalance, weights, AT_ONCE) for each in twins(house))
+        )
+        assert isinstance(first, str)
+        assert isinstance(second, str)
+        for batch_id in (first, second):
+            assert (await house.main.wait(batch_id)).state == "COMPLETED"
+        assert CASH * Decimal("0.36") <= await house.main.cash() < CASH * Decimal("0.39")
+
+
+@pytest.mark.requirement("B6", "E11")
+async def test_no_share_is_sold_twice_by_two_exits_at_once(tmp_path: Path) -> None:
+    async with open_house(tmp_path) as house:
+        await initialised(house)
+        done, refused = await at_the_same_moment(
+            *(partial(each.exit, terms=Terms(ExecutionMode.PARALLEL)) for each in twins(house))
+        )
+        assert isinstance(done, str)
+        assert isinstance(refused, InsufficientShares)
+        assert (await house.main.wait(done)).state == "COMPLETED"
+        assert await house.main.holdings() == {}
+        assert await books_equal_the_exchanges(house)
 
 
 async def test_planning_submits_nothing(tmp_path: Path) -> None:
