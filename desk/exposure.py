@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
-from saga.events import Adjustment
 from saga.exact import ZERO, minus, plain, plus, times, total
 from saga.ids import Purpose
 from saga.ledger import UNPROVEN, AttemptRecord, AttemptState, Saga, Step
@@ -104,22 +103,13 @@ def in_place(saga: Saga) -> tuple[InPlace, ...]:
             price if price is not None else before.price,
             before.unproven + keys,
         )
-    for adjustment in by_hand(saga):
+    for adjustment in saga.by_hand():
         symbol, change = adjustment.subject, adjustment.quantity
         before = found.get(symbol, InPlace(symbol, ZERO, ZERO, None, ()))
         found[symbol] = replace(
             before, low=plus(before.low, change), high=plus(before.high, change)
         )
     return _told_apart((each for each in found.values() if not each.low == each.high == 0), saga)
-
-
-def by_hand(saga: Saga) -> list[Adjustment]:
-    """Return what operators did by hand: when they resolved it, and when they closed incidents."""
-    found = list(saga.resolved.adjustments if saga.resolved else ())
-    # One closing may have closed several incidents.
-    for closing in dict.fromkeys(each.closed for each in saga.incidents if each.closed):
-        found += closing.adjustments
-    return found
 
 
 def residual(saga: Saga) -> tuple[InPlace, ...]:

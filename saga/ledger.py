@@ -14,7 +14,14 @@ from enum import StrEnum
 from typing import Final
 
 from saga.directive import Directive
-from saga.events import CancelRequested, IncidentClosed, LateTruth, Resolved, Submitted
+from saga.events import (
+    Adjustment,
+    CancelRequested,
+    IncidentClosed,
+    LateTruth,
+    Resolved,
+    Submitted,
+)
 from saga.exact import ZERO, minus, plus, times
 from saga.ids import Purpose, attempt_key
 from saga.machine import SAGA_ENDS, STEP_IN_FLIGHT, SagaLife, StepLife, StepState
@@ -455,6 +462,34 @@ class Saga(SagaLife):
     def open_incidents(self) -> list[Incident]:
         """Late truth that no operator has dealt with."""
         return [each for each in self.incidents if each.closed is None]
+
+    def by_hand(self) -> list[Adjustment]:
+        """Return what operators did by hand: when they resolved it, and when they closed incidents.
+
+        What they booked under the id of a fill is left out once late truth has told of that fill:
+        it is counted where the fill is.
+        """
+        resolved = self.resolved.adjustments if self.resolved else ()
+        found = [(each, self.rested_number) for each in resolved]
+        # One closing may have closed several incidents.
+        for closing in dict.fromkeys(each.closed for each in self.incidents if each.closed):
+            found += [(each, closing.seen) for each in closing.adjustments]
+        told = self._told_late()
+        return [
+            each
+            for each, number in found
+            if told.get((each.subject, each.reference, each.quantity > 0), 0) <= number
+        ]
+
+    def _told_late(self) -> dict[tuple[str | None, str | None, bool], int]:
+        """Return, by subject, fill id, and whether it adds, the record that told of it late."""
+        told: dict[tuple[str | None, str | None, bool], int] = {}
+        for each in self.incidents:
+            truth, step = each.truth, self.steps[each.truth.step]
+            adds = (step.direction > 0) is (truth.purpose is Purpose.FORWARD)
+            told |= {(step.subject, fill.fill_id, adds): each.number for fill in truth.fills}
+            told |= {(step.subject, fill_id, not adds): each.number for fill_id in truth.reversed}
+        return told
 
     def max_attempts(self, step: Step) -> int:
         """Return how many forward attempts the step may have."""

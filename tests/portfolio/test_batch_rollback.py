@@ -13,7 +13,14 @@ from portfolio import InsufficientShares
 from saga.errors import NoSuchBatch
 from saga.ids import Purpose
 from saga.model import ExecutionMode
-from tests.portfolio.house import AT_ONCE, House, books_equal_the_exchanges, is_stale, open_house
+from tests.portfolio.house import (
+    AT_ONCE,
+    CASH,
+    House,
+    books_equal_the_exchanges,
+    is_stale,
+    open_house,
+)
 
 
 async def bought(house: House, quantity: int = 100) -> str:
@@ -33,6 +40,15 @@ async def test_a_completed_batch_is_undone_by_a_batch_of_inverses_that_names_it(
         assert await books_equal_the_exchanges(house)
         undo = await house.engine.batch(undo_batch_id(batch_id, 1))
         assert (undo.state, undo.mode, undo.parent_id) == ("COMPLETED", "ATOMIC", batch_id)
+
+
+@pytest.mark.requirement("O6")
+async def test_a_deposit_is_undone_by_a_withdrawal(tmp_path: Path) -> None:
+    async with open_house(tmp_path) as house:
+        batch_id = await house.main.deposit(Decimal(1000))
+        assert await house.main.rollback(batch_id) is True
+        assert await house.main.rollback(batch_id) is True
+        assert await house.main.cash() == CASH
 
 
 @pytest.mark.requirement("O6")
