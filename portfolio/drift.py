@@ -1,8 +1,9 @@
 """Watches whether books and broker drift apart, and lets only orders out that lower an exposure.
 
-Every period the account is compared with the books. What is in flight or was dealt with by hand is
-no drift; anything else beyond the bounds, seen twice in a row, makes trading REDUCING: whoever does
-not know what he holds should not buy more of it. A halt is never eased by this.
+Every period the account is compared with the books. What is in flight is no drift, and what was
+dealt with by hand stands in the books already; anything else beyond the bounds, seen twice in a
+row, makes trading REDUCING: whoever does not know what he holds should not buy more of it. A halt
+is never eased by this.
 """
 
 import logging
@@ -151,18 +152,19 @@ class DriftWatch:
 
 def drift_beyond(found: Reconciliation, bounds: DriftBounds) -> list[Drift]:
     """Return each symbol (or cash) that is further apart than its bound."""
-    explained = [
+    # What an operator has booked stands in the books, and makes no difference to them.
+    in_flight = [
         trade
         for trade in found.unbooked
-        if trade.origin is Origin.IN_FLIGHT or trade.explained_by is not None
+        if trade.origin is Origin.IN_FLIGHT and trade.explained_by is None
     ]
     drifts = []
     for each in found.differences:
         if each.symbol is None:
-            bound, known = bounds.cash, total(trade.cash for trade in explained)
+            bound, known = bounds.cash, total(trade.cash for trade in in_flight)
         else:
             bound = bounds.quantity
-            known = total(trade.shares for trade in explained if trade.symbol == each.symbol)
+            known = total(trade.shares for trade in in_flight if trade.symbol == each.symbol)
         drift = minus(minus(each.broker, each.books), known)
         if bound is not None and abs(drift) > bound and drift != ZERO:
             words = (

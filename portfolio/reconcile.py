@@ -9,8 +9,9 @@ resolution is for, whose adjustments name the trades that they book.
 """
 
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -190,7 +191,6 @@ def compare(
     all_books, ledger = list(all_books), list(ledger)
     once = {trade.place: trade for trade in trades}
     booked = {(each.client_order_id, each.fill_id): each for each in ledger if each.symbol}
-    resolved = {each.reference: each.batch_id for each in ledger if each.reference is not None}
     stale = {mark.batch_id for books in all_books for mark in books.stale}
     under_way = {batch for books in all_books for batch in books.open_batches} - stale
     taken_back = {(each.client_order_id, each.reverses) for each in ledger if each.reverses}
@@ -199,8 +199,8 @@ def compare(
         for place, trade in once.items()
         if place in booked or not taken_back.isdisjoint(_reversed_by(trade, once))
     }
-    unbooked = tuple(
-        _unbooked(trade, under_way, resolved) for place, trade in once.items() if place not in ours
+    unbooked = _explained(
+        [_unbooked(trade, under_way) for place, trade in once.items() if place not in ours], ledger
     )
     missing = tuple(
         entry for key, entry in booked.items() if key[1] is not None and key not in ours
@@ -224,7 +224,7 @@ def _reversed_by(trade: Trade, once: Mapping[TradePlace, Trade]) -> set[TradePla
     return {place for place in once if place[1] == trade.reverses} or {named}
 
 
-def _unbooked(trade: Trade, under_way: set[str], resolved: Mapping[str, str]) -> UnbookedTrade:
+def _unbooked(trade: Trade, under_way: set[str]) -> UnbookedTrade:
     key = trade.client_order_id
     batch_id = batch_of_key(key) if key is not None else None
     if batch_id is None:
@@ -242,8 +242,63 @@ def _unbooked(trade: Trade, under_way: set[str], resolved: Mapping[str, str]) ->
         fee=trade.fee,
         at=trade.at,
         reverses=trade.reverses,
-        explained_by=resolved.get(trade.fill_id),
+        explained_by=None,
     )
+
+
+def _explained(
+    unbooked: Sequence[UnbookedTrade], ledger: Iterable[LedgerEntry]
+) -> tuple[UnbookedTrade, ...]:
+    """Return the trades, those that operators booked by hand with the batch in which they did.
+
+    Many venues number the fills of each order from one. So what was booked under an id stands for
+    one trade with that id, of its symbol and in its direction, and not for one that bears the key
+    of another batch; of several, for the one that is most like it.
+    """
+    found = list(unbooked)
+    places: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for place, trade in enumerate(found):
+        places[trade.trade_id, trade.symbol].append(place)
+    pairs = sorted(
+        (_unlike(found[place], named[0], booked), place, named)
+        for named, booked in _by_hand(ledger).items()
+        for place in places[named[2], named[1]]
+        if _can_stand_for(found[place], named[0], booked)
+    )
+    used: set[tuple[str, str, str]] = set()
+    for _, place, named in pairs:
+        if found[place].explained_by is None and named not in used:
+            used.add(named)
+            found[place] = replace(found[place], explained_by=named[0])
+    return tuple(found)
+
+
+def _by_hand(
+    ledger: Iterable[LedgerEntry],
+) -> dict[tuple[str, str, str], tuple[Decimal, Decimal]]:
+    """Return shares and cash that operators booked, by batch, symbol and the trade's id."""
+    booked: dict[tuple[str, str, str], tuple[Decimal, Decimal]] = {}
+    for each in ledger:
+        if each.reference is not None and each.symbol is not None:
+            place = (each.batch_id, each.symbol, each.reference)
+            shares, cash = booked.get(place, (ZERO, ZERO))
+            booked[place] = plus(shares, each.quantity), plus(cash, each.cash)
+    return booked
+
+
+def _can_stand_for(trade: UnbookedTrade, batch_id: str, booked: tuple[Decimal, Decimal]) -> bool:
+    key = trade.client_order_id
+    owner = None if key is None else batch_of_key(key)
+    return owner in (None, batch_id) and times(trade.shares, booked[0]) > ZERO
+
+
+def _unlike(
+    trade: UnbookedTrade, batch_id: str, booked: tuple[Decimal, Decimal]
+) -> tuple[bool, bool, bool]:
+    """Say in what a trade differs from what was booked by hand, what tells most first."""
+    key = trade.client_order_id
+    is_of_it = key is not None and batch_of_key(key) == batch_id
+    return not is_of_it, trade.shares != booked[0], trade.cash != booked[1]
 
 
 def _differences(

@@ -173,3 +173,68 @@ def test_fills_that_each_order_numbers_for_itself_are_told_apart() -> None:
     assert [(each.client_order_id, each.trade_id) for each in found.unbooked] == [
         *((third, "1"), (second, "x2")),
     ]
+
+
+def by_hand(batch_id: str, reference: str, shares: Decimal, symbol: str = "KO") -> LedgerEntry:
+    return LedgerEntry(
+        *(batch_id, "adjustment", None, None, symbol, shares, None, ZERO, -shares, reference, AT),
+    )
+
+
+AT = datetime(2026, 11, 21, tzinfo=UTC)
+FIRST, SECOND = (attempt_key(BATCH, step, Purpose.FORWARD, 1) for step in range(2))
+FOREIGN = attempt_key("BAT_20261121_120000_zzzzzzzz", 0, Purpose.FORWARD, 1)
+
+
+@pytest.mark.requirement("S9", "S10", "O10")
+@pytest.mark.parametrize(
+    ("keys", "ledger", "explained"),
+    [
+        (("hand-1", "hand-2"), [by_hand(BATCH, "1", TEN)], ["hand-1"]),
+        ((FIRST, SECOND), [by_hand(BATCH, "1", TEN)], [FIRST]),
+        ((FIRST, SECOND), [by_hand("BAT_A", "1", TEN), by_hand(BATCH, "1", TEN)], [FIRST]),
+        (("hand-1", SECOND), [by_hand(BATCH, "1", TEN)], [SECOND]),
+        (("hand-1", "hand-2"), [by_hand("BAT_A", "1", TEN), by_hand(BATCH, "1", TEN)], None),
+        ((None, FOREIGN), [by_hand(BATCH, "1", TEN)], [None]),
+        ((FOREIGN,), [by_hand(BATCH, "1", TEN)], []),
+        (("hand-1",), [by_hand(BATCH, "1", TEN, "PG")], []),
+        (("hand-1",), [by_hand(BATCH, "1", -TEN)], []),
+        (("hand-1",), [by_hand(BATCH, "1", TEN), by_hand(BATCH, "1", -TEN)], []),
+        (("hand-1",), [by_hand(BATCH, "1", ONE)], ["hand-1"]),
+    ],
+    ids=[
+        "one of two",
+        "one of two of ours",
+        "another batch's is none of ours",
+        "ours before others",
+        "one each",
+        "the one without a key",
+        "another batch's",
+        "another symbol",
+        "the other way",
+        "taken back",
+        "other figures",
+    ],
+)
+def test_what_was_booked_by_hand_explains_one_trade_with_its_id_and_no_other(
+    keys: tuple[str | None, ...], ledger: list[LedgerEntry], explained: list[str | None] | None
+) -> None:
+    trades = [
+        Trade(number, "1", key, "KO", Side.BUY, TEN, ONE, ZERO, AT)
+        for number, key in enumerate(keys, start=1)
+    ]
+    found = compare([], ledger, trades, [], Account(ZERO, "USD", "paper"))
+    told = [each.client_order_id for each in found.unbooked if each.explained_by is not None]
+    assert told == (list(keys) if explained is None else explained)
+
+
+@pytest.mark.requirement("S10")
+def test_of_two_trades_with_an_id_that_was_booked_by_hand_the_one_like_it_is_explained() -> None:
+    trades = [
+        Trade(1, "1", "hand-1", "KO", Side.BUY, ONE, ONE, ZERO, AT),
+        Trade(2, "1", "hand-2", "KO", Side.BUY, TEN, TEN, ZERO, AT),
+        Trade(3, "1", "hand-3", "KO", Side.BUY, TEN, ONE, ZERO, AT),
+    ]
+    ledger = [by_hand(BATCH, "1", TEN)]
+    found = compare([], ledger, trades, [], Account(ZERO, "USD", "paper"))
+    assert [each.explained_by for each in found.unbooked] == [None, None, BATCH]
