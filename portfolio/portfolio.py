@@ -8,7 +8,7 @@ read. This module places no order itself, and writes nothing.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -42,7 +42,7 @@ from portfolio.turns import turn_of
 from portfolio.weights import Plan, PlannedTrade, Rules, Weight, plan_rebalance
 from saga.clock import Clock, SystemClock
 from saga.errors import InvalidInput, NotAllowed
-from saga.exact import ZERO
+from saga.exact import ZERO, minus, plain
 from saga.ids import generate_batch_id
 from saga.logbook import TradingState
 from saga.model import Batch, ExecutionMode, Priority
@@ -278,26 +278,32 @@ class Portfolio:
     async def exit(self, symbols: Iterable[str] | None = None, terms: Terms = EXIT_TERMS) -> str:
         """Submit a batch that sells everything, or all of the named symbols, and return its id.
 
+        Only what is free is sold. Where no symbol is named, one of which nothing is free is passed
+        over; a named one is refused. What other batches may still need stays: the batch's metadata
+        says of which symbols how much, under `left_out`.
+
         An ATOMIC exit needs free cash for its own undo. One that shall get out of whatever it can,
         and never buy anything back, is PARALLEL.
 
         Raises:
             PortfolioStale: it waits for an operator; no order was made.
-            CannotPlan: nothing is held of what is named.
+            CannotPlan: nothing is free to be sold of what is named, or of anything.
         """
         # It takes no turn: it may not wait for the prices of somebody's plan, and that no share is
         # sold twice is seen to when it is taken in.
         books = await self._refuse_if_stale()
         wanted = list(books.holdings) if symbols is None else sorted(set(symbols))
         missing = [each for each in wanted if books.free_shares(each) <= ZERO]
-        if missing or not wanted:
+        sold = [each for each in wanted if each not in missing]
+        if not sold or (missing and symbols is not None):
             raise CannotPlan(
                 f"symbols: nothing is free to be sold of {', '.join(missing) or 'any symbol'} in "
                 f"portfolio {self.name!r}; name only what it holds"
             )
-        prices = await self._prices.prices(wanted)
+        prices = await self._prices.prices(sold)
         return await self._submit(
-            [_whole_sale(books.holdings[each], prices.get(each)) for each in wanted], terms
+            [_whole_sale(books.holdings[each], prices.get(each)) for each in sold],
+            _saying_what_is_left(terms, [books.holdings[each] for each in wanted]),
         )
 
     async def rollback(self, batch_id: str) -> bool:
@@ -450,6 +456,18 @@ def _halted(transfer: CashTransfer, reason: str) -> str:
         f"cash: the {transfer.describe()} was not booked, because trading is HALTED ({reason}) and "
         "nothing is carried out; activate trading, then do it again"
     )
+
+
+def _saying_what_is_left(terms: Terms, holdings: Iterable[Holding]) -> Terms:
+    """Return the terms of an exit, with what it leaves of each holding in the metadata."""
+    left = {
+        each.symbol: plain(minus(each.quantity, max(each.free, ZERO)))
+        for each in holdings
+        if each.free != each.quantity or each.quantity < ZERO
+    }
+    if not left:
+        return terms
+    return replace(terms, metadata={**(terms.metadata or {}), "left_out": left})
 
 
 def _whole_sale(holding: Holding, price: Decimal | None) -> PlannedTrade:

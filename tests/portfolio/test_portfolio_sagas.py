@@ -315,6 +315,49 @@ async def test_an_emergency_exit_sells_everything(tmp_path: Path) -> None:
             await house.main.exit()
 
 
+@pytest.mark.requirement("B6", "E11")
+async def test_an_exit_from_everything_passes_over_what_another_batch_may_need_and_says_so(
+    tmp_path: Path,
+) -> None:
+    async with open_house(tmp_path) as house:
+        main = house.main
+        await initialised(house)
+        held = await main.holdings()
+        terms = Terms(ExecutionMode.SEQUENTIAL)
+        resting = [
+            await main.sell("KO", held["KO"], limit_price=Decimal(900), terms=terms),
+            # It waits for the first, and needs its share all the same.
+            await main.sell("PG", Decimal(1), limit_price=Decimal(900), terms=terms),
+        ]
+        before = await main.books()
+        assert before.free_shares("KO") == 0
+        with pytest.raises(CannotPlan, match="nothing is free to be sold of KO in portfolio"):
+            await main.exit(["AAPL", "KO"])
+        assert (await main.books()).open_batches == before.open_batches
+
+        leaving = await main.exit(
+            terms=Terms(ExecutionMode.PARALLEL, metadata={"reason": "FLASH_CRASH"})
+        )
+
+        (submitted, *_) = await house.store.journal(leaving)
+        assert isinstance(submitted.event, Submitted)
+        batch = submitted.event.batch
+        assert batch.model_dump()["metadata"] == {
+            "reason": "FLASH_CRASH",
+            "left_out": {"KO": str(held["KO"]), "PG": "1"},
+        }
+        assert [(each.subject, each.amount) for each in batch.directives] == [
+            ("AAPL", held["AAPL"]),
+            ("PG", held["PG"] - 1),
+        ]
+        with pytest.raises(CannotPlan, match="nothing is free to be sold of AAPL, KO, PG"):
+            await main.exit()
+        for batch_id in resting:
+            await house.engine.cancel(batch_id, by="ada", reason="no longer wanted")
+        assert (await main.wait(leaving)).state == "COMPLETED"
+        assert await main.holdings() == {"KO": held["KO"], "PG": Decimal(1)}
+
+
 async def test_an_exit_needs_no_price_but_the_last(tmp_path: Path) -> None:
     async with open_house(tmp_path) as house:
         await initialised(house)
