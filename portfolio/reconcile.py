@@ -110,7 +110,7 @@ class Reconciliation:
     Attributes:
         matched: how many trades stand in the books and at the broker.
         unbooked: trades at the broker that are not in the books.
-        unknown_to_broker: fills in the books that the broker does not list.
+        unknown_to_broker: fills that stand in the books, and that the broker does not list.
         differences: symbols on which positions differ, and cash if that does.
     """
 
@@ -202,8 +202,11 @@ def compare(
     unbooked = _explained(
         [_unbooked(trade, under_way) for place, trade in once.items() if place not in ours], ledger
     )
+    # A venue may delete what it has reversed; then neither side counts it.
     missing = tuple(
-        entry for key, entry in booked.items() if key[1] is not None and key not in ours
+        entry
+        for place, entry in booked.items()
+        if place[1] is not None and place not in ours and place not in taken_back
     )
     held = {each.symbol: each.quantity for each in positions}
     return Reconciliation(

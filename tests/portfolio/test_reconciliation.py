@@ -238,3 +238,18 @@ def test_of_two_trades_with_an_id_that_was_booked_by_hand_the_one_like_it_is_exp
     ledger = [by_hand(BATCH, "1", TEN)]
     found = compare([], ledger, trades, [], Account(ZERO, "USD", "paper"))
     assert [each.explained_by for each in found.unbooked] == [None, None, BATCH]
+
+
+@pytest.mark.requirement("S9", "S10")
+def test_a_fill_that_was_taken_back_may_be_gone_from_the_broker_s_list_and_no_other() -> None:
+    ledger = [
+        LedgerEntry(BATCH, "trade", key, "1", "KO", TEN, ONE, ZERO, -TEN, None, AT)
+        for key in (FIRST, SECOND)
+    ]
+    reversal = LedgerEntry(
+        *(BATCH, "reversal", FIRST, None, "KO", -TEN, ONE, ZERO, TEN, None, AT, "1")
+    )
+    found = compare([], [*ledger, reversal], [], [], Account(ZERO, "USD", "paper"))
+    assert found.unknown_to_broker == (ledger[1],)
+    gone = compare([], [ledger[0], reversal], [], [], Account(ZERO, "USD", "paper"))
+    assert gone.agrees
