@@ -167,7 +167,7 @@ class Broker(ABC):
         if state is None:
             return None
         if state.status is OrderStatus.FILLED and state.filled < state.quantity:
-            state = await self._with_reversals(state, attempt.key)
+            state = await self._with_trades(state, attempt.key)
         return found_report(state, request)
 
     async def withdraw(self, attempt: Attempt) -> None:
@@ -280,11 +280,21 @@ class Broker(ABC):
         # It was open, it was cancelled, and the venue forgets closed orders.
         return cancelled_report(key, before.order_id)
 
-    async def _with_reversals(self, state: OrderState, key: str) -> OrderState:
-        """Return a filled order that lacks fills with those that the list of trades reverses."""
-        _, gone, _ = await self._trades_of(key)
-        told = {fill.fill_id for fill in state.fills}
-        missing = tuple(each for each in gone if each not in told and each not in state.reversed)
+    async def _with_trades(self, state: OrderState, key: str) -> OrderState:
+        """Return a filled order that lacks fills with those that the list of trades reverses.
+
+        Raises:
+            OutcomeUnknown: a trade of it is listed that it does not tell of (yet).
+        """
+        standing, gone, _ = await self._trades_of(key)
+        known = {fill.fill_id for fill in state.fills} | set(state.reversed)
+        untold = sorted(trade.fill_id for trade in standing if trade.fill_id not in known)
+        if untold:
+            raise OutcomeUnknown(
+                f"order {key} is filled, but tells of {state.filled} of {state.quantity} only, "
+                f"while trade {untold[0]} of it is listed; it is asked again"
+            )
+        missing = tuple(each for each in gone if each not in known)
         return replace(state, reversed=(*state.reversed, *missing))
 
     async def _trades_of(

@@ -6,6 +6,7 @@ looked up again. What is merely unwelcome (an overfill, a rounded quantity, a fi
 is said to be only accepted) is the truth, and is told as it is.
 """
 
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -66,9 +67,8 @@ def reply_report(state: OrderState, request: OrderRequest) -> Report:
     """
     if not belongs_to(state, request):
         raise _garbage(request.client_order_id, f"it tells of {describe(state)}, which is not ours")
-    if state.status is OrderStatus.FILLED and not state.fills:
-        # Nothing can have been busted yet: the fills are told later than the status.
-        raise _garbage(request.client_order_id, "it is filled, but no fill of it is told of")
+    # Nothing can have been busted yet.
+    _check_told_of(replace(state, reversed=()))
     return order_report(state)
 
 
@@ -77,13 +77,26 @@ def found_report(state: OrderState, request: OrderRequest) -> Report:
 
     Raises:
         KeyTaken: the key names an order with other parameters.
+        OutcomeUnknown: it is filled, but neither told of nor taken back.
     """
     if not belongs_to(state, request):
         raise KeyTaken(
             f"client_order_id {request.client_order_id!r} names {describe(state)} at the venue, "
             f"which is not the order that was asked for; nothing is matched to it"
         )
+    _check_told_of(state)
     return order_report(state)
+
+
+def _check_told_of(state: OrderState) -> None:
+    """Refuse an order that is called filled before its fills are told of.
+
+    Taken for the truth, it would be an order that is over and had no effect. Only where the venue
+    names what it has taken back can a filled order have no fill.
+    """
+    if state.status is OrderStatus.FILLED and not state.fills and not state.reversed:
+        key = state.client_order_id or ""
+        raise _garbage(key, "it is filled, but no fill of it is told of")
 
 
 def order_report(state: OrderState) -> Report:

@@ -66,7 +66,9 @@ class OrderState:
         symbol: the instrument.
         side: which way it trades.
         quantity: how much was ordered.
-        filled: how much has been filled; the sum of the fills.
+        filled: how much has been filled, as the venue itself counts it. An adapter hands that
+            number on and never adds up the fills instead: that the two differ is the only sign of
+            a list of fills that is behind.
         status: where it stands.
         fills: every fill that stands.
         reason: why it ended without its whole effect, in the venue's words.

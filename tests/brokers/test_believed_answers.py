@@ -148,7 +148,24 @@ def test_an_order_with_other_parameters_is_never_taken_for_ours(
         told(_with(**other), request(KEY))
 
 
-def test_a_reply_that_says_filled_before_it_tells_of_fills_is_not_a_refusal() -> None:
-    early = _with(status=OrderStatus.FILLED, filled=Decimal(0), fills=())
+EARLY = _with(status=OrderStatus.FILLED, filled=Decimal(0), fills=())
+
+
+@pytest.mark.requirement("S6")
+@pytest.mark.parametrize("told", [reply_report, found_report])
+def test_filled_before_a_fill_is_told_of_is_no_end_without_effect(
+    told: Callable[..., object],
+) -> None:
     with pytest.raises(OutcomeUnknown, match="no fill of it is told of"):
-        reply_report(believed(early, KEY), request(KEY))
+        told(believed(EARLY, KEY), request(KEY))
+
+
+@pytest.mark.requirement("S9")
+def test_a_filled_order_of_which_all_was_taken_back_by_name_is_over_without_effect() -> None:
+    report = found_report(believed(replace(EARLY, reversed=("F1",)), KEY), request(KEY))
+    assert (report.final, report.fills, report.reversed) == (True, (), ("F1",))
+
+
+def test_a_reply_that_says_filled_and_names_something_taken_back_is_not_believed() -> None:
+    with pytest.raises(OutcomeUnknown, match="no fill of it is told of"):
+        reply_report(replace(EARLY, reversed=("F1",)), request(KEY))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from brokers.errors import OutcomeUnknown
 from brokers.paper import Fault, FaultRule, PaperExchange
 from brokers.venue import OrderState
 from tests.brokers.samples import attempt, buy, new_exchange
@@ -66,3 +67,30 @@ async def test_an_order_that_is_forgotten_and_was_taken_back_is_still_told_of(
     assert report is not None
     assert report.reversed == (first.fills[0].fill_id,)
     assert [fill.price for fill in report.fills] == ([] if price is None else [price])
+
+
+@pytest.mark.requirement("S6")
+async def test_a_filled_order_whose_fills_are_behind_its_trades_is_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = ManualClock()
+    exchange = new_exchange(tmp_path, clock)
+    part = FaultRule(fault=Fault.PARTIAL_THEN_FULL, quantity=Decimal(40), delay_seconds=1)
+    await exchange.script(part)
+    await exchange.send(attempt(buy()))
+    clock.turn(1)
+    find, behind = exchange.find_order, [True]
+
+    async def find_behind(key: str) -> OrderState | None:
+        state = await find(key)
+        if state is None or not behind:
+            return state
+        return replace(state, filled=state.fills[0].quantity, fills=state.fills[:1])
+
+    monkeypatch.setattr(exchange, "find_order", find_behind)
+    with pytest.raises(OutcomeUnknown, match="40 of 100 only"):
+        await exchange.look_up(attempt(buy()))
+    behind.clear()
+    report = await exchange.look_up(attempt(buy()))
+    assert report is not None
+    assert (report.final, sum(fill.quantity for fill in report.fills)) == (True, Decimal(100))
