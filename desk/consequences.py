@@ -210,7 +210,8 @@ def of_retry_failed(saga: Saga, again: Batch) -> list[str]:
         again: the new batch that is made of it.
     """
     legs = again.directives
-    if saga.state is SagaState.ROLLED_BACK and len(legs) == len(saga.steps):
+    anew = [leg.amount for leg in legs] == [step.amount for step in saga.steps]
+    if saga.state is SagaState.ROLLED_BACK and anew:
         what = f"All {len(legs)} legs are sent anew"
     else:
         what = f"What was not carried out is sent, {len(legs)} of {len(saga.steps)} legs"

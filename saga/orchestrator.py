@@ -470,15 +470,17 @@ class Orchestrator:
         return await self._change(runner, event)
 
     async def retry_failed(self, batch_id: str, *, by: str, reason: str) -> str:
-        """Submit what a finished batch did not carry out as a new batch that names its parent.
+        """Submit what of a finished batch is not in place as a new batch that names its parent.
 
-        The new id is derived from the parent's, so that asking twice gives one batch.
+        What became known after its end counts. The new id is derived from the parent's, so that
+        asking twice gives one batch.
 
         Returns:
             The new batch's id.
 
         Raises:
-            NotAllowed: the batch is not over, or carried everything out.
+            NotAllowed: the batch is not over, has open incidents, was set right by hand, or
+                carried everything out.
             NoSuchBatch: there is no such batch.
         """
         self._require_open()

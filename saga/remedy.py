@@ -8,8 +8,9 @@ import hashlib
 from datetime import datetime
 
 from saga.errors import NotAllowed
+from saga.exact import minus, plain
 from saga.ledger import Saga
-from saga.machine import SAGA_ENDS, SagaState
+from saga.machine import SAGA_ENDS
 from saga.model import Batch
 
 _BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -17,7 +18,9 @@ _SUFFIX_LENGTH = 8
 
 
 def failed_trades_again(saga: Saga, reason: str, now: datetime) -> Batch:
-    """Return a batch of what did not take effect; of everything, if it was rolled back.
+    """Return a batch of what is not in place: it did not take effect, or was undone.
+
+    What late truth has put in place, or has taken out again, counts (S4).
 
     Args:
         saga: a finished saga.
@@ -25,29 +28,26 @@ def failed_trades_again(saga: Saga, reason: str, now: datetime) -> Batch:
         now: when, UTC.
 
     Raises:
-        NotAllowed: the saga is not over, was resolved by hand, or carried everything out.
+        NotAllowed: the saga is not over, it is not known what of it is in place, or all is.
     """
     if saga.state not in SAGA_ENDS:
         raise NotAllowed(
             f"the failed trades of {saga.batch_id} cannot be tried again while it is {saga.state}; "
             "wait until it is over, or resolve it first"
         )
-    if saga.resolved is not None:
-        # What is held of it is what the operator made of it, which no journal knows.
-        raise NotAllowed(
-            f"{saga.batch_id} was closed by hand by {saga.resolved.by}, so that what it left is "
-            "not known here; look at the account, and submit a new batch of what is still wanted"
-        )
-    rolled_back = saga.state is SagaState.ROLLED_BACK
+    _require_known(saga)
     directives = []
     for step in saga.steps:
-        kept = step.rolls_back is False
-        left = step.directive.amount if rolled_back and not kept else step.rest
+        # Where more was undone than done, no more than was asked for once is sent.
+        left = min(step.amount, minus(step.amount, step.left_to_undo))
         if left > 0:
             again = step.directive.for_amount(left).model_copy(update={"batch_id": None})
             directives.append(again)
     if not directives:
-        raise NotAllowed(f"{saga.batch_id} carried everything out; there is nothing to try again")
+        raise NotAllowed(
+            f"{saga.batch_id} carried everything out, as far as is known now; there is nothing to "
+            "try again"
+        )
     return Batch.model_validate(
         {
             **{name: getattr(saga.batch, name) for name in _CARRIED_OVER},
@@ -59,6 +59,44 @@ def failed_trades_again(saga: Saga, reason: str, now: datetime) -> Batch:
             "parent_id": saga.batch_id,
         }
     )
+
+
+def _require_known(saga: Saga) -> None:
+    """Refuse where the journal does not know how much of the batch is in place.
+
+    Raises:
+        NotAllowed: it does not.
+    """
+    batch_id = saga.batch_id
+    if saga.resolved is not None:
+        # What is held of it is what the operator made of it, which no journal knows.
+        raise NotAllowed(
+            f"{batch_id} was closed by hand by {saga.resolved.by}, so that what it left is "
+            "not known here; look at the account, and submit a new batch of what is still wanted"
+        )
+    if saga.open_incidents:
+        # Somebody may be setting right by hand what this would send as well.
+        raise NotAllowed(
+            f"incidents: {len(saga.open_incidents)} of {batch_id} are open (journal record "
+            f"{saga.open_incidents[0].number} is the first), so that what is in place of it is "
+            "being set right; close them, then try its failed trades again"
+        )
+    for incident in saga.incidents:
+        closed = incident.closed
+        if closed is not None and (closed.action or closed.adjustments):
+            raise NotAllowed(
+                f"an incident of {batch_id} was set right by hand by {closed.by}, so that what is "
+                "in place of it is not known here; look at the account, and submit a new batch of "
+                "what is still wanted"
+            )
+    for step in saga.steps:
+        least, most = step.possible_rest()
+        if least != most:
+            raise NotAllowed(
+                f"it is not known how much of {step.directive.describe()} of {batch_id} is in "
+                f"place: {plain(least)} to {plain(most)}; look again at the batch until it is, or "
+                "ask the broker"
+            )
 
 
 _CARRIED_OVER = (
