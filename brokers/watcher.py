@@ -2,8 +2,8 @@
 
 Every period it reads the newest trades, and now and then all. A trade that bears a key of ours and
 that the journal of its batch does not know is late truth: the engine is told to look again at that
-attempt. It asks in turn, each call with a bound; whatever fails is tried again a period later, and
-a row that cannot be one is passed over. It never writes, and never ends an engine.
+attempt. It asks in turn, each call with a bound; whatever fails is tried again, ever less often,
+and a row that cannot be one is passed over. It never writes, and never ends an engine.
 """
 
 import heapq
@@ -18,9 +18,10 @@ from saga.aftermath import KnownFills
 from saga.calls import answer_of, in_words
 from saga.clock import Clock, SystemClock
 from saga.complaints import Complaints
-from saga.errors import OwnershipLost, SagaError, StorePoisoned
+from saga.errors import NoSuchBatch, OwnershipLost, Quarantined, SagaError, StorePoisoned
 from saga.events import LateTruth
 from saga.ids import batch_of_key
+from saga.quick_dataclass import dataclass
 
 _LOG = Complaints("brokers.watcher")
 
@@ -37,7 +38,11 @@ ROUNDS_PER_SWEEP: Final = 120
 MAX_SETTLED: Final = 100_000
 """So many trades that need no look any more are remembered; an older one is compared again."""
 MAX_LOOKS: Final = 5
-"""After so many looks that brought nothing, a trade is left to the report of breaks."""
+"""After so many looks that were answered and brought nothing, a trade is left to the report of
+breaks. A look that failed is none: however long a broker gives no answers, it is asked again."""
+LONGEST_WAIT_ROUNDS: Final = 20
+"""Most rounds until a trade is looked at again after looks that failed; each wait is twice the last
+(L3)."""
 WATCHER: Final = "the trade watcher"
 """Who looks."""
 _SHOWN: Final = 3
@@ -51,10 +56,28 @@ class Engine(Protocol):
         ...
 
     async def look_again(
-        self, batch_id: str, *, by: str, keys: Iterable[str] | None = None
+        self,
+        batch_id: str,
+        *,
+        by: str,
+        keys: Iterable[str] | None = None,
+        unanswered: set[str] | None = None,
     ) -> tuple[LateTruth, ...]:
-        """Ask again about attempts of a batch at rest."""
+        """Ask again about attempts of a batch at rest; add the keys that got no usable answer."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """Looks at a trade that failed, since the last one that did not.
+
+    Attributes:
+        looks: how many.
+        due: the round in which it is looked at again.
+    """
+
+    looks: int
+    due: int
 
 
 class TradeWatcher:
@@ -81,8 +104,10 @@ class TradeWatcher:
         self._period = timedelta(seconds=period_seconds)
         self._newest: list[int] = []  # the highest sequences that were read, the lowest first
         self._rounds = 0
+        self._round = 0  # of looking, counted on through all sweeps
         self._open: dict[TradePlace, Trade] = {}
         self._looks: dict[TradePlace, int] = {}
+        self._failed: dict[TradePlace, _Failed] = {}
         self._settled: dict[TradePlace, None] = {}
         self._passed_over: list[str] = []
 
@@ -100,9 +125,10 @@ class TradeWatcher:
 
     async def look(self) -> tuple[LateTruth, ...]:
         """Look once; return what was new."""
+        self._round += 1
         await self._read()
         by_batch: dict[str, list[Trade]] = {}
-        for trade in self._open.values():
+        for trade in filter(self._is_due, self._open.values()):
             by_batch.setdefault(batch_of_key(trade.client_order_id or "") or "", []).append(trade)
         found: list[LateTruth] = []
         for batch_id, trades in list(by_batch.items())[:MAX_BATCHES]:
@@ -113,8 +139,15 @@ class TradeWatcher:
             except Exception as error:
                 level = logging.WARNING if isinstance(error, SagaError) else logging.ERROR
                 _LOG.log(level, "trades of %s could not be compared: %s", batch_id, in_words(error))
-                self._count_look(trades)
+                if isinstance(error, (NoSuchBatch, Quarantined)):  # so says the store, and will
+                    self._count_look(trades)
+                else:
+                    self._look_later(trades)
         return tuple(found)
+
+    def _is_due(self, trade: Trade) -> bool:
+        failed = self._failed.get(trade.place)
+        return failed is None or failed.due <= self._round
 
     async def _read(self) -> None:
         if len(self._open) >= MAX_OPEN:
@@ -169,13 +202,34 @@ class TradeWatcher:
         self._settle(trade for trade in trades if _is_known(trade, known))
         if not unknown or not known.at_rest:  # what runs asks for itself
             return ()
-        self._count_look(unknown)
         keys = {str(trade.client_order_id) for trade in unknown}
-        return await self._engine.look_again(batch_id, by=WATCHER, keys=keys)
+        unanswered: set[str] = set()
+        told = await self._engine.look_again(batch_id, by=WATCHER, keys=keys, unanswered=unanswered)
+        self._look_later(trade for trade in unknown if trade.client_order_id in unanswered)
+        self._count_look(trade for trade in unknown if trade.client_order_id not in unanswered)
+        return told
 
-    def _count_look(self, trades: list[Trade]) -> None:
+    def _look_later(self, trades: Iterable[Trade]) -> None:
+        """Put off what could not be looked at: nothing was learnt of it, so nothing is counted."""
+        for trade in trades:
+            before = self._failed.get(trade.place)
+            looks = 1 if before is None else before.looks + 1
+            wait = min(2 ** min(looks - 1, LONGEST_WAIT_ROUNDS), LONGEST_WAIT_ROUNDS)
+            self._failed[trade.place] = _Failed(looks, self._round + wait)
+            if looks == MAX_LOOKS:
+                _LOG.error(
+                    "%s lists trade %s of order %s, which no journal knows, and gives no answer "
+                    "about it; it is asked again, every %s rounds at the latest",
+                    self._broker.name,
+                    trade.fill_id,
+                    trade.client_order_id,
+                    LONGEST_WAIT_ROUNDS,
+                )
+
+    def _count_look(self, trades: Iterable[Trade]) -> None:
         for trade in trades:
             place = trade.place
+            self._failed.pop(place, None)
             looks = self._looks[place] = self._looks.get(place, 0) + 1
             if looks >= MAX_LOOKS:
                 _LOG.error(
@@ -192,6 +246,7 @@ class TradeWatcher:
             place = trade.place
             self._open.pop(place, None)
             self._looks.pop(place, None)
+            self._failed.pop(place, None)
             self._settled[place] = None
             while len(self._settled) > MAX_SETTLED:
                 del self._settled[next(iter(self._settled))]

@@ -600,7 +600,12 @@ class Orchestrator:
             self._aftermath.hear(key)
 
     async def look_again(
-        self, batch_id: str, *, by: str, keys: Iterable[str] | None = None
+        self,
+        batch_id: str,
+        *,
+        by: str,
+        keys: Iterable[str] | None = None,
+        unanswered: set[str] | None = None,
     ) -> tuple[LateTruth, ...]:
         """Ask again about the attempts of a batch at rest, and record what is new as incidents.
 
@@ -611,6 +616,8 @@ class Orchestrator:
             batch_id: the batch.
             by: who looks.
             keys: only these attempts; None is all.
+            unanswered: where the keys of attempts are put that were asked about, and of which no
+                answer came that can be used.
 
         Returns:
             What was new.
@@ -621,7 +628,8 @@ class Orchestrator:
         """
         self._require_open()
         chosen = None if keys is None else frozenset(keys)
-        return await self._aftermath.look(batch_id, by=_said(by, "by"), keys=chosen)
+        in_vain = set() if unanswered is None else unanswered
+        return await self._aftermath._look(batch_id, _said(by, "by"), chosen, in_vain)  # noqa: SLF001
 
     async def known_fills(self, batch_id: str) -> KnownFills:
         """Return which fills of a batch its journal knows, to compare them with a list of trades.

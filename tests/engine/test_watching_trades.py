@@ -244,3 +244,67 @@ async def test_what_a_broker_lists_before_it_tells_of_it_is_asked_for_again(
         assert await watching.look() == ()
         monkeypatch.setattr(engine, "look_again", look_again)
         assert len(await watching.look()) == 1
+
+
+@pytest.mark.requirement("L6", "L3")
+async def test_a_broker_that_answers_no_look_up_for_long_is_asked_less_often_and_never_given_up(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    venue, asked = LyingVenue(), 0
+
+    async def away(attempt: Attempt) -> Report:
+        nonlocal asked
+        asked += 1
+        raise ConnectionError("503")
+
+    venue.on_send["AAPL"] = refused
+    async with engine_on(tmp_path, venue) as engine:
+        row = await engine.run(batch(buy("AAPL")), timeout=20)
+        key = attempt_key(row.batch_id, 0, Purpose.FORWARD, 1)
+        venue.told[key] = Report(True, (Fill("f1", TEN, TEN),))
+        venue.on_look_up["AAPL"] = away
+        listing = Listing()
+        listing.rows = [trade(1, "f1", key)]
+        watching = watcher_of(listing, engine)
+        for _ in range(60):
+            assert await watching.look() == ()
+        assert asked == len([1, 2, 4, 8, 16, 32, 52]), "the round of each"
+        assert len([r for r in caplog.records if "gives no answer about it" in r.message]) == 1
+        venue.on_look_up.clear()
+        found = [late for _ in range(watcher.LONGEST_WAIT_ROUNDS) for late in await watching.look()]
+    assert [fill.fill_id for late in found for fill in late.fills] == ["f1"]
+
+
+@pytest.mark.requirement("L6", "L3")
+async def test_answers_between_failures_are_counted(tmp_path: Path) -> None:
+    asked = 0
+
+    async def now_and_then(attempt: Attempt) -> Report | None:
+        nonlocal asked
+        asked += 1
+        if asked % 2:
+            raise ConnectionError("503")
+        return None
+
+    venue = LyingVenue()
+    venue.on_send["AAPL"] = refused
+    async with engine_on(tmp_path, venue) as engine:
+        row = await engine.run(batch(buy("AAPL")), timeout=20)
+        venue.on_look_up["AAPL"] = now_and_then
+        listing = Listing()
+        listing.rows = [trade(1, "f1", attempt_key(row.batch_id, 0, Purpose.FORWARD, 1))]
+        watching = watcher_of(listing, engine)
+        for _ in range(40):
+            assert await watching.look() == ()
+    assert asked == 2 * watcher.MAX_LOOKS
+
+
+@pytest.mark.requirement("L6", "L3")
+async def test_a_batch_that_nobody_knows_is_left_after_a_few_looks(tmp_path: Path) -> None:
+    async with with_late_fills(tmp_path) as (engine, listing, _):
+        listing.rows = [trade(1, "f1", "20261121_121313_b38lqkjw-0F1")]
+        watching = watcher_of(listing, engine)
+        for _ in range(watcher.MAX_LOOKS):
+            assert watching._open or not watching._settled
+            assert await watching.look() == ()
+    assert (len(watching._open), len(watching._settled)) == (0, 1)

@@ -165,8 +165,8 @@ BUGS: Final = (
         (
             Edit(
                 "brokers/watcher.py",
-                "                self._count_look(trades)\n        return tuple(found)\n",
-                "                self._count_look(trades)\n                break\n        return tuple(found)\n",
+                "                    self._look_later(trades)\n        return tuple(found)\n",
+                "                    self._look_later(trades)\n                break\n        return tuple(found)\n",
             ),
         ),
         harness=_WATCHER,
