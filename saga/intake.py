@@ -138,7 +138,7 @@ def check_submission(
             f"directives: {len(batch.directives)} are more than the bound max_directives "
             f"{limits.max_directives}; split the batch"
         )
-    resolved = _resolve(batch, policy)
+    resolved = resolved_policy(batch, policy)
     undone = frozenset() if resolved.on_failure is OnFailure.KEEP else batch.rolled_back_ids()
     kinds: set[str] = set()
     for directive in batch.directives:
@@ -155,7 +155,12 @@ def check_submission(
     )
 
 
-def _resolve(batch: Batch, policy: FailurePolicy) -> FailurePolicy:
+def resolved_policy(batch: Batch, policy: FailurePolicy) -> FailurePolicy:
+    """Return what is to happen when the batch fails, with its mode's default filled in.
+
+    Raises:
+        InvalidInput: the policy does not go with the batch.
+    """
     default = OnFailure.UNDO if batch.rollback_on_failure else OnFailure.KEEP
     on_failure = policy.on_failure or default
     if on_failure is OnFailure.KEEP and batch.execution_mode is ExecutionMode.ATOMIC:

@@ -38,6 +38,7 @@ from saga.errors import (
     NotAllowed,
     OwnershipLost,
     Quarantined,
+    SagaError,
     StoreBusy,
     StoreError,
     StorePoisoned,
@@ -57,7 +58,13 @@ from saga.events import (
 from saga.gate import Gate
 from saga.hooks import Hook
 from saga.ids import batch_of_key
-from saga.intake import Accepted, check_submission, checked_again, policy_checked_again
+from saga.intake import (
+    Accepted,
+    check_submission,
+    checked_again,
+    policy_checked_again,
+    resolved_policy,
+)
 from saga.limits import Limits
 from saga.logbook import TradingState, TradingStateSet
 from saga.machine import SAGA_AT_REST
@@ -277,7 +284,8 @@ class Orchestrator:
     ) -> str:
         """Take a batch in; it is durable when this returns, and runs in the background.
 
-        The same id with the same content (whatever its `created_at`) gives the same saga.
+        The same id with the same content (whatever its `created_at`) gives the same saga, also
+        where the batch would be refused by now.
 
         Args:
             batch: what is to be done.
@@ -297,11 +305,35 @@ class Orchestrator:
         await self._door.enter(_legs_of(batch) + LEGS_OF_A_BATCH, _priority_of(batch))
         batch = await aside(_legs_of(batch), checked_again, batch)
         policy = policy_checked_again(policy or FailurePolicy())
-        accepted = await leg_by_leg(
-            check_submission(batch, policy, self._participants, self._limits)
-        )
+        by = _said(by, "by")
+        policy = resolved_policy(batch, policy)
+        try:
+            accepted = await leg_by_leg(
+                check_submission(batch, policy, self._participants, self._limits)
+            )
+        except SagaError as refusal:
+            async with self._sagas.alone_with(batch.batch_id):
+                return await self._taken_in_before(batch, policy, refusal)
         async with self._sagas.alone_with(batch.batch_id):
-            return await self._take_in(batch, accepted, by=_said(by, "by"))
+            return await self._take_in(batch, accepted, by=by)
+
+    async def _taken_in_before(
+        self, batch: Batch, policy: FailurePolicy, refusal: SagaError
+    ) -> str:
+        """Return the id of a batch that is refused now, but was taken in before.
+
+        S16: it is never answered as if it had not been.
+
+        Raises:
+            BatchConflict: its id is taken by a batch with other content.
+            SagaError: the refusal; the batch was not taken in before.
+        """
+        known = self._sagas.find(batch.batch_id)
+        try:
+            saga = known.saga if known is not None else await self._sagas.load(batch.batch_id)
+        except NoSuchBatch:
+            raise refusal from None
+        return _same_or_conflict(saga.submitted, batch, policy)
 
     async def _take_in(self, batch: Batch, accepted: Accepted, *, by: str) -> str:
         known = self._sagas.find(batch.batch_id)
@@ -309,11 +341,7 @@ class Orchestrator:
             return _same_or_conflict(known.saga.submitted, batch, accepted.policy)
         refusal = await self._refusal_at_the_door(batch)
         if refusal is not None:
-            try:  # S16: what was taken in before is never answered as if it had not been
-                stored = await self._sagas.load(batch.batch_id)
-            except NoSuchBatch:
-                raise AdmissionRefused(refusal) from None
-            return _same_or_conflict(stored.submitted, batch, accepted.policy)
+            return await self._taken_in_before(batch, accepted.policy, AdmissionRefused(refusal))
         now = self._clock.now()
         timeout = batch.timeout_seconds
         event = Submitted(

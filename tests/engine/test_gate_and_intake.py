@@ -11,15 +11,25 @@ import anyio
 import pytest
 
 from brokers.risk import RiskGate, RiskLimits
-from saga.errors import AdmissionRefused, BatchConflict, NotAllowed
+from saga.directive import Directive
+from saga.errors import (
+    AccountUnknown,
+    AdmissionRefused,
+    BatchConflict,
+    InvalidInput,
+    NotAllowed,
+    NotServed,
+    SagaError,
+)
 from saga.gate import Refusal
 from saga.limits import Limits
 from saga.model import Batch
 from saga.orchestrator import Orchestrator
 from saga.outcome import Report
 from saga.participant import Attempt
+from saga.policy import FailurePolicy
 from saga.store.sqlite import SqliteStore
-from tests.engine.lying_venue import LyingVenue, batch, buy
+from tests.engine.lying_venue import LyingVenue, batch, buy, engine_on
 
 PATIENCE = 20.0
 
@@ -69,6 +79,62 @@ async def test_a_batch_that_was_taken_in_is_known_although_no_more_are_queued(
         assert await it.submit(order) == order.batch_id
         with pytest.raises(AdmissionRefused, match="max_queued"):
             await it.submit(batch(buy("AAPL")))
+
+
+class RefusesAll(LyingVenue):
+    """A venue that has learnt since that it can carry nothing out."""
+
+    def check(self, directive: Directive) -> None:
+        raise InvalidInput("symbol: AAPL is not listed any more")
+
+
+class NotLoggedIn(LyingVenue):
+    """A venue that cannot say in which account it acts."""
+
+    @property
+    def account_fingerprint(self) -> str | None:
+        raise RuntimeError("not logged in")
+
+
+class ServesOthers(LyingVenue):
+    """A venue for other kinds of directive."""
+
+    kinds = frozenset({"sell"})
+
+
+@pytest.mark.requirement("S16")
+@pytest.mark.parametrize("running", [False, True], ids=["at rest", "running"])
+@pytest.mark.parametrize(
+    ("venue", "limits", "refusal"),
+    [
+        (RefusesAll(), Limits(), InvalidInput),
+        (NotLoggedIn(), Limits(), AccountUnknown),
+        (ServesOthers(), Limits(), NotServed),
+        (LyingVenue(), Limits(max_directives=1), AdmissionRefused),
+    ],
+    ids=["checked", "account", "served", "max_directives"],
+)
+async def test_a_batch_that_was_taken_in_is_known_although_it_would_be_refused_now(
+    tmp_path: Path, venue: LyingVenue, limits: Limits, refusal: type[SagaError], *, running: bool
+) -> None:
+    async def stays_open(attempt: Attempt) -> Report:
+        return Report(False)
+
+    order, first = batch(buy("AAPL"), buy("KO")), LyingVenue()
+    if running:
+        first.on_send["AAPL"] = first.on_look_up["AAPL"] = stays_open
+    async with engine_on(tmp_path, first) as it:
+        batch_id = await it.submit(order)
+        if not running:
+            await it.wait(batch_id, timeout=PATIENCE)
+    async with engine_on(tmp_path, venue, limits=limits) as it:
+        assert await it.submit(order) == batch_id
+        with pytest.raises(BatchConflict):
+            await it.submit(batch(buy("AAPL"), buy("KO", 11), batch_id=batch_id))
+        with pytest.raises(BatchConflict):
+            await it.submit(order, policy=FailurePolicy(undo_budget=Decimal(1)))
+        with pytest.raises(refusal):
+            await it.submit(batch(buy("AAPL"), buy("KO")))
 
 
 class ThinksLong(RiskGate):
