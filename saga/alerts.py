@@ -3,6 +3,9 @@
 An alert is derived from durable truth: a STALE saga, an open incident, a halt that nobody asked
 for. It is told to every registered hook, again and again until each has taken it, through restarts;
 that it was told is durable in the logbook. An engine that dies between the two tells it once more.
+
+Each hook has a line of its own, in which it is called with one alert after the other: one that
+hangs, fails or is slow makes no other hook wait.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -34,7 +37,7 @@ MAX_PENDING: Final = 10_000
 MAX_TOLD_READ: Final = 100_000
 """So many of the last deliveries are read at a start; an older one may be told again."""
 MAX_THREADS: Final = 4
-"""Most threads that hooks which do not end may hold."""
+"""Most threads that the calls of one hook which do not end may hold."""
 FIRST_WAIT: Final = timedelta(seconds=1)
 LONGEST_WAIT: Final = timedelta(minutes=5)
 _MAX_NAMED: Final = 3
@@ -132,12 +135,64 @@ def _shown(exposures: Iterable[Exposure]) -> str:
 
 
 @dataclass(slots=True)
-class _Pending:
-    alert: Alert
+class _Try:
+    """When a hook is called again with an alert, and how much later after one more failure."""
+
     due: datetime
-    wait: timedelta = FIRST_WAIT
+    wait: timedelta
+
+
+@dataclass(slots=True)
+class _Pending:
+    """An alert that is not known to have been told.
+
+    Attributes:
+        taken: which hooks have taken it, in this process.
+        closer: the hook that was the last to take it, whose line notes that it was told.
+        tries: by hook, when it is its turn again, where it failed.
+    """
+
+    alert: Alert
     taken: set[int] = field(default_factory=set)
-    """Which hooks have taken it, in this process."""
+    closer: int | None = None
+    tries: dict[int, _Try] = field(default_factory=dict)
+
+    def concerns(self, number: int) -> bool:
+        """Tell whether the line of a hook has something to do about it."""
+        return number not in self.taken or number == self.closer
+
+    def is_due(self, number: int, now: datetime) -> bool:
+        """Tell whether that is to be done now."""
+        again = self.tries.get(number)
+        # Further ahead than any wait: the clock was put back.
+        return again is None or not now < again.due <= now + again.wait
+
+    def put_off(self, number: int, now: datetime) -> None:
+        """Leave it to be done later, because it failed."""
+        before = self.tries.get(number)
+        wait = FIRST_WAIT if before is None else before.wait
+        self.tries[number] = _Try(now + wait, min(wait * 2, LONGEST_WAIT))
+
+
+class _Line:
+    """The calls of one hook, one after the other.
+
+    Args:
+        number: the hook's place among all.
+        hook: who is called.
+    """
+
+    def __init__(self, number: int, hook: AlertHook) -> None:
+        self.number = number
+        self.hook = hook
+        self.threads = BoundedSemaphore(MAX_THREADS)
+        self.woken = anyio.Event()
+        self.nap = anyio.CancelScope()
+
+    def wake(self) -> None:
+        """Let it look at what waits."""
+        self.woken.set()
+        self.nap.cancel()
 
 
 class Alerts:
@@ -162,17 +217,15 @@ class Alerts:
         self._load = load
         self._clock = clock
         self._seconds = seconds
-        self._hooks: list[AlertHook] = []
-        self._threads = BoundedSemaphore(MAX_THREADS)
+        self._lines: list[_Line] = []
+        self._joined = anyio.Event()
         self._pending: dict[str, _Pending] = {}
         self._told: set[str] = set()
-        self._nap = anyio.CancelScope()
-        self._woken = anyio.Event()
 
     def add(self, hook: AlertHook) -> None:
         """Register a hook; it is told all that waits as well."""
-        self._hooks.append(hook)
-        self._wake()
+        self._lines.append(_Line(len(self._lines), hook))
+        self._joined.set()
 
     def look_at(self, saga: Saga) -> None:
         """See whether a saga needs a person."""
@@ -186,31 +239,44 @@ class Alerts:
             _LOG.error("%s alerts wait already; not told: %s", MAX_PENDING, alert.sentence)
             return
         _LOG.error("alert: %s", alert.sentence)
-        self._pending[alert.id] = _Pending(alert, self._clock.now())
-        self._wake()
-
-    def _wake(self) -> None:
-        self._woken.set()
-        self._nap.cancel()
+        self._pending[alert.id] = _Pending(alert)
+        for line in self._lines:
+            line.wake()
 
     async def run(self) -> None:
         """Tell until cancelled."""
         await self._survey()
+        running = 0
+        async with anyio.create_task_group() as tasks:
+            while True:
+                self._joined = anyio.Event()
+                for line in self._lines[running:]:
+                    tasks.start_soon(self._run_line, line)
+                running = len(self._lines)
+                await self._joined.wait()
+
+    async def _run_line(self, line: _Line) -> None:
+        """Call one hook with everything that waits for it, until cancelled."""
         while True:
-            self._woken = anyio.Event()
+            line.woken = anyio.Event()
             now = self._clock.now()
             for pending in list(self._pending.values()):
-                # Further ahead than any wait: the clock was put back.
-                if self._hooks and not now < pending.due <= now + pending.wait:
-                    await self._tell(pending)
-            if self._woken.is_set():
+                if pending.concerns(line.number) and pending.is_due(line.number, now):
+                    await self._tell(line, pending)
+            if line.woken.is_set():
                 continue
-            dues = [pending.due for pending in self._pending.values()]
-            if not dues or not self._hooks:
-                await self._woken.wait()
+            dues = [each.tries[line.number].due for each in self._waiting_for(line.number)]
+            if not dues:
+                await line.woken.wait()
                 continue
-            with anyio.CancelScope() as self._nap:
+            with anyio.CancelScope() as line.nap:
                 await self._clock.sleep_until(min(dues))
+
+    def _waiting_for(self, number: int) -> Iterator[_Pending]:
+        """Yield what is to be tried again in the line of a hook."""
+        for pending in self._pending.values():
+            if pending.concerns(number) and number in pending.tries:
+                yield pending
 
     async def _survey(self) -> None:
         """Find out what was not told before this start."""
@@ -273,34 +339,47 @@ class Alerts:
             return True
         return any(each.id == alert.id for each in alerts_of(saga))
 
-    async def _tell(self, pending: _Pending) -> None:
+    async def _tell(self, line: _Line, pending: _Pending) -> None:
+        """Call one hook with an alert; note that it was told once all hooks have taken it."""
         alert = pending.alert
         if not await self._still_holds(alert):
             _LOG.info("alert %s is settled, and told no more", alert.id)
-            del self._pending[alert.id]
+            self._pending.pop(alert.id, None)
             return
-        failed = False
-        for number, hook in enumerate(list(self._hooks)):
-            if number in pending.taken:
-                continue
-            answer = await answer_of(
-                lambda hook=hook: call_apart(hook, alert, self._threads),  # type: ignore[misc]
-                self._seconds,
-                lambda: f"a hook for alert {alert.id}",
-            )
-            if isinstance(answer, Exception):
-                failed = True
-                _LOG.error("alert %s was not taken: %s", alert.id, in_words(answer))
-            else:
-                pending.taken.add(number)
-        if not failed:
-            failed = not await self._noted(alert)
-        if failed:
-            pending.due = self._clock.now() + pending.wait
-            pending.wait = min(pending.wait * 2, LONGEST_WAIT)
-        else:
-            self._told.add(alert.id)
-            del self._pending[alert.id]
+        taken = line.number in pending.taken or await self._is_taken(line, pending)
+        if not taken or not await self._is_closed(line, pending):
+            pending.put_off(line.number, self._clock.now())
+
+    async def _is_taken(self, line: _Line, pending: _Pending) -> bool:
+        """Call one hook with an alert; tell whether it took it."""
+        alert = pending.alert
+        answer = await answer_of(
+            lambda: call_apart(line.hook, alert, line.threads),
+            self._seconds,
+            lambda: f"a hook for alert {alert.id}",
+        )
+        if isinstance(answer, Exception):
+            _LOG.error("alert %s was not taken: %s", alert.id, in_words(answer))
+            return False
+        pending.taken.add(line.number)
+        return True
+
+    async def _is_closed(self, line: _Line, pending: _Pending) -> bool:
+        """Note that an alert was told, if this hook was the last one; tell whether no note fails.
+
+        A hook that was registered meanwhile has to take it as well, and its line notes it then.
+        """
+        alert = pending.alert
+        gone = self._pending.get(alert.id) is not pending
+        if gone or len(pending.taken) < len(self._lines):
+            pending.closer = None
+            return True
+        pending.closer = line.number
+        if not await self._noted(alert):
+            return False
+        self._told.add(alert.id)
+        self._pending.pop(alert.id, None)
+        return True
 
     async def _noted(self, alert: Alert) -> bool:
         try:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import anyio
@@ -12,17 +13,20 @@ import pytest
 from saga import alerts
 from saga.alerts import Alert, AlertKind, Alerts, alerts_of
 from saga.clock import SystemClock
+from saga.errors import StoreBusy
 from saga.fold import saga_of
 from saga.ledger import Saga
 from saga.limits import Limits
-from saga.logbook import AlertTold, EngineStarted, TradingStateSet
+from saga.logbook import AlertTold, EngineStarted, LogEntry, LogRecord, TradingStateSet
 from saga.machine import SagaState
 from saga.orchestrator import Orchestrator
 from saga.outcome import Report
+from saga.participant import Attempt
+from saga.policy import Capabilities
 from saga.store.sqlite import SqliteStore
 from tests.core.telling import FORWARD, fill
 from tests.core.test_told_after_the_end import completed, learn, rolled_back, stale
-from tests.engine.lying_venue import LyingVenue
+from tests.engine.lying_venue import LyingVenue, batch, buy, engine_on
 from tests.engine.test_late_truth import stale_on
 
 
@@ -198,6 +202,81 @@ async def test_an_automatic_halt_is_told(tmp_path: Path) -> None:
     (alert,) = pager.heard
     assert (alert.kind, alert.batch_id) == (AlertKind.HALT, None)
     assert "crash-loop brake" in alert.sentence
+
+
+async def stale_batches(engine: Orchestrator, venue: LyingVenue, count: int) -> set[str]:
+    """Let so many batches become STALE, and return their ids."""
+
+    async def lost(attempt: Attempt) -> Report:
+        raise ConnectionError("lost")
+
+    venue.on_send["AAPL"] = lost
+    rows = [await engine.run(batch(buy("AAPL")), timeout=20) for _ in range(count)]
+    assert {row.state for row in rows} == {SagaState.STALE}
+    return {row.batch_id for row in rows}
+
+
+@pytest.mark.requirement("S6")
+@pytest.mark.scenario("H10")
+async def test_a_hook_that_hangs_delays_no_other(tmp_path: Path) -> None:
+    venue, pager, calls = LyingVenue(Capabilities(look_up=False)), Pager(), 0
+
+    async def hangs(alert: Alert) -> None:
+        nonlocal calls
+        calls += 1
+        await anyio.sleep_forever()
+
+    async with engine_on(tmp_path, venue) as engine:
+        assert engine._limits.hook_seconds > 20, "or nothing is shown here"
+        engine.on_alert(hangs)
+        engine.on_alert(pager)
+        stale = await stale_batches(engine, venue, 5)
+        await until(lambda: len(pager.heard) == 5)
+        assert {alert.batch_id for alert in pager.heard} == stale
+        assert calls == 1, "it is called with one alert after the other"
+        assert await told_ids(engine) == [], "not every hook has taken it"
+
+
+@pytest.mark.scenario("H10")
+async def test_a_plain_function_that_hangs_takes_no_thread_from_another(tmp_path: Path) -> None:
+    venue, over, heard = LyingVenue(Capabilities(look_up=False)), Event(), list[Alert]()
+    limits = Limits(hook_seconds=0.02)
+    async with engine_on(tmp_path, venue, limits=limits) as engine:
+
+        def hangs(_: Alert) -> None:
+            over.wait()
+
+        engine.on_alert(hangs)
+        engine.on_alert(heard.append)
+        await stale_batches(engine, venue, alerts.MAX_THREADS)
+        (line, _) = engine._alerts._lines
+        await until(lambda: all(each.tries for each in engine._alerts._pending.values()))
+        assert not line.threads.acquire(blocking=False), "it holds all of its own"
+        await stale_batches(engine, venue, 1)
+        await until(lambda: len(heard) == alerts.MAX_THREADS + 1)
+        over.set()
+
+
+async def test_a_note_that_fails_is_made_again_and_nobody_is_called_again_for_it(
+    tmp_path: Path,
+) -> None:
+    pagers, failures = [Pager(), Pager()], 2
+    async with stale_on(LyingVenue(), tmp_path / "saga.db") as (engine, _):
+        note = engine.store.note
+
+        async def busy_at_first(entry: LogEntry) -> LogRecord:
+            nonlocal failures
+            if isinstance(entry, AlertTold) and failures:
+                failures -= 1
+                raise StoreBusy("locked")
+            return await note(entry)
+
+        engine.store.note = busy_at_first  # type: ignore[method-assign]
+        for pager in pagers:
+            engine.on_alert(pager)
+        await until_told(engine, 1)
+        await until(lambda: not engine._alerts._pending)
+    assert (failures, [pager.tries for pager in pagers]) == (0, [1, 1])
 
 
 def test_what_a_person_has_to_know_follows_from_the_journal() -> None:
