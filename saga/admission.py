@@ -4,13 +4,15 @@ Waiting raises a batch's rank. As it raises everybody's at the same rate, the or
 while batches wait, and the rank is one number: the instant of submission, put back by one
 `ageing` for each priority class below HIGH. A heap of that number is the whole queue.
 
-A batch whose exclusion key is taken is parked with the key, and comes back when it is free. This
-module holds no saga and starts none: it knows ids, and answers whose turn it is.
+A batch whose exclusion key is taken is parked with the key, in a heap of the key's own. When the
+key is free, the first of them comes back, and only when that one cannot run the next: however many
+wait for a key, an end of its holder calls one. This module holds no saga and starts none: it knows
+ids, and answers whose turn it is.
 """
 
 import heapq
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -26,6 +28,7 @@ class _Place:
     rank: datetime
     ticket: int
     batch_id: str
+    key: str | None = field(compare=False)
 
 
 class Admission:
@@ -41,7 +44,7 @@ class Admission:
         self._ageing = ageing
         self._ready: list[_Place] = []
         self._parked: dict[str, list[_Place]] = {}
-        self._waiting: dict[str, tuple[_Place, str | None]] = {}
+        self._waiting: dict[str, _Place] = {}
         self._held: set[str] = set()
         self._running: dict[str, str | None] = {}
         self._holders: dict[str, set[str]] = {}
@@ -68,8 +71,8 @@ class Admission:
         """
         self._tickets += 1
         rank = since + self._ageing * _CLASSES_BELOW_HIGH[priority]
-        place = _Place(rank, self._tickets, batch_id)
-        self._waiting[batch_id] = (place, key)
+        place = _Place(rank, self._tickets, batch_id, key)
+        self._waiting[batch_id] = place
         heapq.heappush(self._ready, place)
 
     def occupy(self, batch_id: str, key: str | None) -> None:
@@ -91,7 +94,7 @@ class Admission:
         """Undo `hold`; harmless for a batch that is not held."""
         if batch_id in self._held:
             self._held.discard(batch_id)
-            heapq.heappush(self._ready, self._waiting[batch_id][0])
+            heapq.heappush(self._ready, self._waiting[batch_id])
 
     def leave(self, batch_id: str, key: str | None, *, keep_key: bool = False) -> None:
         """Forget a batch, whether it waits or runs.
@@ -110,20 +113,28 @@ class Admission:
         holders.discard(batch_id)
         if not holders:
             self._holders.pop(key, None)
-            for place in self._parked.pop(key, ()):
-                heapq.heappush(self._ready, place)
+            self._call_next(key)
+
+    def _call_next(self, key: str | None) -> None:
+        """Bring the first of those back that are parked with a key, if it is free."""
+        if key is None or key in self._holders or key not in self._parked:
+            return
+        parked = self._parked[key]
+        heapq.heappush(self._ready, heapq.heappop(parked))
+        if not parked:
+            del self._parked[key]
 
     def admit(self) -> Iterator[str]:
         """Yield the batches that may run now, best first; each counts as running from then on."""
         while self._ready and len(self._running) < self._max_running:
             place = heapq.heappop(self._ready)
-            waiting = self._waiting.get(place.batch_id)
-            if waiting is None or waiting[0] is not place or place.batch_id in self._held:
+            batch_id, key = place.batch_id, place.key
+            if self._waiting.get(batch_id) is not place or batch_id in self._held:
+                self._call_next(key)  # this one may have been called for all of its key
                 continue
-            key = waiting[1]
             if key is not None and key in self._holders:
-                self._parked.setdefault(key, []).append(place)
+                heapq.heappush(self._parked.setdefault(key, []), place)
                 continue
-            del self._waiting[place.batch_id]
-            self.occupy(place.batch_id, key)
-            yield place.batch_id
+            del self._waiting[batch_id]
+            self.occupy(batch_id, key)
+            yield batch_id

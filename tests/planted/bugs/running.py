@@ -69,8 +69,8 @@ BUGS: Final = (
         (
             Edit(
                 "saga/admission.py",
-                "            for place in self._parked.pop(key, ()):\n",
-                "            for place in list(self._parked.pop(key, ()))[:0]:\n",
+                "            self._holders.pop(key, None)\n            self._call_next(key)\n",
+                "            self._holders.pop(key, None)\n",
             ),
         ),
     ),
