@@ -142,7 +142,7 @@ class Aftermath:
     async def _look_quietly(self, batch_id: str, looks: Mapping[str, int]) -> None:
         in_vain: set[str] = set()
         try:
-            await self._look(batch_id, NOTIFIED, set(looks), in_vain)
+            await self.look(batch_id, by=NOTIFIED, keys=set(looks), unanswered=in_vain)
         except (OwnershipLost, StorePoisoned):
             raise
         except NoSuchBatch as error:
@@ -163,7 +163,7 @@ class Aftermath:
         self._waiting[key] = _Waiting(looks, self._clock.now() + wait)
 
     async def look(
-        self, batch_id: str, *, by: str, keys: Collection[str] | None = None
+        self, batch_id: str, *, by: str, unanswered: set[str], keys: Collection[str] | None = None
     ) -> tuple[LateTruth, ...]:
         """Ask about a saga's attempts, and record what is new.
 
@@ -172,18 +172,13 @@ class Aftermath:
         Args:
             batch_id: the batch.
             by: who looks.
+            unanswered: where the keys of attempts are put about which nothing could be learnt.
             keys: only these attempts; None is all.
 
         Raises:
             NoSuchBatch: there is no such batch.
             Quarantined: its journal cannot be read.
         """
-        return await self._look(batch_id, by, keys, set())
-
-    async def _look(
-        self, batch_id: str, by: str, keys: Collection[str] | None, in_vain: set[str]
-    ) -> tuple[LateTruth, ...]:
-        """Ask and record; the keys of attempts about which nothing could be learnt are added."""
         saga = await self._sagas.load(batch_id)
         attempts = [
             attempt
@@ -200,7 +195,7 @@ class Aftermath:
         for first in range(0, len(attempts), MAX_ASKED_AT_ONCE):
             async with anyio.create_task_group() as calls:
                 for attempt in attempts[first : first + MAX_ASKED_AT_ONCE]:
-                    calls.start_soon(self._ask, saga, attempt, reports, in_vain)
+                    calls.start_soon(self._ask, saga, attempt, reports, unanswered)
         return await self._record(
             batch_id, [each for each in attempts if each.key in reports], reports, by
         )
@@ -219,7 +214,7 @@ class Aftermath:
         return KnownFills(saga.state in SAGA_AT_REST, frozenset(told), frozenset(told - standing))
 
     async def _ask(
-        self, saga: Saga, record: AttemptRecord, reports: dict[str, Report], in_vain: set[str]
+        self, saga: Saga, record: AttemptRecord, reports: dict[str, Report], unanswered: set[str]
     ) -> None:
         attempt = saga.attempt(record)
         participant = self._participants.get(attempt.directive.kind)
@@ -232,7 +227,7 @@ class Aftermath:
         seconds = capabilities.call_timeout_seconds
         report = await self._look_up(participant, attempt, seconds)
         if isinstance(report, Exception):
-            in_vain.add(record.key)
+            unanswered.add(record.key)
             return
         unwanted = saga.undoes or record.absent
         if report is not None and not report.final and capabilities.cancel and unwanted:

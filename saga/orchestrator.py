@@ -656,8 +656,12 @@ class Orchestrator:
         """
         self._require_open()
         chosen = None if keys is None else frozenset(keys)
-        in_vain = set() if unanswered is None else unanswered
-        return await self._aftermath._look(batch_id, _said(by, "by"), chosen, in_vain)  # noqa: SLF001
+        return await self._aftermath.look(
+            batch_id,
+            by=_said(by, "by"),
+            keys=chosen,
+            unanswered=set() if unanswered is None else unanswered,
+        )
 
     async def known_fills(self, batch_id: str) -> KnownFills:
         """Return which fills of a batch its journal knows, to compare them with a list of trades.
