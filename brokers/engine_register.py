@@ -115,9 +115,10 @@ class EngineRegister:
                 with suppress(BatchConflict):  # Another call submitted it in between.
                     await self._engine.submit(batch, by=BY)
             else:
-                if state == SagaState.ROLLED_BACK:
-                    continue
-            if (await self._engine.wait(undo_id)).state != SagaState.COMPLETED:
+                if state == SagaState.ROLLED_BACK and nothing_left(await self._saga(undo_id)):
+                    continue  # it had no effect
+            state = (await self._engine.wait(undo_id)).state
+            if state not in (SagaState.COMPLETED, SagaState.ROLLED_BACK):
                 return False
             undoes = [await self._saga(each) for each in undo_ids]
             return nothing_left(await self._saga(batch_id), *undoes)

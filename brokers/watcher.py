@@ -150,7 +150,7 @@ class TradeWatcher:
         return failed is None or failed.due <= self._round
 
     async def _read(self) -> None:
-        if len(self._open) >= MAX_OPEN:
+        if len(self._open) - len(self._failed) >= MAX_OPEN:  # who is mute keeps no other out
             return
         after = self._begin_reading()
         seconds = self._broker.capabilities.call_timeout_seconds
@@ -178,7 +178,7 @@ class TradeWatcher:
         self._passed_over = passed_over
         read: set[int] = set(self._newest)
         for trade in rows:
-            if len(self._open) >= MAX_OPEN:
+            if len(self._open) - len(self._failed) >= MAX_OPEN:  # who is mute keeps no other out
                 break
             read.add(trade.sequence)
             key = trade.client_order_id

@@ -8,7 +8,8 @@ import sqlite3
 from decimal import Decimal
 
 from portfolio.reservation import Need
-from saga.exact import ZERO, minus, plain, plus, times, total
+from saga.by_hand import stands_for
+from saga.exact import ZERO, minus, plain, plus, total
 
 
 def open_books(connection: sqlite3.Connection, name: str, currency: str, at: int) -> None:
@@ -106,16 +107,15 @@ def take_back_by_hand(
 ) -> None:
     """Take back what an operator booked under the id of a fill that is booked itself now (S9).
 
-    His entries stood for the fill while the journal did not have it: those of this batch and
-    symbol that name it, and change the holding in its direction. What he booked in the other one
-    is something else, such as what he did about it. Taken back once, they add up to nothing.
+    His entries stood for the fill while the journal did not have it, if together they are just the
+    fill. Taken back once, they add up to nothing.
 
     Args:
         connection: within a transaction.
         portfolio: whose books.
         batch_id: the batch of the fill.
         symbol: of the fill.
-        fill_id: the outside world's id of the fill, or of the fill that is reversed.
+        fill_id: the outside world's id of the fill.
         change: signed change of what is held, as it was booked just now.
         at: when, in microseconds.
     """
@@ -125,8 +125,7 @@ def take_back_by_hand(
         " AND +batch = ? AND symbol = ? AND reference = ?",
         (batch_id, symbol, fill_id),
     ).fetchall()
-    shares = total(Decimal(quantity) for quantity, _ in by_hand)
-    if times(shares, change) <= ZERO:
+    if not stands_for([Decimal(quantity) for quantity, _ in by_hand], change):
         return
     book(
         connection,
@@ -134,7 +133,7 @@ def take_back_by_hand(
         batch_id,
         "adjustment",
         symbol=symbol,
-        quantity=minus(ZERO, shares),
+        quantity=minus(ZERO, change),
         cash=minus(ZERO, total(Decimal(cash) for _, cash in by_hand)),
         reference=fill_id,
         at=at,
@@ -175,9 +174,6 @@ def book_reversal(
     _add_cash(connection, portfolio, batch_id, cash_back)
     if symbol is not None and back:
         _add_shares(connection, portfolio, batch_id, symbol, back, None)
-        take_back_by_hand(
-            connection, portfolio, batch_id, symbol=symbol, fill_id=reverses, change=back, at=at
-        )
 
 
 def _add_cash(

@@ -33,6 +33,8 @@ MAX_ASKED_AT_ONCE: Final = 8
 """Most questions about one saga at rest that are under way at the same time (L3)."""
 MAX_HEARD: Final = 10_000
 """Most keys with late news that wait to be looked up; one more is left to the watcher."""
+RECORD_SECONDS: Final = 1.0
+"""What is new is recorded after so long, although more attempts are still to be asked about."""
 MAX_TRIES: Final = 3
 """So often a record is tried again because somebody else was faster."""
 MAX_LOOKS: Final = 8
@@ -191,14 +193,18 @@ class Aftermath:
                 for attempt in attempts:
                     runner.notify(attempt.key)
             return ()
+        told: list[LateTruth] = []
         reports: dict[str, Report] = {}
+        recorded_at = self._clock.elapsed()
         for first in range(0, len(attempts), MAX_ASKED_AT_ONCE):
             async with anyio.create_task_group() as calls:
                 for attempt in attempts[first : first + MAX_ASKED_AT_ONCE]:
                     calls.start_soon(self._ask, saga, attempt, reports, unanswered)
-        return await self._record(
-            batch_id, [each for each in attempts if each.key in reports], reports, by
-        )
+            # Each driver reads the whole journal; but what is known must not wait for who is slow.
+            if self._clock.elapsed() - recorded_at >= RECORD_SECONDS:
+                told += await self._record(batch_id, attempts, reports, by)
+                reports, recorded_at = {}, self._clock.elapsed()
+        return (*told, *await self._record(batch_id, attempts, reports, by))
 
     async def known_fills(self, batch_id: str) -> KnownFills:
         """Return which fills of a batch its journal knows.
@@ -239,7 +245,14 @@ class Aftermath:
                 _LOG.warning("%s: the withdrawal failed: %s", whose(), in_words(refused))
             again = await self._look_up(participant, attempt, seconds)
             report = again if isinstance(again, Report) else report
-        if report is not None:
+        if report is None:
+            return
+        try:
+            observe_late(record, report, by=NOTIFIED)
+        except ValueError as error:
+            _LOG.warning("what is told of %s is not believed: %s", record.key, error)
+            unanswered.add(record.key)
+        else:
             reports[record.key] = report
 
     async def _look_up(
@@ -263,7 +276,11 @@ class Aftermath:
     ) -> tuple[LateTruth, ...]:
         """Record what is new, all of it by one driver, which reads the journal once."""
         told: list[LateTruth] = []
-        new = {each.key: each for each in asked if _news_in(each, reports[each.key], by)}
+        new = {
+            each.key: each
+            for each in asked
+            if each.key in reports and _news_in(each, reports[each.key], by)
+        }
         for _ in range(MAX_TRIES):
             if not new:
                 break

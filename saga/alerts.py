@@ -220,12 +220,18 @@ class Alerts:
         self._lines: list[_Line] = []
         self._joined = anyio.Event()
         self._pending: dict[str, _Pending] = {}
+        self._holding: dict[str, object] = {}
+        """Which alerts of a batch hold, by id; or who is reading that. Until its next commit."""
         self._told: set[str] = set()
 
     def add(self, hook: AlertHook) -> None:
         """Register a hook; it is told all that waits as well."""
         self._lines.append(_Line(len(self._lines), hook))
         self._joined.set()
+
+    def forget(self, batch_id: str) -> None:
+        """Read anew what holds of a batch: its journal has gone on."""
+        self._holding.pop(batch_id, None)
 
     def look_at(self, saga: Saga) -> None:
         """See whether a saga needs a person."""
@@ -330,21 +336,30 @@ class Alerts:
 
     async def _still_holds(self, alert: Alert) -> bool:
         """Tell whether there is still something that a person has to know; in doubt, there is."""
-        if alert.batch_id is None:
+        batch_id = alert.batch_id
+        if batch_id is None:
             return True
-        try:
-            saga = await self._load(alert.batch_id)
-        except SagaError as error:
-            _LOG.warning("%s is told of without another look at it: %s", alert.batch_id, error)
+        holding = self._holding.get(batch_id)
+        if not isinstance(holding, frozenset):
+            mine = object()
+            self._holding.setdefault(batch_id, mine)  # the others read for themselves meanwhile
+            try:
+                holding = frozenset(each.id for each in alerts_of(await self._load(batch_id)))
+            except SagaError as error:
+                _LOG.warning("%s is told of without another look at it: %s", batch_id, error)
+                holding = None
+            if self._holding.get(batch_id) is mine:
+                self._holding[batch_id] = holding
+        if not isinstance(holding, frozenset):
             return True
-        return any(each.id == alert.id for each in alerts_of(saga))
+        return alert.id in holding
 
     async def _tell(self, line: _Line, pending: _Pending) -> None:
         """Call one hook with an alert; note that it was told once all hooks have taken it."""
         alert = pending.alert
         if not await self._still_holds(alert):
             _LOG.info("alert %s is settled, and told no more", alert.id)
-            self._pending.pop(alert.id, None)
+            self._settle(alert)
             return
         taken = line.number in pending.taken or await self._is_taken(line, pending)
         if not taken or not await self._is_closed(line, pending):
@@ -377,9 +392,17 @@ class Alerts:
         pending.closer = line.number
         if not await self._noted(alert):
             return False
+        if len(pending.taken) < len(self._lines):  # a hook has joined while that was noted
+            pending.closer = None
+            return True
         self._told.add(alert.id)
-        self._pending.pop(alert.id, None)
+        self._settle(alert)
         return True
+
+    def _settle(self, alert: Alert) -> None:
+        self._pending.pop(alert.id, None)
+        if not self._pending:
+            self._holding.clear()
 
     async def _noted(self, alert: Alert) -> bool:
         try:

@@ -333,11 +333,8 @@ def _not_found(saga: Saga, at: datetime, event: NotFound) -> None:
     attempt.silences = 0
     attempt.tombstone = attempt.tombstone or event.tombstone
     attempt.asked_at = at
-    late = timedelta(seconds=saga.capabilities(attempt).call_timeout_seconds + FENCE_CHECK_SECONDS)
-    if (
-        at + late < attempt.since
-    ):  # no wait is longer: the clock was put back, the window begins here
-        attempt.since = at
+    # The window may begin ahead, but by no more than a call takes: else the clock was put back.
+    attempt.since = min(attempt.since, at + _longest_call(saga, attempt))
 
 
 def _no_answer(saga: Saga, at: datetime, event: NoAnswer) -> None:

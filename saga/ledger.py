@@ -6,13 +6,14 @@ small indexes beside the steps, so that neither folding an event nor deciding th
 takes longer in a long batch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import field, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
+from saga.by_hand import stands_for
 from saga.directive import Directive
 from saga.events import (
     Adjustment,
@@ -466,30 +467,40 @@ class Saga(SagaLife):
     def by_hand(self) -> list[Adjustment]:
         """Return what operators did by hand: when they resolved it, and when they closed incidents.
 
-        What they booked under the id of a fill is left out once late truth has told of that fill:
-        it is counted where the fill is.
+        What they booked under the id of a fill is left out once that fill was told of: it is
+        counted where the fill is.
         """
-        resolved = self.resolved.adjustments if self.resolved else ()
-        found = [(each, self.rested_number) for each in resolved]
+        found = list(self.resolved.adjustments if self.resolved else ())
         # One closing may have closed several incidents.
         for closing in dict.fromkeys(each.closed for each in self.incidents if each.closed):
-            found += [(each, closing.seen) for each in closing.adjustments]
-        told = self._told_late()
-        return [
-            each
-            for each, number in found
-            if told.get((each.subject, each.reference, each.quantity > 0), 0) <= number
-        ]
+            found += closing.adjustments
+        booked: dict[tuple[str, str | None], list[Decimal]] = {}
+        for each in found:
+            booked.setdefault((each.subject, each.reference), []).append(each.quantity)
+        told = {
+            (subject, fill_id)
+            for subject, fill_id, shares in self.fills_told()
+            if stands_for(booked.get((subject, fill_id), ()), shares)
+        }
+        return [each for each in found if (each.subject, each.reference) not in told]
 
-    def _told_late(self) -> dict[tuple[str | None, str | None, bool], int]:
-        """Return, by subject, fill id, and whether it adds, the record that told of it late."""
-        told: dict[tuple[str | None, str | None, bool], int] = {}
-        for each in self.incidents:
-            truth, step = each.truth, self.steps[each.truth.step]
-            adds = (step.direction > 0) is (truth.purpose is Purpose.FORWARD)
-            told |= {(step.subject, fill.fill_id, adds): each.number for fill in truth.fills}
-            told |= {(step.subject, fill_id, not adds): each.number for fill_id in truth.reversed}
-        return told
+    def fills_told(self) -> Iterator[tuple[str, str, Decimal]]:
+        """Yield the subject, the id and the signed change of each fill that stands, or came late.
+
+        One of which both is true comes twice.
+        """
+        for step in self.steps:
+            for attempt in step.every_attempt:
+                for fill in attempt.fills:
+                    yield self._change_of(attempt.step, attempt.purpose, fill)
+        for incident in self.incidents:
+            for fill in incident.truth.fills:
+                yield self._change_of(incident.truth.step, incident.truth.purpose, fill)
+
+    def _change_of(self, place: int, purpose: Purpose, fill: Fill) -> tuple[str, str, Decimal]:
+        step = self.steps[place]
+        sign = Decimal(step.direction if purpose is Purpose.FORWARD else -step.direction)
+        return step.subject or step.directive.directive_id, fill.fill_id, times(sign, fill.quantity)
 
     def max_attempts(self, step: Step) -> int:
         """Return how many forward attempts the step may have."""

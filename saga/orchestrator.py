@@ -72,7 +72,7 @@ from saga.model import Batch, Priority
 from saga.participant import Participant, by_kind
 from saga.policy import FailurePolicy
 from saga.pulse import Pulses
-from saga.remedy import failed_trades_again
+from saga.remedy import failed_trades_again, refuse_what_is_booked
 from saga.runner import SagaRunner
 from saga.steady_clock import DOUBT_SECONDS, SteadyClock
 from saga.store.protocol import CheckpointStore, JournalRecord
@@ -163,7 +163,7 @@ class Orchestrator:
             clock=self._clock,
             trading=self._trading,
             program=PROGRAM,
-            on_commit=self._pulses.beat,
+            on_commit=self._committed,
             on_alert=self._alerts.look_at,
             on_unheard=self._hear_late,
         )
@@ -269,6 +269,10 @@ class Orchestrator:
                 "meanwhile: find what keeps it, and put it onto a thread",
                 late,
             )
+
+    def _committed(self, batch_id: str) -> None:
+        self._alerts.forget(batch_id)
+        self._pulses.beat(batch_id)
 
     def _trading_changed(self) -> None:
         self._sagas.look_again_at_trading()
@@ -544,7 +548,8 @@ class Orchestrator:
                 is left may be another since, by a retry or by late truth.
 
         Raises:
-            NotAllowed: it is not STALE, or its journal has gone on since `seen`.
+            NotAllowed: it is not STALE, its journal has gone on since `seen`, or an adjustment
+                names a fill that the journal has.
             NoSuchBatch: there is no such batch.
         """
         event = Resolved(
@@ -555,7 +560,9 @@ class Orchestrator:
             adjustments=_exact(adjustments),
             seen=seen,
         )
-        return await self._change(await self._runner_of(batch_id), event)
+        runner = await self._runner_of(batch_id)
+        refuse_what_is_booked(runner.saga, event.adjustments)
+        return await self._change(runner, event)
 
     # --- which orders may go out ------------------------------------------------------------------
 
@@ -695,7 +702,8 @@ class Orchestrator:
             adjustments: how holdings and cash changed by that.
 
         Raises:
-            NotAllowed: there is no open incident up to that record.
+            NotAllowed: there is no open incident up to that record, or an adjustment names a fill
+                that the journal has.
             NoSuchBatch: there is no such batch.
         """
         event = IncidentClosed(
@@ -705,7 +713,9 @@ class Orchestrator:
             action=_said(action, "action") if action else "",
             adjustments=_exact(adjustments),
         )
-        return await self._change(await self._runner_of(batch_id), event)
+        runner = await self._runner_of(batch_id)
+        refuse_what_is_booked(runner.saga, event.adjustments)
+        return await self._change(runner, event)
 
     def beside(self, work: Callable[[], Awaitable[None]]) -> None:
         """Run something beside the engine until it is left, such as a watcher of trades.

@@ -5,9 +5,11 @@ sending the legs of a basket again is how the dearest accidents of this trade ha
 """
 
 import hashlib
+from collections.abc import Iterable
 from datetime import datetime
 
 from saga.errors import NotAllowed
+from saga.events import Adjustment
 from saga.exact import minus, plain
 from saga.ledger import Saga
 from saga.machine import SAGA_ENDS
@@ -59,6 +61,22 @@ def failed_trades_again(saga: Saga, reason: str, now: datetime) -> Batch:
             "parent_id": saga.batch_id,
         }
     )
+
+
+def refuse_what_is_booked(saga: Saga, adjustments: Iterable[Adjustment]) -> None:
+    """Refuse to book a fill by hand that is in the journal, and so in the books, already (S9).
+
+    Raises:
+        NotAllowed: an adjustment names such a fill.
+    """
+    told = {(subject, fill_id, shares > 0) for subject, fill_id, shares in saga.fills_told()}
+    for each in adjustments:
+        if (each.subject, each.reference, each.quantity > 0) in told and each.quantity:
+            raise NotAllowed(
+                f"adjustments: trade {each.reference!r} of {each.subject} is in the journal of "
+                f"{saga.batch_id} and in the books already; leave it out, or name it otherwise if "
+                "it is another trade"
+            )
 
 
 def _require_known(saga: Saga) -> None:

@@ -11,6 +11,7 @@ from decimal import Decimal
 from brokers.orders import Order, Side
 from portfolio.naming import portfolio_of
 from portfolio.transfer import CashTransfer
+from saga.by_hand import stands_for
 from saga.directive import Directive
 from saga.events import (
     Abandoned,
@@ -143,7 +144,7 @@ class JournalSaga:
 
         Args:
             symbol: of the trade; None if it changes no holding.
-            trade_id: the broker's id of it, or of the trade that it takes back.
+            trade_id: the broker's id of it.
             shares: signed change of what is held.
             at: when the journal had it.
         """
@@ -152,10 +153,9 @@ class JournalSaga:
             for each, _ in self.adjustments
             if (each.subject, each.reference) == (symbol, trade_id)
         ]
-        booked = total(each.quantity for each in named)
-        if symbol is not None and times(booked, shares) > ZERO:  # in the same direction
+        if symbol is not None and stands_for([each.quantity for each in named], shares):
             cash = minus(ZERO, total(each.cash for each in named))
-            back = Adjustment(symbol, minus(ZERO, booked), cash, trade_id)
+            back = Adjustment(symbol, minus(ZERO, shares), cash, trade_id)
             self.adjustments.append((back, at))
 
 
@@ -238,7 +238,6 @@ def _note_fills(
         gone = attempt.fills.get(fill_id)
         if gone is not None:
             attempt.fills[fill_id] = replace(gone, shares=ZERO, cash=ZERO, reversed=True)
-            saga.note_trade(attempt.symbol, fill_id, minus(ZERO, gone.shares), at)
     for fill in event.fills:
         is_new = fill.fill_id not in attempt.fills
         told = attempt.fills[fill.fill_id] = fill_of(attempt, fill, at)

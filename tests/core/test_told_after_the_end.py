@@ -1,6 +1,7 @@
 """Late truth: what is told about a saga at rest, and what becomes of it (S6, S8, S9)."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -356,6 +357,48 @@ def test_a_resolution_leaves_the_incident_open_because_nobody_says_that_it_was_s
     telling.tell(Resolved("ann", "sold", "sold 2", "ticket"))
     assert telling.saga.late_exposures() == (), "the residual said it"
     assert batch_row(telling.saga).incidents == 1
+
+
+HAND = Adjustment("AAA", Decimal(3), Decimal(-30), "c")
+"""Booked under the id of a fill that the journal does not have yet."""
+
+
+@pytest.mark.requirement("S9")
+@pytest.mark.parametrize(
+    ("booked", "counted"),
+    [
+        ((HAND,), 0),
+        ((replace(HAND, quantity=Decimal(2)), replace(HAND, quantity=Decimal(1))), 0),
+        ((replace(HAND, quantity=Decimal(2)),), 1),
+        ((replace(HAND, quantity=-Decimal(3)),), 1),
+        ((HAND, replace(HAND, quantity=-Decimal(3))), 2),
+        ((replace(HAND, reference="d"),), 1),
+        ((replace(HAND, reference=None),), 1),
+        ((replace(HAND, subject="BBB"),), 1),
+    ],
+    ids=[
+        *("the fill", "in pieces", "not as much", "the other way", "and undone again"),
+        *("another trade", "no trade", "another symbol"),
+    ],
+)
+@pytest.mark.parametrize("retried", [False, True])
+def test_what_was_booked_under_the_id_of_a_fill_gives_way_to_it_once_it_is_told_of(
+    booked: tuple[Adjustment, ...], counted: int, retried: bool
+) -> None:
+    telling = stale()
+    learn(telling, (0, FORWARD, 1), Report(False, (fill("a", 1),)))
+    telling.tell(
+        IncidentClosed("ann", "it was filled", telling.saga.number, adjustments=booked)
+        if retried
+        else Resolved("ann", "it was filled", "kept", "ticket", booked)
+    )
+    assert telling.saga.by_hand() == list(booked)
+    whole = (fill("a", 1), fill("c", 3))
+    if retried:
+        telling.tell(RETRY).report(0, fills=whole)
+    else:
+        learn(telling, (0, FORWARD, 1), Report(True, whole))
+    assert len(telling.saga.by_hand()) == counted
 
 
 @pytest.mark.requirement("S8")

@@ -27,7 +27,7 @@ from saga.ledger import MAX_ABSENCES, AttemptState
 from saga.machine import SagaState, StepState
 from saga.model import ExecutionMode
 from saga.outcome import Fill, Report
-from saga.policy import Capabilities, RetryPolicy
+from saga.policy import FENCE_CHECK_SECONDS, Capabilities, RetryPolicy
 from tests.core.telling import FORWARD, UNDO, Telling, batch_of, dump, fill, started
 
 SEQUENTIAL, PARALLEL, ATOMIC = ExecutionMode
@@ -185,12 +185,31 @@ def test_a_call_of_a_fenced_owner_is_waited_for_before_anything_is_called_absent
 
 @pytest.mark.requirement("S3", "L1", "L3")
 @pytest.mark.parametrize("seconds", [86_400, 3_600, 60])
-def test_a_clock_that_is_put_back_begins_the_window_anew(seconds: int) -> None:
+def test_a_clock_that_is_put_back_begins_the_window_anew_behind_the_longest_call(
+    seconds: int,
+) -> None:
+    longest = USUAL.call_timeout_seconds + FENCE_CHECK_SECONDS
     telling = lose(started(batch_of(5), capabilities=USUAL)).later(-seconds)
     telling.tell(*[NotFound(0, FORWARD, 1)] * 3)
 
+    telling.later(longest + 3.9).tell(NotFound(0, FORWARD, 1))
     assert telling.decide().events == ()
-    telling.later(4).tell(NotFound(0, FORWARD, 1))
+    telling.later(0.1).tell(NotFound(0, FORWARD, 1))
+    assert telling.decide().events == (SentAgain(0, FORWARD, 1),)
+
+
+@pytest.mark.requirement("S3", "S12")
+@pytest.mark.parametrize("back", [0, 0.1, 4.9])
+def test_a_small_step_back_of_the_clock_keeps_the_time_for_the_last_owner_s_call(
+    back: float,
+) -> None:
+    longest = USUAL.call_timeout_seconds + FENCE_CHECK_SECONDS
+    telling = started(batch_of(5), capabilities=USUAL).tell(Resumed("the next", taken_over=True))
+    telling.later(-back).tell(*[NotFound(0, FORWARD, 1)] * 3)
+
+    telling.later(longest + 3.9).tell(NotFound(0, FORWARD, 1))
+    assert telling.decide().events == ()
+    telling.later(0.1 + back).tell(NotFound(0, FORWARD, 1))
     assert telling.decide().events == (SentAgain(0, FORWARD, 1),)
 
 

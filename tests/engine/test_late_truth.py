@@ -1,11 +1,14 @@
 """What is told of a batch after its end: found, recorded, told to a person, and never dropped."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -135,6 +138,44 @@ async def test_late_truth_about_many_legs_is_recorded_by_one_driver_in_commits_o
     assert len(truths) == row.incidents == legs
     assert store.reads <= 3, "to ask, to record, and to tell"
     assert store.appends == 3
+
+
+async def test_what_is_new_does_not_wait_for_those_who_answer_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aftermath, "RECORD_SECONDS", 0.0)
+    venue = LyingVenue()
+    legs = 3 * aftermath.MAX_ASKED_AT_ONCE
+    async with Orchestrator(SqliteStore(tmp_path / "saga.db"), [venue]) as engine:
+        row = await engine.run(
+            batch(*(buy("AAPL", 5, directive_id=f"EXE_{leg}") for leg in range(legs))), timeout=20
+        )
+        hangs = asyncio.Event()
+
+        async def more(attempt: Attempt) -> Report:
+            if attempt.step >= aftermath.MAX_ASKED_AT_ONCE:
+                hangs.set()
+                await anyio.sleep_forever()
+            told = venue.told[attempt.key]
+            return replace(told, fills=(*told.fills, Fill("more", Decimal(1), Decimal(10))))
+
+        venue.on_look_up["AAPL"] = more
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(engine.look_again, row.batch_id, by="test"))
+            await hangs.wait()
+            tasks.cancel_scope.cancel()
+        assert (await engine.batch(row.batch_id)).incidents == aftermath.MAX_ASKED_AT_ONCE
+
+
+async def test_what_contradicts_itself_is_no_answer(tmp_path: Path) -> None:
+    venue = LyingVenue()
+    async with Orchestrator(SqliteStore(tmp_path / "saga.db"), [venue]) as engine:
+        row = await engine.run(batch(buy("AAPL", 5)), timeout=20)
+        (key,) = venue.told
+        venue.told[key] = Report(True, (Fill("another", Decimal(5), Decimal(10)),))
+        unanswered: set[str] = set()
+        assert await engine.look_again(row.batch_id, by="test", unanswered=unanswered) == ()
+        assert unanswered == {key}
 
 
 @pytest.mark.requirement("S6", "S8", "L6")
@@ -497,6 +538,26 @@ async def test_an_operator_closes_the_incidents_that_he_has_seen(floor: Floor) -
 
 
 @pytest.mark.requirement("S8", "S14")
+@pytest.mark.requirement("S9")
+async def test_nobody_books_by_hand_what_the_journal_has_already(tmp_path: Path) -> None:
+    venue = LyingVenue()
+    async with stale_on(venue, tmp_path / "saga.db") as (engine, row):
+        del venue.on_look_up["AAPL"]
+        (truth,) = await engine.look_again(row.batch_id, by="ann")
+        named = Adjustment("AAPL", Decimal(5), Decimal(-50), truth.fills[0].fill_id)
+        seen = (await engine.store.journal(row.batch_id))[-1].number
+        who: dict[str, Any] = {"by": "ann", "reason": "it was filled"}
+        with pytest.raises(NotAllowed, match="in the books already; leave it out, or name it"):
+            await engine.close_incidents(row.batch_id, **who, seen=seen, adjustments=(named,))
+        with pytest.raises(NotAllowed, match="in the books already; leave it out, or name it"):
+            await engine.resolve(
+                row.batch_id, **who, action="kept", evidence="list", adjustments=(named,), seen=seen
+            )
+        sold = replace(named, quantity=-Decimal(5), cash=Decimal(50))
+        row = await engine.close_incidents(row.batch_id, **who, seen=seen, adjustments=(sold,))
+        assert row.incidents == 0
+
+
 async def test_an_incident_is_told_as_an_alert_and_not_as_another_outcome(floor: Floor) -> None:
     outcomes: list[BatchRow] = []
     alerts: list[Alert] = []

@@ -136,3 +136,33 @@ async def test_what_comes_to_light_after_a_completed_batch_was_undone_is_not_cal
     assert await EngineRegister(engine).undo(row.batch_id) is False
     undo = await engine.batch(undo_batch_id(row.batch_id, 1))
     assert undo.state == "COMPLETED"
+
+
+@pytest.mark.requirement("O6", "O7", "S5")
+async def test_an_undo_that_was_closed_by_hand_is_not_made_a_second_time(
+    engine: Orchestrator, venue: Hiding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core, "MAX_SILENCES", 1)
+    first, second = [await engine.run(batch(buy("KO"))) for _ in range(2)]
+
+    async def lost_too(attempt: Attempt) -> Report:
+        venue.fill(attempt)
+        raise ConnectionError("the line is dead")
+
+    async def silent(_: Attempt) -> Report | None:
+        raise ConnectionError("the line is dead")
+
+    with monkeypatch.context() as away:
+        away.setitem(venue.on_send, "KO", lost_too)
+        away.setitem(venue.on_look_up, "KO", silent)
+        assert await EngineRegister(engine).undo(first.batch_id) is False
+    undo_id = undo_batch_id(first.batch_id, 1)
+    assert (await engine.batch(undo_id)).state == "STALE"
+    sold = attempt_key(undo_id, 0, Purpose.FORWARD, 1)
+    await resolved(engine, undo_id, Adjustment("KO", -TEN, Decimal(100), sold))
+
+    assert await EngineRegister(engine).undo(first.batch_id) is False, "nobody has told of it"
+    await engine.look_again(undo_id, by="ann")
+    assert await EngineRegister(engine).undo(first.batch_id) is True
+    assert venue.held() == {"KO": TEN}, "which are those of the other batch"
+    assert second.state == "COMPLETED"

@@ -202,14 +202,15 @@ def test_a_late_fill_that_an_operator_has_booked_already_stands_in_the_books_onc
 
 
 @pytest.mark.requirement("S9", "S10")
-def test_a_bust_that_an_operator_has_booked_already_is_booked_once(desk: LateDesk) -> None:
-    batch = desk.bought()
-    desk.late(batch, Fill("T-more", Decimal(1), Decimal(10), Decimal(0), NOW))
-    back = Adjustment("AAPL", Decimal(-5), Decimal(51), "T-buy")
-    desk.tell(batch, IncidentClosed("ann", "it was busted", 9, "booked it", (back,)))
-    assert desk.held() == (1, "990")
-    desk.late(batch, reversed_ids=("T-buy",))
-    assert desk.held() == (1, "990")
+def test_what_an_operator_did_about_a_late_fill_stays_when_the_fill_is_taken_back(
+    desk: LateDesk,
+) -> None:
+    batch = stale_after_a_lost_order(desk)
+    desk.late(batch, LATE)
+    sold = Adjustment("AAPL", Decimal(-5), Decimal(50), "T-late")
+    desk.tell(batch, IncidentClosed("ann", "sold it", 9, "sold it", (sold,)))
+    desk.late(batch, reversed_ids=("T-late",))
+    assert desk.held() == (-5, "1050"), "as the broker has it: nothing was bought, and 5 were sold"
 
 
 @pytest.mark.requirement("S9", "S10")
@@ -233,8 +234,16 @@ def test_a_fill_that_a_retried_batch_reports_is_booked_once_although_named_by_ha
         replace(HAND, subject="MSFT"),
         replace(HAND, quantity=Decimal(-5), cash=Decimal(49)),
         replace(HAND, quantity=Decimal(0), cash=Decimal(-51)),
+        replace(HAND, quantity=Decimal(3), cash=Decimal(-31)),
     ],
-    ids=["another trade", "no trade", "another symbol", "the other way", "no shares"],
+    ids=[
+        "another trade",
+        "no trade",
+        "another symbol",
+        "the other way",
+        "no shares",
+        "not as much",
+    ],
 )
 def test_what_an_operator_booked_of_something_else_stays_beside_a_late_fill(
     desk: LateDesk, other: Adjustment
