@@ -156,7 +156,7 @@ def _in_place(saga: Saga, *, is_undo: bool) -> Iterator[tuple[str, Decimal, Deci
             if step.direction < 0 or (step.direction == 0 and is_undo):
                 low, high = minus(ZERO, high), minus(ZERO, low)
             yield step.subject or step.directive.directive_id, low, high
-    for change in saga.by_hand():
+    for change in saga.by_hand:
         yield change.subject, change.quantity, change.quantity
 
 

@@ -131,7 +131,9 @@ class TradeWatcher:
         for trade in filter(self._is_due, self._open.values()):
             by_batch.setdefault(batch_of_key(trade.client_order_id or "") or "", []).append(trade)
         found: list[LateTruth] = []
-        for batch_id, trades in list(by_batch.items())[:MAX_BATCHES]:
+        # Who is mute keeps no other out: what was never looked at in vain goes first.
+        first = sorted(by_batch.items(), key=lambda each: min(map(self._due_of, each[1])))
+        for batch_id, trades in first[:MAX_BATCHES]:
             try:
                 found += await self._compare(batch_id, trades)
             except (OwnershipLost, StorePoisoned):
@@ -146,8 +148,12 @@ class TradeWatcher:
         return tuple(found)
 
     def _is_due(self, trade: Trade) -> bool:
+        return self._due_of(trade) <= self._round
+
+    def _due_of(self, trade: Trade) -> int:
+        """Return the round in which a trade is to be looked at; 0 if no look at it has failed."""
         failed = self._failed.get(trade.place)
-        return failed is None or failed.due <= self._round
+        return 0 if failed is None else failed.due
 
     async def _read(self) -> None:
         if len(self._open) - len(self._failed) >= MAX_OPEN:  # who is mute keeps no other out

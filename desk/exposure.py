@@ -103,7 +103,7 @@ def in_place(saga: Saga) -> tuple[InPlace, ...]:
             price if price is not None else before.price,
             before.unproven + keys,
         )
-    for adjustment in saga.by_hand():
+    for adjustment in saga.by_hand:
         symbol, change = adjustment.subject, adjustment.quantity
         before = found.get(symbol, InPlace(symbol, ZERO, ZERO, None, ()))
         found[symbol] = replace(

@@ -350,8 +350,9 @@ class Alerts:
                 holding = None
             if self._holding.get(batch_id) is mine:
                 self._holding[batch_id] = holding
-        if not isinstance(holding, frozenset):
-            return True
+            if holding is None:
+                self._holding.pop(batch_id, None)
+                return True
         return alert.id in holding
 
     async def _tell(self, line: _Line, pending: _Pending) -> None:

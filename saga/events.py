@@ -373,6 +373,10 @@ class Adjustment:
     cash: Decimal
     reference: str | None = None
 
+    def names(self, subject: str | None, fill_id: str) -> bool:
+        """Tell whether it was booked under the id of a fill, and of the same subject."""
+        return (self.subject, self.reference) == (subject, fill_id)
+
 
 @dataclass(frozen=True, slots=True)
 class Resolved:

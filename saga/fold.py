@@ -10,9 +10,11 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, Protocol
 
+from saga.by_hand import stands_for
 from saga.errors import NotAllowed
 from saga.events import (
     Abandoned,
+    Adjustment,
     AnswerLost,
     CancelRequested,
     CompensationStarted,
@@ -41,7 +43,7 @@ from saga.events import (
     Withdrawn,
     Withheld,
 )
-from saga.exact import MAX_DECIMAL_PLACES, MAX_DIGITS, ZERO, exponent_of, minus, plus
+from saga.exact import MAX_DECIMAL_PLACES, MAX_DIGITS, ZERO, exponent_of, minus, plus, times, total
 from saga.ids import Purpose
 from saga.ledger import (
     MAX_ABSENCES,
@@ -276,6 +278,7 @@ def _resolved(saga: Saga, at: datetime, event: Resolved) -> None:
     saga.residual_as_told = saga.residual  # as it was: what comes later is another matter
     _rest(saga, at, SagaTrigger.RESOLVE)
     saga.resolved = event
+    saga.by_hand += event.adjustments
 
 
 # --- observations ------------------------------------------------------------------------------
@@ -358,7 +361,7 @@ def _reported(saga: Saga, at: datetime, event: Reported) -> None:
     attempt.reason = event.reason or (None if event.final else attempt.reason)
     attempt.reference = event.reference or attempt.reference
     attempt.state = AttemptState.OVER if event.final else AttemptState.WORKING
-    _add_fills(attempt, event.fills)
+    _add_fills(saga, attempt, event.fills)
     saga.unconfirmed.pop(attempt.key, None)
     if event.final or not was_working:  # its patience begins when it is there, not with its intent
         attempt.since = at
@@ -388,11 +391,25 @@ def _require_new(attempt: AttemptRecord, fills: tuple[Fill, ...]) -> None:
             )
 
 
-def _add_fills(attempt: AttemptRecord, fills: tuple[Fill, ...]) -> None:
+def _add_fills(saga: Saga, attempt: AttemptRecord, fills: tuple[Fill, ...]) -> None:
     attempt.fills.extend(fills)
     for fill in fills:
         attempt.fill_ids.add(fill.fill_id)
         attempt.done = plus(attempt.done, fill.quantity)
+        if saga.by_hand:
+            _take_back_by_hand(saga, attempt, fill)
+
+
+def _take_back_by_hand(saga: Saga, attempt: AttemptRecord, fill: Fill) -> None:
+    """Take back what an operator booked under the id of a fill that is told of now (S9)."""
+    step = saga.steps[attempt.step]
+    forward = attempt.purpose is Purpose.FORWARD
+    shares = times(Decimal(step.direction if forward else -step.direction), fill.quantity)
+    named = [each for each in saga.by_hand if each.names(step.subject, fill.fill_id)]
+    if stands_for([each.quantity for each in named], shares):
+        cash = minus(ZERO, total(each.cash for each in named))
+        back = Adjustment(named[0].subject, minus(ZERO, shares), cash, fill.fill_id)
+        saga.by_hand.append(back)
 
 
 def _can_be_reckoned_with(number: Decimal) -> bool:
@@ -503,7 +520,7 @@ def _late_truth(saga: Saga, at: datetime, event: LateTruth) -> None:
     step = saga.steps[event.step]
     done, left = step.done, step.left_to_undo
     _reverse(saga, step, attempt, gone)
-    _add_fills(attempt, event.fills)
+    _add_fills(saga, attempt, event.fills)
     if attempt.purpose is Purpose.FORWARD:
         for fill in event.fills:
             step.take_effect(fill)
@@ -569,6 +586,7 @@ def _incident_closed(saga: Saga, _: datetime, event: IncidentClosed) -> None:
     )
     for each in dealt_with:
         each.closed = event
+    saga.by_hand += event.adjustments
 
 
 # --- decisions ---------------------------------------------------------------------------------

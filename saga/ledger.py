@@ -6,14 +6,13 @@ small indexes beside the steps, so that neither folding an event nor deciding th
 takes longer in a long batch.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import field, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
-from saga.by_hand import stands_for
 from saga.directive import Directive
 from saga.events import (
     Adjustment,
@@ -398,6 +397,8 @@ class Saga(SagaLife):
         tally: how many steps are how far.
         residual_as_told: what was left when the saga became STALE; None where more is known now.
         incidents: late truth, in the order in which it was told.
+        by_hand: what operators booked when they resolved it or closed incidents, and what of that
+            was taken back because the fill that it names was told of.
     """
 
     submitted: Submitted
@@ -430,6 +431,7 @@ class Saga(SagaLife):
     tally: Tally = Tally()
     residual_as_told: tuple[Exposure, ...] | None = ()
     incidents: list[Incident] = field(default_factory=list)
+    by_hand: list[Adjustment] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.batch = self.submitted.batch
@@ -463,44 +465,6 @@ class Saga(SagaLife):
     def open_incidents(self) -> list[Incident]:
         """Late truth that no operator has dealt with."""
         return [each for each in self.incidents if each.closed is None]
-
-    def by_hand(self) -> list[Adjustment]:
-        """Return what operators did by hand: when they resolved it, and when they closed incidents.
-
-        What they booked under the id of a fill is left out once that fill was told of: it is
-        counted where the fill is.
-        """
-        found = list(self.resolved.adjustments if self.resolved else ())
-        # One closing may have closed several incidents.
-        for closing in dict.fromkeys(each.closed for each in self.incidents if each.closed):
-            found += closing.adjustments
-        booked: dict[tuple[str, str | None], list[Decimal]] = {}
-        for each in found:
-            booked.setdefault((each.subject, each.reference), []).append(each.quantity)
-        told = {
-            (subject, fill_id)
-            for subject, fill_id, shares in self.fills_told()
-            if stands_for(booked.get((subject, fill_id), ()), shares)
-        }
-        return [each for each in found if (each.subject, each.reference) not in told]
-
-    def fills_told(self) -> Iterator[tuple[str, str, Decimal]]:
-        """Yield the subject, the id and the signed change of each fill that stands, or came late.
-
-        One of which both is true comes twice.
-        """
-        for step in self.steps:
-            for attempt in step.every_attempt:
-                for fill in attempt.fills:
-                    yield self._change_of(attempt.step, attempt.purpose, fill)
-        for incident in self.incidents:
-            for fill in incident.truth.fills:
-                yield self._change_of(incident.truth.step, incident.truth.purpose, fill)
-
-    def _change_of(self, place: int, purpose: Purpose, fill: Fill) -> tuple[str, str, Decimal]:
-        step = self.steps[place]
-        sign = Decimal(step.direction if purpose is Purpose.FORWARD else -step.direction)
-        return step.subject or step.directive.directive_id, fill.fill_id, times(sign, fill.quantity)
 
     def max_attempts(self, step: Step) -> int:
         """Return how many forward attempts the step may have."""

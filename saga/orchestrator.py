@@ -17,6 +17,7 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 from decimal import Decimal
 from enum import Enum
+from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
@@ -65,6 +66,7 @@ from saga.intake import (
     policy_checked_again,
     resolved_policy,
 )
+from saga.ledger import Saga
 from saga.limits import Limits
 from saga.logbook import TradingState, TradingStateSet
 from saga.machine import SAGA_AT_REST
@@ -561,8 +563,9 @@ class Orchestrator:
             seen=seen,
         )
         runner = await self._runner_of(batch_id)
-        refuse_what_is_booked(runner.saga, event.adjustments)
-        return await self._change(runner, event)
+        return await self._change(
+            runner, event, partial(refuse_what_is_booked, adjustments=event.adjustments)
+        )
 
     # --- which orders may go out ------------------------------------------------------------------
 
@@ -714,8 +717,9 @@ class Orchestrator:
             adjustments=_exact(adjustments),
         )
         runner = await self._runner_of(batch_id)
-        refuse_what_is_booked(runner.saga, event.adjustments)
-        return await self._change(runner, event)
+        return await self._change(
+            runner, event, partial(refuse_what_is_booked, adjustments=event.adjustments)
+        )
 
     def beside(self, work: Callable[[], Awaitable[None]]) -> None:
         """Run something beside the engine until it is left, such as a watcher of trades.
@@ -744,8 +748,10 @@ class Orchestrator:
         self._require_open()
         return await self._sagas.runner_of(batch_id)
 
-    async def _change(self, runner: SagaRunner, event: Event) -> BatchRow:
-        await runner.request(event)
+    async def _change(
+        self, runner: SagaRunner, event: Event, forbid: Callable[[Saga], None] | None = None
+    ) -> BatchRow:
+        await runner.request(event, forbid=forbid)
         return runner.view()
 
     # --- looking ----------------------------------------------------------------------------------

@@ -7,10 +7,12 @@ sending the legs of a basket again is how the dearest accidents of this trade ha
 import hashlib
 from collections.abc import Iterable
 from datetime import datetime
+from itertools import product
 
 from saga.errors import NotAllowed
 from saga.events import Adjustment
 from saga.exact import minus, plain
+from saga.ids import Purpose
 from saga.ledger import Saga
 from saga.machine import SAGA_ENDS
 from saga.model import Batch
@@ -69,14 +71,17 @@ def refuse_what_is_booked(saga: Saga, adjustments: Iterable[Adjustment]) -> None
     Raises:
         NotAllowed: an adjustment names such a fill.
     """
-    told = {(subject, fill_id, shares > 0) for subject, fill_id, shares in saga.fills_told()}
-    for each in adjustments:
-        if (each.subject, each.reference, each.quantity > 0) in told and each.quantity:
-            raise NotAllowed(
-                f"adjustments: trade {each.reference!r} of {each.subject} is in the journal of "
-                f"{saga.batch_id} and in the books already; leave it out, or name it otherwise if "
-                "it is another trade"
-            )
+    named = [each for each in adjustments if each.reference is not None and each.quantity]
+    for step in saga.steps if named else ():
+        for attempt in step.every_attempt:
+            adds = (step.direction > 0) is (attempt.purpose is Purpose.FORWARD)
+            for each, fill in product(named, attempt.fills):
+                if each.names(step.subject, fill.fill_id) and (each.quantity > 0) is adds:
+                    raise NotAllowed(
+                        f"adjustments: trade {each.reference!r} of {each.subject} is in the "
+                        f"journal of {saga.batch_id} and in the books already; leave it out, or "
+                        "name it otherwise if it is another trade"
+                    )
 
 
 def _require_known(saga: Saga) -> None:

@@ -98,6 +98,8 @@ class _Request:
     """An operator's wish, and the place where its maker waits for the answer."""
 
     event: Event
+    forbid: Callable[[Saga], None] | None = None
+    """Raises where the saga, as it is by then, does not allow it."""
     answered: anyio.Event = field(default_factory=anyio.Event)
     error: SagaError | None = None
 
@@ -195,19 +197,25 @@ class SagaRunner:
         if key not in self._saga.live and len(self.unheard) < MAX_UNHEARD:
             self.unheard[key] = None
 
-    async def request(self, event: Event) -> None:
+    async def request(self, event: Event, *, forbid: Callable[[Saga], None] | None = None) -> None:
         """Record an operator's wish; durable when this returns.
+
+        Args:
+            event: the wish.
+            forbid: raises NotAllowed where the saga, as it is by then, does not allow it.
 
         Raises:
             NotAllowed: the saga's state does not allow it; nothing was changed.
         """
-        (error,) = await self.request_all([event])
+        (error,) = await self._answers_to([_Request(event, forbid)])
         if error is not None:
             raise error
 
     async def request_all(self, events: Sequence[Event]) -> list[SagaError | None]:
         """Record several wishes; return why each was refused, or None where it is durable."""
-        requests = [_Request(event) for event in events]
+        return await self._answers_to([_Request(event) for event in events])
+
+    async def _answers_to(self, requests: list[_Request]) -> list[SagaError | None]:
         self._requests += requests
         self.wake()
         with anyio.CancelScope(shield=True):  # a cancelled caller still learns what became of it
@@ -292,6 +300,8 @@ class SagaRunner:
         for request in requests:  # first: however many answers wait, a cancel does not
             self._heard.append(request)
             try:
+                if request.forbid is not None:
+                    request.forbid(self._saga)
                 self._apply(request.event, now, events)
             except NotAllowed as error:
                 request.error = error
