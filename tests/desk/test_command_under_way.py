@@ -33,6 +33,7 @@ def test_an_open_order_is_no_guess_and_a_batch_that_nobody_carries_on_says_so(
 ) -> None:
     running = traded.start("run", _file(tmp_path, execution_mode="PARALLEL"))
     batch_id = running.until(lambda batches: batches[0]["processed_trades"] == 1)["batch_id"]
+    running.until(lambda _: "still open" in invoke("show", batch_id).out)  # that is acknowledged
     watched = invoke("show", batch_id)
     running.signal(signal.SIGKILL)
     running.finish()
