@@ -151,9 +151,9 @@ def _in_place(saga: Saga, *, is_undo: bool) -> Iterator[tuple[str, Decimal, Deci
     """Yield each signed change of something that a saga made: the least and the most of it."""
     for step in saga.steps:
         if step.directive.can_be_undone:
-            low, high = step.possible_rest()
+            low, high = step.possible_change()
             # What has no direction, such as a transfer, is undone by the same amount of its kind.
-            if step.direction < 0 or (step.direction == 0 and is_undo):
+            if step.direction == 0 and is_undo:
                 low, high = minus(ZERO, high), minus(ZERO, low)
             yield step.subject or step.directive.directive_id, low, high
     for change in saga.by_hand:

@@ -155,8 +155,12 @@ class TradeWatcher:
         failed = self._failed.get(trade.place)
         return 0 if failed is None else failed.due
 
+    def _is_full(self) -> bool:
+        """Tell whether no more are taken in; who is mute keeps no other out."""
+        return len(self._open) - len(self._failed) >= MAX_OPEN
+
     async def _read(self) -> None:
-        if len(self._open) - len(self._failed) >= MAX_OPEN:  # who is mute keeps no other out
+        if self._is_full():
             return
         after = self._begin_reading()
         seconds = self._broker.capabilities.call_timeout_seconds
@@ -184,7 +188,7 @@ class TradeWatcher:
         self._passed_over = passed_over
         read: set[int] = set(self._newest)
         for trade in rows:
-            if len(self._open) - len(self._failed) >= MAX_OPEN:  # who is mute keeps no other out
+            if self._is_full():
                 break
             read.add(trade.sequence)
             key = trade.client_order_id

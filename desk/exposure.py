@@ -87,11 +87,9 @@ def in_place(saga: Saga) -> tuple[InPlace, ...]:
         symbol = step.directive.subject
         if symbol is None or step.directive.direction == 0:
             continue
-        low, high = step.possible_rest()
+        low, high = step.possible_change()
         if low == high == 0:
             continue
-        if step.directive.direction < 0:
-            low, high = minus(ZERO, high), minus(ZERO, low)
         keys = tuple(a.key for a in step.every_attempt if a.state in UNPROVEN)
         planned: Decimal | None = getattr(step.directive, "reference_price", None)
         price = step.last_price if step.last_price is not None else planned

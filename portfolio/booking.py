@@ -8,8 +8,9 @@ import sqlite3
 from decimal import Decimal
 
 from portfolio.reservation import Need
-from saga.by_hand import stands_for
-from saga.exact import ZERO, minus, plain, plus, total
+from saga.by_hand import taken_back
+from saga.events import Adjustment
+from saga.exact import ZERO, minus, plain, plus
 
 
 def open_books(connection: sqlite3.Connection, name: str, currency: str, at: int) -> None:
@@ -119,13 +120,15 @@ def take_back_by_hand(
         change: signed change of what is held, as it was booked just now.
         at: when, in microseconds.
     """
-    by_hand = connection.execute(
+    rows = connection.execute(
         # Only entries by hand bear no key. The plus sign keeps SQLite from reading the whole batch.
         "SELECT quantity, cash FROM portfolio_ledger WHERE client_order_id IS NULL"
         " AND +batch = ? AND symbol = ? AND reference = ?",
         (batch_id, symbol, fill_id),
-    ).fetchall()
-    if not stands_for([Decimal(quantity) for quantity, _ in by_hand], change):
+    )
+    by_hand = [Adjustment(symbol, Decimal(each), Decimal(cash), fill_id) for each, cash in rows]
+    back = taken_back(by_hand, symbol, fill_id, change)
+    if back is None:
         return
     book(
         connection,
@@ -133,9 +136,9 @@ def take_back_by_hand(
         batch_id,
         "adjustment",
         symbol=symbol,
-        quantity=minus(ZERO, change),
-        cash=minus(ZERO, total(Decimal(cash) for _, cash in by_hand)),
-        reference=fill_id,
+        quantity=back.quantity,
+        cash=back.cash,
+        reference=back.reference,
         at=at,
     )
 

@@ -248,11 +248,12 @@ class Aftermath:
         if report is None:
             return
         try:
-            observe_late(record, report, by=NOTIFIED)
+            news = observe_late(record, report, by=NOTIFIED)
         except ValueError as error:
             _LOG.warning("what is told of %s is not believed: %s", record.key, error)
             unanswered.add(record.key)
-        else:
+            return
+        if news is not None:
             reports[record.key] = report
 
     async def _look_up(
@@ -274,13 +275,16 @@ class Aftermath:
         reports: Mapping[str, Report],
         by: str,
     ) -> tuple[LateTruth, ...]:
-        """Record what is new, all of it by one driver, which reads the journal once."""
+        """Record what is new, all of it by one driver, which reads the journal once.
+
+        Args:
+            batch_id: the batch.
+            asked: the attempts that were asked about.
+            reports: what told anything new of them, by key.
+            by: who looked.
+        """
         told: list[LateTruth] = []
-        new = {
-            each.key: each
-            for each in asked
-            if each.key in reports and _news_in(each, reports[each.key], by)
-        }
+        new = {each.key: each for each in asked if each.key in reports}
         for _ in range(MAX_TRIES):
             if not new:
                 break

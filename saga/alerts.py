@@ -347,12 +347,10 @@ class Alerts:
                 holding = frozenset(each.id for each in alerts_of(await self._load(batch_id)))
             except SagaError as error:
                 _LOG.warning("%s is told of without another look at it: %s", batch_id, error)
-                holding = None
-            if self._holding.get(batch_id) is mine:
-                self._holding[batch_id] = holding
-            if holding is None:
                 self._holding.pop(batch_id, None)
                 return True
+            if self._holding.get(batch_id) is mine:
+                self._holding[batch_id] = holding
         return alert.id in holding
 
     async def _tell(self, line: _Line, pending: _Pending) -> None:
@@ -386,19 +384,21 @@ class Alerts:
         A hook that was registered meanwhile has to take it as well, and its line notes it then.
         """
         alert = pending.alert
-        gone = self._pending.get(alert.id) is not pending
-        if gone or len(pending.taken) < len(self._lines):
-            pending.closer = None
+        pending.closer = None
+        if self._pending.get(alert.id) is not pending or not self._is_taken_by_all(pending):
             return True
         pending.closer = line.number
         if not await self._noted(alert):
             return False
-        if len(pending.taken) < len(self._lines):  # a hook has joined while that was noted
+        if self._is_taken_by_all(pending):
+            self._told.add(alert.id)
+            self._settle(alert)
+        else:
             pending.closer = None
-            return True
-        self._told.add(alert.id)
-        self._settle(alert)
         return True
+
+    def _is_taken_by_all(self, pending: _Pending) -> bool:
+        return len(pending.taken) == len(self._lines)
 
     def _settle(self, alert: Alert) -> None:
         self._pending.pop(alert.id, None)

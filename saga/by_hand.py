@@ -5,21 +5,33 @@ the fill is told of after all, one of the two has to go (S9): the adjustment is 
 the opposite amount under the same id.
 """
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from decimal import Decimal
 
-from saga.exact import ZERO, times, total
+from saga.events import Adjustment
+from saga.exact import ZERO, minus, times, total
 
 
-def stands_for(booked: Collection[Decimal], shares: Decimal) -> bool:
-    """Tell whether what was booked under a fill's id is just that fill, in one piece or in some.
+def taken_back(
+    booked: Iterable[Adjustment], subject: str | None, fill_id: str, shares: Decimal
+) -> Adjustment | None:
+    """Return what takes back all that was booked under a fill's id; None where nothing gives way.
 
-    Many venues number the fills of each order from one, and what an operator did about a fill may
-    bear its id as well. So all that was booked under the id has to be in the fill's direction, and
-    as much; anything else is left to the report of breaks. Cash alone, like a fee, is part of it.
+    It gives way if it is just the fill, in one piece or in some. Many venues number the fills of
+    each order from one, and what an operator did about a fill may bear its id as well. So all that
+    was booked under the id has to be in the fill's direction, and as much; anything else is left to
+    the report of breaks. Cash alone, like a fee, is part of it.
 
     Args:
-        booked: signed changes of the holding, all that bear the id, what was taken back as well.
-        shares: the signed change that the fill makes.
+        booked: what operators booked for the batch, and what of it was taken back.
+        subject: of the fill; None if it changes no holding.
+        fill_id: the outside world's id of it.
+        shares: the signed change of the holding that it makes.
     """
-    return all(times(each, shares) >= ZERO for each in booked) and total(booked) == shares != ZERO
+    named = [each for each in booked if each.names(subject, fill_id)]
+    one_way = all(times(each.quantity, shares) >= ZERO for each in named)
+    as_much = shares != ZERO and total(each.quantity for each in named) == shares
+    if subject is None or not (one_way and as_much):
+        return None
+    cash = minus(ZERO, total(each.cash for each in named))
+    return Adjustment(subject, minus(ZERO, shares), cash, fill_id)

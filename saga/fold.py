@@ -10,11 +10,10 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, Protocol
 
-from saga.by_hand import stands_for
+from saga.by_hand import taken_back
 from saga.errors import NotAllowed
 from saga.events import (
     Abandoned,
-    Adjustment,
     AnswerLost,
     CancelRequested,
     CompensationStarted,
@@ -43,7 +42,7 @@ from saga.events import (
     Withdrawn,
     Withheld,
 )
-from saga.exact import MAX_DECIMAL_PLACES, MAX_DIGITS, ZERO, exponent_of, minus, plus, times, total
+from saga.exact import MAX_DECIMAL_PLACES, MAX_DIGITS, ZERO, exponent_of, minus, plus, times
 from saga.ids import Purpose
 from saga.ledger import (
     MAX_ABSENCES,
@@ -405,10 +404,8 @@ def _take_back_by_hand(saga: Saga, attempt: AttemptRecord, fill: Fill) -> None:
     step = saga.steps[attempt.step]
     forward = attempt.purpose is Purpose.FORWARD
     shares = times(Decimal(step.direction if forward else -step.direction), fill.quantity)
-    named = [each for each in saga.by_hand if each.names(step.subject, fill.fill_id)]
-    if stands_for([each.quantity for each in named], shares):
-        cash = minus(ZERO, total(each.cash for each in named))
-        back = Adjustment(named[0].subject, minus(ZERO, shares), cash, fill.fill_id)
+    back = taken_back(saga.by_hand, step.subject, fill.fill_id, shares)
+    if back is not None:
         saga.by_hand.append(back)
 
 

@@ -352,6 +352,15 @@ class Step(StepLife):
                 low = minus(low, attempt.open_amount)
         return low, high
 
+    def possible_change(self) -> tuple[Decimal, Decimal]:
+        """Return least and most that what is held may be changed by it, signed."""
+        return _signed(self.direction, *self.possible_rest())
+
+
+def _signed(direction: int, low: Decimal, high: Decimal) -> tuple[Decimal, Decimal]:
+    """Return the ends of an effect as those of a change of what is held."""
+    return (minus(ZERO, high), minus(ZERO, low)) if direction < 0 else (low, high)
+
 
 def _slice(fills: list[Fill], skip: Decimal, length: Decimal) -> tuple[Fill, ...]:
     """Return the stretch of fills that begins behind `skip` units and is at most `length` long.
@@ -503,11 +512,9 @@ class Saga(SagaLife):
             keys = [a.key for a in step.every_attempt if a.state in UNPROVEN]
             if not keys and (unproven_only or not step.rolls_back):
                 continue
-            least, most = step.possible_rest()
+            least, most = step.possible_change()
             if least == most == 0:
                 continue
-            if step.direction < 0:
-                least, most = minus(ZERO, most), minus(ZERO, least)
             subject = step.subject or step.directive.directive_id
             low[subject] = plus(low.get(subject, ZERO), least)
             high[subject] = plus(high.get(subject, ZERO), most)
@@ -540,8 +547,7 @@ class Saga(SagaLife):
                     least = minus(least, attempt.open_amount)
             if least == most == 0:
                 continue
-            if step.direction < 0:
-                least, most = minus(ZERO, most), minus(ZERO, least)
+            least, most = _signed(step.direction, least, most)
             subject = step.subject or step.directive.directive_id
             before = found.get(subject, Exposure(subject, ZERO, ZERO))
             found[subject] = Exposure(

@@ -312,14 +312,14 @@ class Orchestrator:
         batch = await aside(_legs_of(batch), checked_again, batch)
         policy = policy_checked_again(policy or FailurePolicy())
         by = _said(by, "by")
-        policy = resolved_policy(batch, policy)
         try:
             accepted = await leg_by_leg(
                 check_submission(batch, policy, self._participants, self._limits)
             )
         except SagaError as refusal:
+            asked = resolved_policy(batch, policy)
             async with self._sagas.alone_with(batch.batch_id):
-                return await self._taken_in_before(batch, policy, refusal)
+                return await self._taken_in_before(batch, asked, refusal)
         async with self._sagas.alone_with(batch.batch_id):
             return await self._take_in(batch, accepted, by=by)
 
@@ -562,10 +562,7 @@ class Orchestrator:
             adjustments=_exact(adjustments),
             seen=seen,
         )
-        runner = await self._runner_of(batch_id)
-        return await self._change(
-            runner, event, partial(refuse_what_is_booked, adjustments=event.adjustments)
-        )
+        return await self._book_by_hand(batch_id, event)
 
     # --- which orders may go out ------------------------------------------------------------------
 
@@ -716,10 +713,7 @@ class Orchestrator:
             action=_said(action, "action") if action else "",
             adjustments=_exact(adjustments),
         )
-        runner = await self._runner_of(batch_id)
-        return await self._change(
-            runner, event, partial(refuse_what_is_booked, adjustments=event.adjustments)
-        )
+        return await self._book_by_hand(batch_id, event)
 
     def beside(self, work: Callable[[], Awaitable[None]]) -> None:
         """Run something beside the engine until it is left, such as a watcher of trades.
@@ -753,6 +747,11 @@ class Orchestrator:
     ) -> BatchRow:
         await runner.request(event, forbid=forbid)
         return runner.view()
+
+    async def _book_by_hand(self, batch_id: str, event: Resolved | IncidentClosed) -> BatchRow:
+        """Record what an operator did; refuse to book what the journal has by then."""
+        forbid = partial(refuse_what_is_booked, adjustments=event.adjustments)
+        return await self._change(await self._runner_of(batch_id), event, forbid)
 
     # --- looking ----------------------------------------------------------------------------------
 

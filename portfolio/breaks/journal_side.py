@@ -11,7 +11,7 @@ from decimal import Decimal
 from brokers.orders import Order, Side
 from portfolio.naming import portfolio_of
 from portfolio.transfer import CashTransfer
-from saga.by_hand import stands_for
+from saga.by_hand import taken_back
 from saga.directive import Directive
 from saga.events import (
     Abandoned,
@@ -33,7 +33,7 @@ from saga.events import (
     Withdrawn,
     Withheld,
 )
-from saga.exact import ZERO, minus, times, total
+from saga.exact import ZERO, minus, times
 from saga.ids import Purpose, attempt_key
 from saga.model import Batch
 from saga.outcome import Fill
@@ -148,14 +148,8 @@ class JournalSaga:
             shares: signed change of what is held.
             at: when the journal had it.
         """
-        named = [
-            each
-            for each, _ in self.adjustments
-            if (each.subject, each.reference) == (symbol, trade_id)
-        ]
-        if symbol is not None and stands_for([each.quantity for each in named], shares):
-            cash = minus(ZERO, total(each.cash for each in named))
-            back = Adjustment(symbol, minus(ZERO, shares), cash, trade_id)
+        back = taken_back((each for each, _ in self.adjustments), symbol, trade_id, shares)
+        if back is not None:
             self.adjustments.append((back, at))
 
 

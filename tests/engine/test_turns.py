@@ -244,16 +244,19 @@ class CommitsOf(SqliteStore):
         return await super().append(append)
 
 
+def wide_batch(legs: int) -> Batch:
+    """So many orders, all of which may be under way at the same time."""
+    orders = (buy("AAPL", directive_id=f"EXE_{leg}") for leg in range(legs))
+    return batch(*orders, mode=ExecutionMode.PARALLEL)
+
+
 class AnsweringTogether(LyingVenue):
     """Fills each order of a wide batch at once, and tells of all together, once it is let."""
 
     def __init__(self, legs: int) -> None:
         super().__init__(Capabilities(visibility_seconds=0.0, call_timeout_seconds=PATIENCE))
         self.all_sent, self.answers = anyio.Event(), anyio.Event()
-        self.wide = batch(
-            *(buy("AAPL", directive_id=f"EXE_{leg}") for leg in range(legs)),
-            mode=ExecutionMode.PARALLEL,
-        )
+        self.wide = wide_batch(legs)
         self.on_send["AAPL"] = self._together
 
     async def _together(self, attempt: Attempt) -> Report:
@@ -331,10 +334,7 @@ async def test_many_open_orders_are_not_looked_through_for_each_answer_that_tell
 
     monkeypatch.setattr("saga.runner.decide", counted)
     venue.on_send["AAPL"], venue.on_look_up["AAPL"] = open_it, still_open
-    wide = batch(
-        *(buy("AAPL", directive_id=f"EXE_{leg}") for leg in range(legs)),
-        mode=ExecutionMode.PARALLEL,
-    )
+    wide = wide_batch(legs)
     async with Orchestrator(SqliteStore(tmp_path / "saga.db"), [venue]) as engine:
         await engine.submit(wide)
         with anyio.fail_after(PATIENCE):
@@ -373,10 +373,7 @@ async def test_nobody_is_asked_again_before_his_last_answer_is_heard(tmp_path: P
         return None
 
     venue.on_send["AAPL"], venue.on_look_up["AAPL"] = send, look_up
-    wide = batch(
-        *(buy("AAPL", directive_id=f"EXE_{leg}") for leg in range(legs)),
-        mode=ExecutionMode.PARALLEL,
-    )
+    wide = wide_batch(legs)
     async with Orchestrator(SqliteStore(tmp_path / "saga.db"), [venue]) as engine:
         await engine.submit(wide)
         with anyio.fail_after(PATIENCE):
