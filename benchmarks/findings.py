@@ -1,4 +1,4 @@
-"""What a goal came to, as JSON and in words."""
+"""What a goal came to: as JSON, in words, and as a row of the page."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -34,10 +34,28 @@ def in_words(told: Mapping[str, Any], *, quick: bool) -> Iterator[str]:
     if told["ratio"] is None:
         yield f"{told['id']:>2}  {told['name']}: {told['error']}"
         return
-    sign = "at least" if told["at_least"] else "at most"
+    spread = "one coarse run" if quick else _spread(told)
     verdict = "met" if told["met"] else "NOT met"
-    spread = "one coarse run" if quick else f"{told['lowest']:.3g} to {told['highest']:.3g}"
     yield f"{told['id']:>2}  {told['name']}:"
-    yield f"      {told['ratio']:.3g} ({spread}), wanted {sign} {told['goal']:.3g}: {verdict}"
+    yield f"      {told['ratio']:.3g} ({spread}), wanted {_wanted(told)}: {verdict}"
     for name, figure in told["figures"].items():
         yield f"      {figure:,.4g} {name}"
+
+
+def as_row(told: Mapping[str, Any], *, quick: bool) -> str:
+    """Return the row of the page's table that says so."""
+    head = f"| {told['id']} | {told['name']}"
+    if told["ratio"] is None:
+        return f"{head} | {_wanted(told)} | not measured | | {told['error']} |"
+    behind = ", ".join(f"{figure:,.4g} {unit}" for unit, figure in told["figures"].items())
+    spread = "one run" if quick else _spread(told)
+    verdict = "met" if told["met"] else "**not met**"
+    return f"{head} ({behind}) | {_wanted(told)} | {told['ratio']:.3g} | {spread} | {verdict} |"
+
+
+def _wanted(told: Mapping[str, Any]) -> str:
+    return f"{'at least' if told['at_least'] else 'at most'} {told['goal']:.4g}"
+
+
+def _spread(told: Mapping[str, Any]) -> str:
+    return f"{told['lowest']:.3g} to {told['highest']:.3g}"

@@ -6,13 +6,13 @@ measured, or that measure, is kept beside it, and what the machine is.
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.measuring import Run, Side
+from tests.reliability.written_page import instant_at_hand
 from tests.sources import digest_of, files_of
 from tests.written_down import write_down
 
@@ -50,7 +50,7 @@ class KeptRuns:
         self._path = path
         self._on_run = on_run
         self._machine = {name: each for name, each in machine.items() if name != _PASSING}
-        self.begun = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+        self.begun = instant_at_hand()
         self._kept: _Kept = {}
         if path is not None:
             self._load(path)

@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 
+from benchmarks.findings import as_row
 from benchmarks.parts import tables
 from benchmarks.sweeps import SWEEPS
-from tests.reliability.written_page import FIGURES, WrittenPage, commit_at_hand
+from tests.reliability.written_page import FIGURES, WrittenPage, commit_at_hand, instant_at_hand
 
 KEPT: Final = FIGURES / "performance.json"
 PAGE: Final = WrittenPage("performance.md", "make benchmark ARGS=--keep")
@@ -37,7 +37,7 @@ def keep(
     kept = {
         "commit": commit_at_hand(),
         "begun": begun,
-        "ended": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "ended": instant_at_hand(),
         "machine": machine,
         "runs": runs,
         "quick": quick,
@@ -73,7 +73,7 @@ def _figures(kept: Mapping[str, Any]) -> str:
         "",
         "| # | goal | wanted | measured | spread | |",
         "| --- | --- | ---: | ---: | --- | --- |",
-        *(_row(goal, quick=kept["quick"]) for goal in kept["goals"]),
+        *(as_row(goal, quick=kept["quick"]) for goal in kept["goals"]),
     ]
     if kept["parts"] is not None:
         lines += ["", *tables(kept["parts"])]
@@ -81,16 +81,3 @@ def _figures(kept: Mapping[str, Any]) -> str:
         if sweep.name in kept["lines"]:
             lines += ["", f"![{sweep.title}](figures/{sweep.name}.svg)"]
     return "\n".join(lines)
-
-
-def _row(goal: Mapping[str, Any], *, quick: bool) -> str:
-    wanted = f"{'at least' if goal['at_least'] else 'at most'} {goal['goal']:.4g}"
-    if goal["ratio"] is None:
-        return f"| {goal['id']} | {goal['name']} | {wanted} | not measured | | {goal['error']} |"
-    behind = ", ".join(f"{figure:,.4g} {unit}" for unit, figure in goal["figures"].items())
-    verdict = "met" if goal["met"] else "**not met**"
-    spread = "one run" if quick else f"{goal['lowest']:.3g} to {goal['highest']:.3g}"
-    return (
-        f"| {goal['id']} | {goal['name']} ({behind}) | {wanted} | {goal['ratio']:.3g} | "
-        f"{spread} | {verdict} |"
-    )

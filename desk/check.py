@@ -21,7 +21,7 @@ from desk.home import Home
 from desk.old_copy import COPY_ACCEPTED, copy_accepted_at, old_copy_of, why_gone
 from desk.saga_rules import broken_rules
 from desk.trading_state import Standing, read_standing
-from desk.waiting import PATIENCE_SECONDS, Waiting, waiting_of
+from desk.unaccounted import PATIENCE_SECONDS, Waiting, waiting_of
 from portfolio.breaks import Break, BreakReport, BrokerSide, find_breaks, of_books
 from saga.errors import Quarantined, SagaError, StoreUnusable
 from saga.events import Paused

@@ -15,7 +15,7 @@ from desk.old_copy import old_copy_of
 from desk.output import Column, Money, Screen, Value, money
 from desk.reading import read_or_why
 from desk.trading_state import Standing, read_standing
-from desk.waiting import Waiting, waiting_of
+from desk.unaccounted import Waiting, waiting_of
 from portfolio.books import Books, read_books
 from portfolio.naming import exclusion_key
 from saga.exact import ZERO, minus, plus, times, total

@@ -14,7 +14,7 @@ from typing import Final
 
 import anyio
 
-from desk.waiting import Waiting, may_be_overdue, waiting_of
+from desk.unaccounted import Waiting, may_be_overdue, waiting_of
 from saga.clock import utc_now
 from saga.errors import SagaError
 from saga.history import History

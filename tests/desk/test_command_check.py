@@ -13,7 +13,7 @@ import pytest
 
 from brokers import Side
 from brokers.paper import Fault, FaultRule, Operation, PaperExchange
-from desk import waiting
+from desk import unaccounted
 from desk.check import Checked, Finding
 from desk.exit_codes import ExitCode
 from desk.trading_state import Standing
@@ -239,7 +239,7 @@ def test_what_nobody_can_account_for_is_named_and_a_person_should_look_once_it_l
         ),
     )
     early = invoke("check")
-    monkeypatch.setattr(waiting, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(unaccounted, "PATIENCE_SECONDS", 0)
     late = _until(lambda: invoke("check"), lambda done: done.code != 0)
     as_json = invoke("check", "--json").data
     running.process.kill()

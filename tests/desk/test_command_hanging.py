@@ -14,8 +14,8 @@ import anyio
 import pytest
 
 from brokers.paper import Fault, FaultRule, Operation, PaperExchange
+from desk.unaccounted import Waiting, waiting_of
 from desk.unknown_watch import UnknownWatch
-from desk.waiting import Waiting, waiting_of
 from saga.history import History
 from saga.ids import Purpose
 from saga.store.protocol import JournalRecord

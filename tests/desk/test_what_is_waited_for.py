@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from desk.waiting import PATIENCE_SECONDS, Waiting, waiting_of
+from desk.unaccounted import PATIENCE_SECONDS, Waiting, waiting_of
 from saga.events import AnswerLost, CancelRequested, NoAnswer, Paused, Unpaused
 from saga.model import ExecutionMode
 from saga.policy import RetryPolicy

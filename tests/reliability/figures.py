@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tests.reliability.harness import Harness
-from tests.reliability.written_page import FIGURES, ROOT, commit_at_hand, git
+from tests.reliability.written_page import FIGURES, ROOT, commit_at_hand, git, instant_at_hand
 
 
 def run_and_keep(harness: Harness, *, quick: bool) -> bool:
@@ -35,7 +35,7 @@ def _keep(harness: Harness, told: dict[str, Any], *, content: bool, seconds: flo
     kept = {
         "commit": commit_at_hand(),
         "changed_since": bool(git("status", "--porcelain", "--", "*.py")),
-        "at": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "at": instant_at_hand(),
         "command": harness.command,
         "content": content,
         "seconds": round(seconds),

@@ -2,6 +2,7 @@
 
 import subprocess
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -62,3 +63,8 @@ def commit_at_hand() -> str:
     commit = git("rev-parse", "--short=12", "HEAD") or "unknown"
     changed = git("status", "--porcelain", "--", ".", ":!docs")  # the figures themselves go there
     return f"{commit} with changes" if changed else commit
+
+
+def instant_at_hand() -> str:
+    """Return the instant as the pages say it, in UTC."""
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
