@@ -326,8 +326,8 @@ def _unattended(connection: sqlite3.Connection) -> tuple[Unattended, ...]:
 def _paused_in_copy(connection: sqlite3.Connection, batch_id: str) -> str | None:
     """Return what is done about a batch that was paused as an older copy of the store was accepted.
 
-    Whoever takes the store up while trading is HALTED cancels it, paused or not: then it does not
-    go on from what the broker says, but undoes what the copy knows.
+    One that was cancelled as well does not go on from what the broker says once it is let go on,
+    but undoes what the copy knows.
     """
     try:
         saga = saga_of(records := journal.read_journal(connection, batch_id))

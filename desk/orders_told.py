@@ -198,6 +198,7 @@ _NO_LIMITS: Final = {
     "kind": "as the gate cannot judge its kind",
     "too_late": "as it came too late",
     "fence": "as the store did not confirm its owner in time",
+    "engine_left": "as its process ended before its turn came",
 }
 """What holds orders back beside the limits that are set."""
 

@@ -1,11 +1,11 @@
 """What an unfinished batch waits for that nobody can account for, as its journal tells it.
 
 An order that is open at the broker, or whose call is under way, is accounted for. One whose answer
-was lost, or about which the broker is silent, is not; nor is an undo that does not get through.
-Pure.
+was lost, or about which the broker is silent, is not; nor is an undo that does not get through. One
+that is about to be sent when its batch is paused is held at the gate: it is not out at all. Pure.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -116,15 +116,18 @@ def waiting_of(
     def is_overdue(since: datetime) -> bool:
         return not is_carried_on or since <= too_old
 
+    holds_back = saga.paused and is_carried_on
+    out = [a for a in saga.live.values() if not (holds_back and a.state is AttemptState.SENDING)]
+    let_go_on = _let_go_on(records)
     found = [*_orders(saga, records)]
     # A call ends long before that, and that of a process that is gone nobody waits for.
     found += [
-        (f"the answer to {_named(each)}", each.key, each.since, 0)
-        for each in saga.live.values()
-        if each.state is AttemptState.SENDING and is_overdue(each.since)
+        (f"{_CALLED}{_named(each)}", each.key, since, 0)
+        for each in out
+        if each.state is AttemptState.SENDING and is_overdue(since := max(each.since, let_go_on))
     ]
     if not found and saga.state is SagaState.COMPENSATING and is_overdue(since := _got_on(records)):
-        found += _rollback(saga, since, is_overdue)
+        found += _rollback(saga, since, [each.key for each in out if is_overdue(each.since)])
     return tuple(
         Waiting(saga.batch_id, what, key, since, questions, is_overdue=is_overdue(since))
         for what, key, since, questions in found
@@ -160,12 +163,14 @@ def _silent_since(saga: Saga, records: Sequence[JournalRecord]) -> dict[str, dat
     return found
 
 
-def _rollback(
-    saga: Saga, since: datetime, is_overdue: Callable[[datetime], bool]
-) -> Iterator[_Found]:
+def _rollback(saga: Saga, since: datetime, held_up_by: Sequence[str]) -> Iterator[_Found]:
     """Yield a rollback that has not got on since then, with the order that holds it up.
 
-    An order that went out only just now holds nothing up, however long the rollback stood before.
+    Args:
+        saga: it.
+        since: when it last got on.
+        held_up_by: the orders that have been out for long. One that went out only just now holds
+            nothing up, however long the rollback stood before.
     """
     left = [step for place in saga.to_undo if (step := saga.steps[place]).left_to_undo != ZERO]
     if not left:
@@ -173,9 +178,15 @@ def _rollback(
     first = left[-1]
     amount = plain(abs(first.left_to_undo))
     more = f" and {len(left) - 1} more" if len(left) > 1 else ""
-    key = next((each.key for each in saga.live.values() if is_overdue(each.since)), None)
+    key = next(iter(held_up_by), None)
     order = f" ({key})" if key else ""
     yield f"{amount} of {first.directive.describe()}{more} to be undone{order}", key, since, 0
+
+
+def _let_go_on(records: Sequence[JournalRecord]) -> datetime:
+    """Return from when on an order may go out: the end of the last pause, or the beginning."""
+    unpaused = (each.at for each in reversed(records) if isinstance(each.event, Unpaused))
+    return next(unpaused, records[0].at)
 
 
 def _got_on(records: Sequence[JournalRecord]) -> datetime:

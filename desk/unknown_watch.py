@@ -2,8 +2,8 @@
 
 The engine's own alerts are of what is at rest: a STALE batch, an incident, a halt. An order whose
 fate is unknown may stay so for long before its batch is STALE. This runs beside the owner of the
-store and says so after `waiting.PATIENCE_SECONDS`, as `saga check` does, each once in a process.
-It holds nobody up: of a batch that goes on as it should nothing but its row is read.
+store and says so after `unaccounted.PATIENCE_SECONDS`, as `saga check` does, each once in a
+process. It holds nobody up: of a batch that goes on as it should nothing but its row is read.
 """
 
 import logging

@@ -1,8 +1,12 @@
 """What held an order back is told as what it was: a limit, the trading state, or a broken part."""
 
+import re
+from pathlib import Path
+
 import pytest
 
-from desk.orders_told import orders_of
+import saga
+from desk.orders_told import orders_of, withheld_by
 from desk.telling import told
 from saga.events import Withheld
 from saga.ids import Purpose
@@ -19,6 +23,7 @@ from tests.core.telling import BATCH_ID, batch_of, started
         ("gate", "withheld as the gate could not judge it"),
         ("kind", "withheld as the gate cannot judge its kind"),
         ("fence", "withheld as the store did not confirm its owner in time"),
+        ("engine_left", "withheld as its process ended before its turn came"),
     ],
 )
 def test_what_held_an_order_back_is_said_in_the_table_and_in_the_journal(
@@ -35,3 +40,12 @@ def test_what_held_an_order_back_is_said_in_the_table_and_in_the_journal(
 
     assert order.status == f"{words}; never sent"
     assert told(event) == f"step 1: not sent, {words}: so"
+
+
+@pytest.mark.requirement("S13")
+def test_nothing_that_the_engine_itself_holds_back_is_called_a_limit_of_yours() -> None:
+    sources = [file.read_text(encoding="utf-8") for file in Path(saga.__file__).parent.glob("*.py")]
+    named = {name for text in sources for name in re.findall(r'Refusal\(\s*"(\w+)"', text)}
+
+    assert {"trading_state", "fence", "too_late"} <= named
+    assert [name for name in sorted(named) if "limit" in withheld_by(name)] == []

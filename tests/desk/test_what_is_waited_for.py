@@ -48,6 +48,28 @@ def test_an_order_that_is_being_sent_is_accounted_for_until_its_call_cannot_last
 
 
 @pytest.mark.requirement("S10", "T11")
+def test_an_order_that_a_pause_holds_at_the_gate_is_out_only_from_the_end_of_the_pause_on() -> None:
+    paused = _sending().tell(Paused("ann", "asking the broker"))
+    let_go_on = _sending().tell(Paused("ann", "asking")).later(600).tell(Unpaused("ann", "it is"))
+
+    assert _after(paused, 600) == ()
+    (orphan,) = _after(paused, 600, is_carried_on=False)
+    assert orphan.client_order_id == KEY  # a process that is gone may have sent it
+    assert _after(let_go_on, PATIENCE_SECONDS - 1) == ()
+    assert [each.since for each in _after(let_go_on, PATIENCE_SECONDS)] == [let_go_on.now]
+
+
+@pytest.mark.requirement("S10", "T11")
+def test_an_undo_that_a_pause_holds_at_the_gate_is_not_asked_about_at_the_broker() -> None:
+    telling = _rolling_back().tell(Paused("ann", "asking the broker"))
+
+    (stands,) = _after(telling, PATIENCE_SECONDS)
+
+    assert stands.what == "5 of core_test_take BBB and 1 more to be undone"
+    assert stands.client_order_id is None
+
+
+@pytest.mark.requirement("S10", "T11")
 def test_an_order_that_the_broker_has_is_accounted_for_until_it_is_silent_about_it() -> None:
     open_order = _sending().report(final=False).later(600)
     asked = _sending().report(final=False).later(600).tell(NoAnswer(0, FORWARD, 1, "no route"))
