@@ -47,6 +47,7 @@ class ToldOrder:
 
     Attributes:
         side: buy, sell, or the directive's kind.
+        words: what was asked, in words.
         number: the try's number for its purpose, from 1.
         average_price: exact; None if there is no fill, or it has no end.
         sent_at: when its intent was made durable, right before it was sent first; None if our own
@@ -60,6 +61,7 @@ class ToldOrder:
     number: int
     side: str
     symbol: str | None
+    words: str
     asked: Decimal
     filled: Decimal
     average_price: Decimal | None
@@ -72,11 +74,6 @@ class ToldOrder:
     def what_for(self) -> str:
         """What it was sent for, and which try it was."""
         return f"{'undo' if self.purpose is Purpose.COMPENSATION else 'forward'}, try {self.number}"
-
-    @property
-    def words(self) -> str:
-        """What was asked, in words."""
-        return f"{self.side} {plain(self.asked)} {self.symbol or ''}".rstrip()
 
     def line(self) -> dict[str, Value]:
         """Return it as a table shows it."""
@@ -100,6 +97,7 @@ class ToldOrder:
             "purpose": self.purpose.value,
             "try": self.number,
             "side": self.side,
+            "words": self.words,
             "symbol": self.symbol,
             "asked": self.asked,
             "filled": self.filled,
@@ -168,7 +166,7 @@ def _told(
 ) -> ToldOrder:
     place = (step.position, attempt.purpose, attempt.number)
     # What was sent before, and withheld when it was to be sent again, did leave once.
-    limit = None if attempt.absent else withheld.get(place)
+    limit = withheld.get(place) if attempt.sends == 1 else None
     return ToldOrder(
         client_order_id=attempt.key,
         broker_order_id=attempt.reference,
@@ -177,6 +175,7 @@ def _told(
         number=attempt.number,
         side=side_of(step.directive, attempt.purpose),
         symbol=step.directive.subject,
+        words=_words(step, attempt),
         asked=attempt.amount,
         filled=attempt.done,
         average_price=average_price(attempt.fills),
@@ -185,6 +184,13 @@ def _told(
         reason=stopped.get(attempt.key, attempt.reason),
         sent_at=sent.get(place) if limit is None else None,
     )
+
+
+def _words(step: Step, attempt: AttemptRecord) -> str:
+    if step.direction == 0:  # its kind alone does not say which way
+        return attempt.directive.describe()
+    side = side_of(step.directive, attempt.purpose)
+    return f"{side} {plain(attempt.amount)} {step.subject or ''}".rstrip()
 
 
 def withheld_by(limit: str) -> str:
@@ -210,6 +216,10 @@ def _status(attempt: AttemptRecord) -> str:
         return "never arrived"
     if attempt.done == attempt.amount:
         return "filled"
+    if attempt.done > attempt.amount:
+        return "filled, for more than was asked"
+    if len(attempt.fill_ids) > len(attempt.fills):
+        return "part taken back" if attempt.done else "filled, and taken back"
     how = _how_it_ended(attempt)
     return f"{how}, part filled" if attempt.done else how
 

@@ -1,15 +1,19 @@
 """Journal records in words: one short line for each event, with the order that it concerns."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from desk.orders_told import side_of, withheld_by
+from desk.output import money
 from saga.directive import Directive
 from saga.events import (
     Abandoned,
+    Adjustment,
     AnswerLost,
     CancelRequested,
     CompensationStarted,
+    Completed,
     DeadlinePassed,
     Event,
     GaveUp,
@@ -36,7 +40,6 @@ from saga.events import (
 from saga.exact import plain
 from saga.fold import AttemptEvent
 from saga.ids import Purpose, attempt_key
-from saga.model import ExecutionMode
 from saga.policy import RetryPolicy
 from saga.store.protocol import JournalRecord
 
@@ -94,30 +97,33 @@ class Teller:
         self._batch_id = ""
         self._references: dict[str, str] = {}
         self._stop: str | None = None
-        self._one_stops_all = False
+        self._filled: set[str] = set()
 
     def tell(self, record: JournalRecord) -> tuple[str, Concerned | None]:
         """Return what happened, in a few words, and the order that it concerns."""
         event = record.event
         if isinstance(event, Submitted):
             self._directives, self._batch_id = event.batch.directives, event.batch.batch_id
-            self._one_stops_all = event.batch.execution_mode is not ExecutionMode.PARALLEL
         elif isinstance(event, CancelRequested):
             self._stop = f"cancelled by {event.by}: {event.reason}"
         elif isinstance(event, DeadlinePassed):
             self._stop = self._stop or "its deadline passed"
+        elif isinstance(event, CompensationStarted):
+            self._stop = self._stop or event.reason
         words, concerned = told(event), None
         if isinstance(event, AttemptEvent):
             concerned = self._concerned(event)
+            if isinstance(event, Reported | LateTruth):
+                if concerned.client_order_id in self._filled:
+                    words = words.replace(_NO_EFFECT, _NO_MORE)
+                elif event.fills:
+                    self._filled.add(concerned.client_order_id)
             if isinstance(event, Reported) and event.final and event.reason:
                 stop = self._why_stopped(event)
                 if BY_CUSTOMER in event.reason and stop is not None:
                     why = f"cancelled by this saga: {stop}"
                     self.stopped[concerned.client_order_id] = why
                     words = by_this_saga(words, why)
-                elif self._one_stops_all and self._stop is None:
-                    what = self._directives[event.step].describe()
-                    self._stop = f"{what} failed: {event.reason}"
             words = f"{words} [{concerned.words}]"
         return words, concerned
 
@@ -128,8 +134,8 @@ class Teller:
         # An undo goes on whatever stops the batch; only its own patience ends it.
         retry = self._directives[event.step].retry or RetryPolicy()
         return (
-            f"the undo was not filled after {retry.undo_patience_seconds:g} seconds, and is tried "
-            "again for the rest"
+            f"the undo was not filled after {retry.undo_patience_seconds:g} seconds; the rest is "
+            "tried again while there are tries left"
         )
 
     def _concerned(self, event: AttemptEvent) -> Concerned:
@@ -145,6 +151,11 @@ class Teller:
             broker_order_id=self._references.get(key),
             fill_ids=tuple(fill.fill_id for fill in fills),
         )
+
+
+_NO_EFFECT: Final = "over, without effect"
+_NO_MORE: Final = "over, without more"
+"""Of an order that ends behind a fill that was told of before."""
 
 
 def by_this_saga(words: str, why: str) -> str:
@@ -163,12 +174,16 @@ def told(event: Event) -> str:
             return f"{event.kind} by {by}: {reason}"
         case CancelRequested(by=by, reason=reason):
             return f"cancel asked for by {by}: {reason}"
-        case Retried(by=by, reason=reason):
-            return f"rollback tried again by {by}: {reason}"
+        case Retried(by=by, reason=reason, undo_budget=budget):
+            bound = "" if budget is None else f"; undo budget {money(budget)}"
+            return f"rollback tried again by {by}: {reason}{bound}"
         case Resolved(by=by, reason=reason, action=action, evidence=evidence):
-            return f"resolved by {by}: {reason}; {action} (evidence: {evidence})"
+            booked = _booked(event.adjustments)
+            return f"resolved by {by}: {reason}; {action} (evidence: {evidence}){booked}"
         case CompensationStarted(reason=reason) | Withdrawn(reason=reason):
             return reason
+        case Completed(reason=reason):
+            return reason or ""
         case Abandoned(reason=reason) | LostTrack(reason=reason):
             return reason
         case RolledBack(cost=cost):
@@ -180,7 +195,8 @@ def told(event: Event) -> str:
         case LateTruth():
             return _late(event)
         case IncidentClosed(by=by, reason=reason, action=action):
-            return f"incidents closed by {by}: {reason}{f'; {action}' if action else ''}"
+            done = f"; {action}" if action else ""
+            return f"incidents closed by {by}: {reason}{done}{_booked(event.adjustments)}"
         case Intended(amount=amount):
             return f"{_attempt(event)}: {plain(amount)} about to be sent"
         case SentAgain():
@@ -201,6 +217,16 @@ def told(event: Event) -> str:
             return ""
 
 
+def _booked(adjustments: Sequence[Adjustment]) -> str:
+    """Return what an operator booked by hand, behind what he said of it."""
+    booked = [
+        f"{each.subject} {'+' if each.quantity > 0 else ''}{plain(each.quantity)} for "
+        f"{money(each.cash)} cash{f' ({each.reference})' if each.reference else ''}"
+        for each in adjustments
+    ]
+    return f"; booked by hand: {', '.join(booked)}" if booked else ""
+
+
 def _attempt(event: AttemptEvent) -> str:
     what = "undo " if event.purpose is Purpose.COMPENSATION else ""
     again = f" (try {event.number})" if event.number > 1 else ""
@@ -210,7 +236,7 @@ def _attempt(event: AttemptEvent) -> str:
 def _reported(event: Reported) -> str:
     parts = [f"{plain(fill.quantity)} filled at {plain(fill.price)}" for fill in event.fills]
     if event.final and not event.fills:
-        parts.append("over, without effect")
+        parts.append(_NO_EFFECT)
     elif not event.fills:
         parts.append("accepted, and open")
     if event.reason:
