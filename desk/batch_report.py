@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from rich.text import Text
@@ -18,14 +19,15 @@ from desk.closing import CLOSING_COLUMNS, Closing, closing_of
 from desk.exposure import CashEffect, InPlace, cash_effect, in_place, residual
 from desk.foremost import foremost, more
 from desk.next_step import past_budget, what_now
-from desk.orders_told import ORDER_COLUMNS, ToldOrder, orders_of
+from desk.orders_told import HELD, ORDER_COLUMNS, ToldOrder, orders_of
 from desk.output import Column, Money, Screen, Value, instant, money
 from desk.telling import Teller, by_this_saga
 from saga.alerts import in_sentence, late_in_words
 from saga.events import CompensationStarted
-from saga.exact import plain, plus
+from saga.exact import plain, plus, total
 from saga.fold import saga_of
 from saga.history import History
+from saga.ids import Purpose
 from saga.ledger import Incident, Saga
 from saga.machine import SAGA_AT_REST, SAGA_ENDS, SagaState
 from saga.store.protocol import JournalRecord
@@ -132,8 +134,13 @@ async def read_report(history: History, batch_id: str, carrier: Carrier | None =
         in_place=in_place(saga),
         residual=left,
         cash=cash_effect(saga),
-        orders=orders_of(saga, records, teller.stopped),
-        closing=closing_of(saga, left, records[-1].at),
+        orders=orders_of(
+            saga,
+            records,
+            teller.stopped,
+            is_carried_on=None if carrier is None else carrier.pid is not None,
+        ),
+        closing=closing_of(saga, left),
         stopped=teller.stopped,
         carrier=carrier,
         blocker=await blocker_of(history, row),
@@ -150,15 +157,24 @@ def batch_as_json(row: BatchRow) -> dict[str, Any]:
 
 
 def closed_by_hand(row: BatchRow) -> bool:
-    """Tell whether an operator closed it: only such a batch is over with something left."""
+    """Tell whether an operator closed it: only such a batch is over with something left.
+
+    Of one of which nothing was left by then only its journal tells.
+    """
     return row.residual is not None and row.state in SAGA_ENDS
 
 
-def status_word(row: BatchRow) -> str:
-    """Return a batch's status as people see it."""
+def status_word(row: BatchRow, *, is_closed_by_hand: bool | None = None) -> str:
+    """Return a batch's status as people see it.
+
+    Args:
+        row: the batch.
+        is_closed_by_hand: an operator closed it, as its journal tells; None goes by the row.
+    """
     if row.paused and row.state not in SAGA_AT_REST:
         return "paused"
-    word = f"{row.status}, closed by hand" if closed_by_hand(row) else row.status
+    closed = closed_by_hand(row) if is_closed_by_hand is None else is_closed_by_hand
+    word = f"{row.status}, closed by hand" if closed else row.status
     if row.incidents:
         word += f", {row.incidents} incident{'s' if row.incidents > 1 else ''}"
     return word
@@ -210,7 +226,10 @@ def as_json(report: Report) -> dict[str, Any]:
     """Return the report as JSON has it."""
     submitted = report.saga.submitted
     return {
-        "batch": batch_as_json(report.row),
+        "batch": {
+            **batch_as_json(report.row),
+            "closed_by_hand": report.closing is not None,
+        },
         "account": "PAPER",
         "blocked_by": None if report.blocker is None else report.blocker.batch_id,
         "submitted_by": submitted.by,
@@ -219,12 +238,13 @@ def as_json(report: Report) -> dict[str, Any]:
         "undo_budget_spent": report.saga.undo_cost if report.saga.undo_began else None,
         "past_undo_budget": past_budget(report.saga),
         "carried_on_by": None if report.carrier is None else report.carrier.pid,
-        "stopped_because": stopped_because(report.saga),
+        "stopped_because": stopped_because(report.saga, report.undo_began),
         "undo_began_because": None if report.undo_began is None else report.undo_began.reason,
         "resolved": None if report.closing is None else report.closing.as_json(),
         "metadata": submitted.batch.model_dump(mode="json")["metadata"],
         "cash_change": report.cash.cash,
         "fees": report.cash.fees,
+        "cash_by_hand": cash_by_hand(report.saga),
         "in_place": [exposure_as_json(each) for each in report.in_place],
         "residual": [exposure_as_json(each) for each in report.residual],
         "incidents": [incident_as_json(report.saga, each) for each in report.saga.incidents],
@@ -236,7 +256,8 @@ def as_json(report: Report) -> dict[str, Any]:
 def show(report: Report, screen: Screen) -> None:
     """Show the report to a person."""
     row = report.row
-    heading = Text.assemble((row.batch_id, "bold"), "  ", screen.cell(status_word(row)))
+    word = status_word(row, is_closed_by_hand=report.closing is not None)
+    heading = Text.assemble((row.batch_id, "bold"), "  ", screen.cell(word))
     screen.text(heading + Text(f"  {row.state}  PAPER"))
     screen.pairs(_facts(report))
     screen.text()
@@ -289,7 +310,7 @@ def _facts(report: Report) -> list[tuple[str, Value]]:
     facts: list[tuple[str, Value]] = report.closing.facts() if report.closing else []
     facts += [
         ("trades", progress),
-        ("mode", f"{row.mode}, on failure: {policy or 'keep'}, priority {row.priority}"),
+        ("mode", f"{row.mode}, on failure: {policy or 'undo'}, priority {row.priority}"),
         ("accepted", f"{row.created_at:%Y-%m-%d %H:%M:%S}Z by {saga.submitted.by}"),
     ]
     if row.exclusion_key:
@@ -300,8 +321,8 @@ def _facts(report: Report) -> list[tuple[str, Value]]:
         facts.append(("at rest", row.completed_at))
     if row.parent_id:
         facts.append(("tries again", row.parent_id))
-    because = stopped_because(saga)
     began = report.undo_began
+    because = stopped_because(saga, began)
     if began is not None and began.reason != because:
         facts.append(("undo began", f"{instant(began.at)}: {began.reason}"))
     if because:
@@ -314,27 +335,52 @@ def _facts(report: Report) -> list[tuple[str, Value]]:
         facts.append(("at present", waiting))
     if row.state not in SAGA_AT_REST and report.carrier is not None:
         facts.append(("process", report.carrier.sentence_of((row,))))
-    if any(trade.direction for trade in report.trades):
+    if report.cash.cash or any(trade.direction for trade in report.trades):
         facts.append(
             (
                 "cash",
                 f"{_signed(report.cash.cash)} USD by known fills, fees {money(report.cash.fees)}",
             )
         )
-    closing = report.closing
-    if closing is not None and closing.event.adjustments:
-        both = plus(report.cash.cash, closing.cash)
-        facts.append(("cash by hand", f"{_signed(closing.cash)} USD, as {closing.event.by} said"))
-        facts.append(("cash in all", f"{_signed(both)} USD"))
+    if saga.by_hand:
+        by_hand = cash_by_hand(saga)
+        facts.append(("cash by hand", f"{_signed(by_hand)} USD, {_who_said(saga)}"))
+        facts.append(("cash in all", f"{_signed(plus(report.cash.cash, by_hand))} USD"))
     if row.undo_cost is not None:
-        apart = "; trades by hand not counted" if closing else ""
-        facts.append(("undo cost", f"{money(row.undo_cost)} USD (known{apart})"))
+        known = "known" if _undo_is_over(saga) else "as far as is known by now"
+        apart = "; trades by hand not counted" if report.closing or saga.by_hand else ""
+        facts.append(("undo cost", f"{money(row.undo_cost)} USD ({known}{apart})"))
     if saga.undo_budget is not None:
         past = " (past it)" if past_budget(saga) else ""
         facts.append(
             ("undo budget", f"{money(saga.undo_budget)} USD, spent {money(saga.undo_cost)}{past}")
         )
     return facts
+
+
+def cash_by_hand(saga: Saga) -> Decimal:
+    """Return the change of cash that operators booked by hand and that stands, signed.
+
+    What gave way to a fill that was told of after all is in what the fills changed (S9).
+    """
+    return total(each.cash for each in saga.by_hand)
+
+
+def _who_said(saga: Saga) -> str:
+    """Return who booked by hand, and that what he did does not all stand."""
+    events = [saga.resolved, *(each.closed for each in saga.incidents)]
+    said = {id(each): each for each in events if each is not None and each.adjustments}
+    names = dict.fromkeys(each.by for each in said.values())
+    stands = len(saga.by_hand) == sum(len(each.adjustments) for each in said.values())
+    less = "" if stands else ", less what gave way to fills that were told of later"
+    return f"as {' and '.join(names)} said{less}"
+
+
+def _undo_is_over(saga: Saga) -> bool:
+    """Tell whether nothing more can come of the undo that is known to be wanted."""
+    if saga.state is SagaState.COMPENSATING:
+        return False
+    return not any(attempt.purpose is Purpose.COMPENSATION for attempt in saga.lost.values())
 
 
 def _shown_incidents(saga: Saga) -> list[Incident]:
@@ -352,6 +398,7 @@ def incident_as_json(saga: Saga, incident: Incident) -> dict[str, Any]:
         "found_by": truth.by,
         "closed_by": None if closed is None else closed.by,
         "closed_because": None if closed is None else closed.reason,
+        "closed_by_action": None if closed is None else closed.action,
     }
 
 
@@ -367,9 +414,16 @@ def _span(seconds: int) -> str:
     return f"{hours} h {rest // 60} min" if hours else f"{rest // 60} min {rest % 60} s"
 
 
-def stopped_because(saga: Saga) -> str | None:
-    """Return why a batch stopped, was rolled back or is stale; None if it did not."""
+def stopped_because(saga: Saga, undo_began: UndoBegan | None) -> str | None:
+    """Return why a batch stopped, was rolled back or is stale; None if it did not.
+
+    Args:
+        saga: what its journal tells.
+        undo_began: when and why what took effect began to be undone.
+    """
     if saga.reason is not None:
+        if undo_began is not None and saga.state is not SagaState.STALE and saga.resolved is None:
+            return undo_began.reason  # that it was STALE once is over: its rollback was tried again
         return saga.reason
     if saga.tally.failed == 0 and saga.next_unsent == len(saga.steps):
         return None
@@ -438,7 +492,11 @@ def _show_exposure(report: Report, screen: Screen) -> None:
         screen.text(Text("In place: what this batch has changed of the holdings", style="bold"))
     screen.table(EXPOSURE_COLUMNS, [exposure_line(each) for each in left])
     keys = {key for each in left for key in each.unproven if key not in each.open}
-    asked = [each for each in report.orders if each.client_order_id in keys]
+    asked = [
+        each
+        for each in report.orders
+        if each.client_order_id in keys and each.status != HELD  # soon it is not out at all
+    ]
     if asked:
         screen.text(f"Ask the broker about: {'; '.join(map(_question, asked))}")
 

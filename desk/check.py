@@ -98,6 +98,8 @@ WHAT_TO_DO: Final = {
     "S10": "the broker's own books contradict themselves: ask the broker, and trade nothing",
     "S18": "`saga events ID` shows how far it came; settle its orders with the broker by hand",
     "STALE": "`saga show ID`, then `saga retry` or `saga resolve`",
+    "STALE, kept": "`saga show ID`, then `saga incident look` or `saga resolve`: it keeps what it "
+    "did, so that there is no rollback to try again",
     "paused": "`saga unpause ID` or `saga cancel ID`",
     "paused in a copy": "`saga activate`, and then `saga unpause ID`: it asks the broker first "
     "what became of its orders; do not cancel it, nor unpause it while trading is HALTED: a cancel "
@@ -263,7 +265,7 @@ async def check_home(home: Home, on_saga: Callable[[int, int], None]) -> Checked
     unique = tuple(dict.fromkeys(findings))
     situation = Situation(
         frozenset(ids),
-        tuple(each.batch_id for each in unattended if each.what_to_do == WHAT_TO_DO["STALE"]),
+        tuple(each.batch_id for each in unattended if each.why == _STALE),
         frozenset(
             each.batch_id
             for each in unattended
@@ -308,7 +310,7 @@ def _unattended(connection: sqlite3.Connection) -> tuple[Unattended, ...]:
         connection, BatchQuery(states=(SagaState.STALE,), descending=False, limit=MAX_PAGE_ROWS)
     )
     found = [
-        Unattended(row.batch_id, "STALE and waits for a person", WHAT_TO_DO["STALE"])
+        Unattended(row.batch_id, _STALE, WHAT_TO_DO[_kind_of_stale(connection, row.batch_id)])
         for row in stale.rows
     ]
     nobody = judged(read_owner(connection)).pid is None
@@ -321,6 +323,18 @@ def _unattended(connection: sqlite3.Connection) -> tuple[Unattended, ...]:
         elif nobody:
             found.append(Unattended(row.batch_id, "carried on by nobody", WHAT_TO_DO["nobody"]))
     return tuple(found)
+
+
+_STALE: Final = "STALE and waits for a person"
+
+
+def _kind_of_stale(connection: sqlite3.Connection, batch_id: str) -> str:
+    """Return what is done about a STALE batch, by whether there is a rollback to try again."""
+    try:
+        saga = saga_of(journal.read_journal(connection, batch_id))
+    except (SagaError, ValueError, ArithmeticError):
+        return "STALE"  # a finding says so
+    return "STALE" if saga.undoes else "STALE, kept"
 
 
 def _paused_in_copy(connection: sqlite3.Connection, batch_id: str) -> str | None:

@@ -31,12 +31,14 @@ class Settled:
         low: least signed quantity that was left.
         high: most of it.
         adjusted: signed change that was made by hand.
+        is_named: somebody said by how much it was changed, be it by nothing.
     """
 
     symbol: str
     low: Decimal
     high: Decimal
     adjusted: Decimal
+    is_named: bool = True
 
     @property
     def remains(self) -> tuple[Decimal, Decimal]:
@@ -52,11 +54,13 @@ class Closing:
         event: what the operator said.
         at: when, UTC.
         settled: symbol by symbol.
+        keeps: the batch keeps what it did, so that only what nobody could say is a difference.
     """
 
     event: Resolved
     at: datetime
     settled: tuple[Settled, ...]
+    keeps: bool = False
 
     @property
     def cash(self) -> Decimal:
@@ -66,6 +70,8 @@ class Closing:
     @property
     def has_difference(self) -> bool:
         """Something is left that no change by hand accounts for."""
+        if self.keeps:
+            return any(each.low != each.high and not each.is_named for each in self.settled)
         return any(end for each in self.settled for end in each.remains)
 
     def facts(self) -> list[tuple[str, Value]]:
@@ -122,23 +128,27 @@ class Closing:
         }
 
 
-def closing_of(saga: Saga, left: Sequence[InPlace], at: datetime) -> Closing | None:
+def closing_of(saga: Saga, left: Sequence[InPlace]) -> Closing | None:
     """Return how a saga was closed by hand; None if it was not.
 
     Args:
         saga: what its journal tells.
         left: what was left over.
-        at: when its last record was written.
     """
-    if saga.resolved is None:
+    if saga.resolved is None or saga.rested_at is None:
         return None
     changed: dict[str, Decimal] = {each.symbol: ZERO for each in left}
     for adjustment in saga.resolved.adjustments:
         before = changed.get(adjustment.subject, ZERO)
         changed[adjustment.subject] = plus(before, adjustment.quantity)
     ends = {each.symbol: (each.low, each.high) for each in left}
-    settled = (Settled(s, *ends.get(s, (ZERO, ZERO)), change) for s, change in changed.items())
-    return Closing(saga.resolved, at, tuple(settled))
+    named = {each.subject for each in saga.resolved.adjustments}
+    settled = (
+        Settled(symbol, *ends.get(symbol, (ZERO, ZERO)), change, symbol in named)
+        for symbol, change in changed.items()
+    )
+    # It rests since then: whatever was told later does not move that.
+    return Closing(saga.resolved, saga.rested_at, tuple(settled), keeps=not saga.undoes)
 
 
 def interval(low: Decimal, high: Decimal) -> str:

@@ -5,14 +5,16 @@ fate; else it is an interval, and both ends are told. Money is what the last fil
 it: a guess as soon as the market moves.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
+from portfolio.transfer import CashTransfer
 from saga.exact import ZERO, minus, plain, plus, times, total
 from saga.ids import Purpose
 from saga.ledger import UNPROVEN, AttemptRecord, AttemptState, Saga, Step
+from saga.machine import SagaState
 from saga.outcome import Exposure
 from saga.wording import counted
 
@@ -27,7 +29,8 @@ class InPlace:
         price: of the last fill, or the one that was planned with; None if there is none.
         unproven: keys of the attempts that may still change it.
         open: of those, what the broker is known to have and may still fill.
-        sure: signed change that has taken effect already and can be seen; None where nobody said.
+        sure: signed change that is in the books already: by fills that are known, and by hand; None
+            where nobody said.
         silent_since: when the first of the others had its last answer, or was sent; None if there
             is no other.
         as_of: when the journal last told of the batch; None where nobody said.
@@ -101,30 +104,60 @@ def in_place(saga: Saga) -> tuple[InPlace, ...]:
             price if price is not None else before.price,
             before.unproven + keys,
         )
+    return _with_what_was_done_by_hand(found, saga, saga.steps)
+
+
+def residual(saga: Saga) -> tuple[InPlace, ...]:
+    """Return what is left of a saga that is STALE, or was when it was closed by hand.
+
+    What an operator did by hand while it is STALE, when he closed an incident, counts.
+    """
+    found = {each.subject: InPlace.of(each) for each in saga.residual}
+    steps = [step for step in saga.steps if _may_be_left(saga, step)]
+    if saga.state is not SagaState.STALE:
+        return _told_apart(found.values(), saga, _sure(steps))
+    return _with_what_was_done_by_hand(found, saga, steps)
+
+
+def _may_be_left(saga: Saga, step: Step) -> bool:
+    """Tell whether a step counts in what is left: to be undone, or its fate not known."""
+    return (saga.undoes and step.rolls_back) or any(
+        attempt.state in UNPROVEN for attempt in step.every_attempt
+    )
+
+
+def _with_what_was_done_by_hand(
+    found: dict[str, InPlace], saga: Saga, steps: Iterable[Step]
+) -> tuple[InPlace, ...]:
+    sure = _sure(steps)
     for adjustment in saga.by_hand:
         symbol, change = adjustment.subject, adjustment.quantity
         before = found.get(symbol, InPlace(symbol, ZERO, ZERO, None, ()))
         found[symbol] = replace(
             before, low=plus(before.low, change), high=plus(before.high, change)
         )
-    return _told_apart((each for each in found.values() if not each.low == each.high == 0), saga)
+        sure[symbol] = plus(sure.get(symbol, ZERO), change)
+    changed = (each for each in found.values() if not each.low == each.high == 0)
+    return _told_apart(changed, saga, sure)
 
 
-def residual(saga: Saga) -> tuple[InPlace, ...]:
-    """Return what was left when a saga became STALE."""
-    return _told_apart(map(InPlace.of, saga.residual), saga)
+def _sure(steps: Iterable[Step]) -> dict[str, Decimal]:
+    """Return by symbol what is in place of steps as far as fills are known, signed."""
+    sure: dict[str, Decimal] = {}
+    for step in steps:
+        if step.subject is not None:
+            change = times(Decimal(step.direction), step.left_to_undo)
+            sure[step.subject] = plus(sure.get(step.subject, ZERO), change)
+    return sure
 
 
-def _told_apart(found: Iterable[InPlace], saga: Saga) -> tuple[InPlace, ...]:
+def _told_apart(
+    found: Iterable[InPlace], saga: Saga, sure: Mapping[str, Decimal]
+) -> tuple[InPlace, ...]:
     """Tell the orders that are known to be open from those of unknown fate."""
     attempts: dict[str, AttemptRecord] = {}
-    sure: dict[str, Decimal] = {}
     for step in saga.steps:
         attempts |= {a.key: a for a in step.every_attempt if a.state in UNPROVEN}
-        symbol = step.directive.subject
-        if symbol is not None:
-            change = times(Decimal(step.directive.direction), step.left_to_undo)
-            sure[symbol] = plus(sure.get(symbol, ZERO), change)
     told = []
     for each in found:
         mine = [attempts[key] for key in each.unproven if key in attempts]
@@ -149,10 +182,14 @@ def may_move_cash(saga: Saga) -> tuple[Decimal, Decimal] | None:
     """
     low = high = ZERO
     for step in saga.steps:
-        if step.directive.subject is None or step.directive.direction == 0:
-            continue
         for attempt in step.every_attempt:
             if attempt.state not in UNPROVEN or not attempt.open_amount:
+                continue
+            if isinstance(attempt.directive, CashTransfer):
+                cash = times(Decimal(attempt.directive.signed), attempt.open_amount)
+                low, high = plus(low, min(cash, ZERO)), plus(high, max(cash, ZERO))
+                continue
+            if step.subject is None or step.direction == 0:
                 continue
             price = _price_of(step, attempt)
             if price is None:
@@ -174,7 +211,7 @@ def _price_of(step: Step, attempt: AttemptRecord) -> Decimal | None:
 
 @dataclass(frozen=True, slots=True)
 class CashEffect:
-    """What the fills of a batch, its undo included, changed.
+    """What the fills of a batch, its undo included, changed; cash that it moved is part of it.
 
     Attributes:
         cash: signed, fees included.
@@ -189,14 +226,21 @@ def cash_effect(saga: Saga) -> CashEffect:
     """Return the effect of a saga's fills on cash, exactly."""
     cash = fees = ZERO
     for step in saga.steps:
-        if step.direction == 0:
-            continue
         sign = Decimal(-step.direction)
         traded = minus(_value(step.forward), _value(step.undo))
+        moved = total(map(_moved, step.every_attempt))
         charged = total(fill.fee for attempt in step.every_attempt for fill in attempt.fills)
-        cash = minus(plus(cash, times(sign, traded)), charged)
+        cash = minus(plus(cash, plus(times(sign, traded), moved)), charged)
         fees = plus(fees, charged)
     return CashEffect(cash, fees)
+
+
+def _moved(attempt: AttemptRecord) -> Decimal:
+    """Return the cash that a transfer has moved, signed; zero for everything else."""
+    directive = attempt.directive
+    if not isinstance(directive, CashTransfer):
+        return ZERO
+    return times(Decimal(directive.signed), attempt.done)
 
 
 def _value(attempts: Sequence[AttemptRecord]) -> Decimal:

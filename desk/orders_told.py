@@ -39,6 +39,8 @@ STATES: Final = {
     AttemptState.UNKNOWN: "not known",
     AttemptState.LOST: "not known, given up",
 }
+HELD: Final = "held back by the pause, or just being sent"
+"""Of an order that was about to be sent when its batch was paused: soon it is the former."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,11 @@ class ToldOrder:
 
 
 def orders_of(
-    saga: Saga, records: Iterable[JournalRecord], stopped: Mapping[str, str]
+    saga: Saga,
+    records: Iterable[JournalRecord],
+    stopped: Mapping[str, str],
+    *,
+    is_carried_on: bool | None = None,
 ) -> tuple[ToldOrder, ...]:
     """Return every order of a batch, refused ones and those of its undo included, as sent.
 
@@ -118,7 +124,13 @@ def orders_of(
         saga: what its journal tells.
         records: the journal.
         stopped: by client order id, why the saga itself had cancelled the order.
+        is_carried_on: a saga process has it; None if nobody looked.
     """
+    states = dict(STATES)
+    if is_carried_on is False:
+        states[AttemptState.SENDING] = "not known, its process is gone"
+    elif is_carried_on and saga.paused:
+        states[AttemptState.SENDING] = HELD
     sent: dict[_Place, datetime] = {}
     withheld: dict[_Place, str] = {}
     for record in records:
@@ -129,7 +141,7 @@ def orders_of(
             withheld[event.step, event.purpose, event.number] = event.limit
     orders = {
         (step.position, attempt.purpose, attempt.number): _told(
-            step, attempt, sent, withheld, stopped
+            step, attempt, sent, withheld, stopped, states
         )
         for step in saga.steps
         for attempt in step.every_attempt
@@ -163,6 +175,7 @@ def _told(
     sent: Mapping[_Place, datetime],
     withheld: Mapping[_Place, str],
     stopped: Mapping[str, str],
+    states: Mapping[AttemptState, str],
 ) -> ToldOrder:
     place = (step.position, attempt.purpose, attempt.number)
     # What was sent before, and withheld when it was to be sent again, did leave once.
@@ -180,7 +193,7 @@ def _told(
         filled=attempt.done,
         average_price=average_price(attempt.fills),
         fill_ids=tuple(fill.fill_id for fill in attempt.fills),
-        status=_status(attempt) if limit is None else f"{withheld_by(limit)}; never sent",
+        status=_status(attempt, states) if limit is None else f"{withheld_by(limit)}; never sent",
         reason=stopped.get(attempt.key, attempt.reason),
         sent_at=sent.get(place) if limit is None else None,
     )
@@ -209,9 +222,9 @@ _NO_LIMITS: Final = {
 """What holds orders back beside the limits that are set."""
 
 
-def _status(attempt: AttemptRecord) -> str:
+def _status(attempt: AttemptRecord, states: Mapping[AttemptState, str]) -> str:
     if attempt.state is not AttemptState.OVER:
-        return STATES[attempt.state]
+        return states[attempt.state]
     if attempt.absent:
         return "never arrived"
     if attempt.done == attempt.amount:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from saga.exact import ZERO, plain, plus, total
-from saga.ledger import UNPROVEN, AttemptRecord, Saga, Step
+from saga.ledger import UNPROVEN, AttemptRecord, AttemptState, Saga, Step
 from saga.machine import SAGA_ENDS, SagaState
 
 Finding = tuple[str, str]
@@ -52,7 +52,8 @@ def _bounds(step: Step) -> Iterator[Finding]:
         )
     for attempts in (step.forward, step.undo):
         for earlier in attempts[:-1]:
-            if earlier.state in UNPROVEN:
+            # One that was given up was called absent before: that it is there came to light later.
+            if earlier.state in UNPROVEN and earlier.state is not AttemptState.LOST:
                 yield "S4", f"{_name(step)}: tried again while {earlier.key} was not over"
 
 
@@ -75,8 +76,13 @@ def _fills_once(saga: Saga) -> Iterator[Finding]:
 
 def _nothing_open(saga: Saga) -> Iterator[Finding]:
     """S6: a saga that is over has nothing in flight, unless a person closed it."""
-    if saga.resolved is None:
-        for attempt in (*saga.live.values(), *saga.lost.values()):
+    if saga.resolved is not None:
+        return
+    late = {
+        saga.key(each.truth.step, each.truth.purpose, each.truth.number) for each in saga.incidents
+    }
+    for attempt in (*saga.live.values(), *saga.lost.values()):
+        if attempt.key not in late:
             yield "S6", f"it is {saga.state}, but {attempt.key} is {attempt.state}"
 
 

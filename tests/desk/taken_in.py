@@ -29,11 +29,13 @@ def a_batch(portfolio: str | None = None) -> Batch:
     return batch if portfolio is None else for_portfolio(batch, portfolio, "main")
 
 
-async def take_in(store: SqliteStore, batch: Batch, *events: Event) -> None:
+async def take_in(
+    store: SqliteStore, batch: Batch, *events: Event, policy: FailurePolicy | None = None
+) -> None:
     """Write a batch as the engine would; events that cannot be are written as a bug would."""
     submitted = Submitted(
         batch,
-        FailurePolicy(),
+        policy or FailurePolicy(),
         {"buy": PaperSettings().capabilities().for_engine()},
         None,
         program="test",
@@ -52,12 +54,16 @@ async def take_in(store: SqliteStore, batch: Batch, *events: Event) -> None:
             await store.append(append_of(saga, [event], now))
 
 
-def taken_in(home: Path, batches: Sequence[tuple[Batch, Sequence[Event]]]) -> None:
+def taken_in(
+    home: Path,
+    batches: Sequence[tuple[Batch, Sequence[Event]]],
+    policy: FailurePolicy | None = None,
+) -> None:
     async def work() -> None:
         async with SqliteStore(home / "saga.db", projections=[PortfolioProjection()]) as store:
             await store.acquire()
             for batch, events in batches:
-                await take_in(store, batch, *events)
+                await take_in(store, batch, *events, policy=policy)
             await store.release()
 
     anyio.run(work)

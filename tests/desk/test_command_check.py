@@ -18,9 +18,13 @@ from desk.check import Checked, Finding
 from desk.exit_codes import ExitCode
 from desk.trading_state import Standing
 from portfolio.breaks import Break, BreakReport, Kind
+from saga.events import AnswerLost, GaveUp, Intended, LostTrack, Started
 from saga.ids import Purpose
 from saga.logbook import TradingState, TradingStateSet
+from saga.outcome import Exposure
+from saga.policy import FailurePolicy, OnFailure
 from tests.desk.conftest import SLOW, Invoke
+from tests.desk.taken_in import a_batch, taken_in
 from tests.desk.terminal import LONGEST_SECONDS, Desk, Done
 
 BREAK_FIELDS = {
@@ -256,3 +260,25 @@ def test_what_nobody_can_account_for_is_named_and_a_person_should_look_once_it_l
     if rules is LOST_AND_SILENT:
         assert "not all is known yet: 1 batch waits for what nobody can account for" in early.out
         _until(lambda: invoke("check"), lambda done: "without an answer" in done.out)
+
+
+@pytest.mark.requirement("O9", "T11")
+def test_a_stale_batch_that_keeps_what_it_did_is_not_said_to_be_retried(
+    traded: Desk, invoke: Invoke
+) -> None:
+    batch = a_batch("main")
+    lost = (
+        Started(),
+        Intended(0, Purpose.FORWARD, 1, Decimal(5)),
+        AnswerLost(0, Purpose.FORWARD, 1, "a timeout"),
+        GaveUp(0, Purpose.FORWARD, 1, "nobody answers"),
+        LostTrack("nobody answers", (Exposure("KO", Decimal(0), Decimal(5)),)),
+    )
+    policy = FailurePolicy(on_failure=OnFailure.KEEP)
+    taken_in(traded.home, [(batch, lost)], policy)
+
+    (left,) = invoke("check", "--json").data["unattended"]
+
+    assert left["batch_id"] == batch.batch_id
+    assert "saga retry" not in left["what_to_do"]
+    assert "`saga incident look` or `saga resolve`" in left["what_to_do"]

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from desk.saga_rules import broken_rules
-from saga.events import LateTruth
+from saga.events import LateTruth, NotFound, ProvenAbsent, Resumed
 from saga.ledger import AttemptState, Saga
 from saga.model import ExecutionMode
 from saga.policy import RetryPolicy
@@ -127,3 +127,28 @@ def test_late_truth_is_an_incident_and_breaks_no_rule_of_the_end() -> None:
 
     assert saga_telling.saga.open_incidents
     assert list(broken_rules(saga_telling.saga)) == []
+
+
+@pytest.mark.requirement("S4", "S6")
+def test_an_order_found_open_behind_the_end_breaks_no_rule_of_the_end() -> None:
+    telling = started(batch_of(5, 5)).filled(5, 0).refused(1).filled(5, 0, UNDO)
+
+    telling.tell(LateTruth(1, FORWARD, 1, final=False, by="a watcher"))
+
+    assert telling.saga.lost
+    assert list(broken_rules(telling.saga)) == []
+
+
+@pytest.mark.requirement("S4")
+def test_an_order_that_was_absent_when_it_was_tried_again_was_over_then() -> None:
+    telling = started(batch_of(5, mode=ExecutionMode.PARALLEL)).tell(Resumed("a new process"))
+    telling.later(60).tell(*[NotFound(0, FORWARD, 1)] * 3, ProvenAbsent(0, FORWARD, 1))
+    telling.go_on()
+    telling.filled(5).tell(NotFound(0, FORWARD, 1))
+    telling.go_on()
+
+    telling.tell(LateTruth(0, FORWARD, 1, final=False, by="a watcher"))
+
+    assert [sentence for _, sentence in broken_rules(telling.saga)] == [
+        "step 1 (core_test_take AAA): 10 took effect or may yet, of 5 asked"
+    ], "that much is so"
