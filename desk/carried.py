@@ -6,12 +6,14 @@ other batches than the one he named. Here that is put in words beforehand. Only 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
+from desk.consequences import stopped_by_now
 from desk.reading import read_or_why
 from saga.exact import ZERO, plain
 from saga.history import History
-from saga.ledger import Saga
+from saga.ledger import AttemptRecord, AttemptState, Saga
 from saga.machine import SAGA_AT_REST, SagaState
 from saga.query import MAX_PAGE_ROWS, BatchQuery
 from saga.views import BatchRow
@@ -96,8 +98,9 @@ async def unfinished(history: History, besides: str | None = None) -> AllUnfinis
 
 def also_carried_on(found: Sequence[Unfinished]) -> list[str]:
     """Return what is carried on beside what was asked for, a sentence for each batch."""
+    now = datetime.now(UTC)
     return [
-        f"This also carries on: {each.row.batch_id} ({each.row.state}; {_may_send(each.saga)})."
+        f"This also carries on: {each.row.batch_id} ({each.row.state}; {may_send(each.saga, now)})."
         for each in found
         if not each.waits_for_a_person
     ]
@@ -106,7 +109,7 @@ def also_carried_on(found: Sequence[Unfinished]) -> list[str]:
 def waits_for_a_person(each: Unfinished) -> str:
     """Return that a batch waits, what of it is at the broker, and what can be done about it."""
     batch_id, saga = each.row.batch_id, each.saga
-    orders = [f"{live.directive.describe()} ({live.key})" for live in saga.live.values()]
+    orders = [_named(live) for live in saga.live.values()]
     at_broker = f"At the broker: {_few(orders)}." if orders else "No order of it is open."
     if each.row.paused:
         what = f"`saga unpause {batch_id} --reason ...` lets it go on"
@@ -115,15 +118,31 @@ def waits_for_a_person(each: Unfinished) -> str:
         return (
             f"{batch_id} is paused ({each.row.state}) and waits for a person. {at_broker} {what}."
         )
+    if saga.lost:
+        at_broker = (
+            f"Nobody knows what became of {_few([_named(it) for it in saga.lost.values()])}."
+        )
+    then = "`saga retry` or `saga resolve`" if saga.undoes else "`saga incident look` or `resolve`"
     return (
         f"{batch_id} is STALE and waits for a person. {at_broker} `saga show {batch_id}`, then "
-        "`saga retry` or `saga resolve`."
+        f"{then}."
     )
 
 
-def _may_send(saga: Saga) -> str:
-    if saga.cancel is not None and saga.state is not SagaState.COMPENSATING:
-        return "it is being cancelled, and what filled may be undone"
+def may_send(saga: Saga, now: datetime) -> str:
+    """Return which orders of a batch may go out once somebody carries it on.
+
+    Args:
+        saga: what its journal tells.
+        now: the present instant: its deadline may have gone by while nobody had it.
+    """
+    if saga.state is not SagaState.COMPENSATING:
+        stop = stopped_by_now(saga, now)
+        if stop is not None and saga.state is SagaState.PENDING:
+            return f"it is withdrawn: {stop}"
+        if stop is not None:
+            fate = "what filled may be undone" if saga.undoes else "what filled stays"
+            return f"it is stopped: {stop}; {fate}"
     if saga.state is SagaState.COMPENSATING:
         undone = [
             f"{plain(step.left_to_undo)} of {step.directive.describe()}"
@@ -131,14 +150,25 @@ def _may_send(saga: Saga) -> str:
             if step.rolls_back and step.left_to_undo > ZERO
         ]
         return f"may send the undo of {_few(undone)}" if undone else "it is being undone"
-    unsent = [step.directive.describe() for step in saga.steps if not step.forward]
-    unsure = [attempt.directive.describe() for attempt in saga.live.values()]
+    unsent = [
+        *(saga.steps[position].directive.describe() for position in saga.retrying),
+        *(step.directive.describe() for step in saga.steps if not step.forward),
+    ]
+    live = saga.live.values()
+    unsure = [each.directive.describe() for each in live if each.state is AttemptState.WORKING]
+    lost = [each.directive.describe() for each in live if each.state is not AttemptState.WORKING]
     parts = []
     if unsent:
         parts.append(f"may send {_few(unsent)}")
+    if lost:
+        parts.append(f"looks up {_few(lost)}, and may send it again if it never arrived")
     if unsure:
         parts.append(f"looks up {_few(unsure)}")
     return ", ".join(parts) or "looks whether it is over"
+
+
+def _named(attempt: AttemptRecord) -> str:
+    return f"{attempt.directive.describe()} ({attempt.key})"
 
 
 def _few(names: Sequence[str]) -> str:

@@ -5,14 +5,16 @@ engine's to decide. Pure.
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
 
 from desk.closing import signed
 from desk.exposure import InPlace, residual
 from desk.orders_told import side_of
-from desk.output import money
+from desk.output import instant, money
 from desk.wishes import Change, Retry
 from saga.alerts import in_sentence
+from saga.core import why_stopped
 from saga.directive import Directive
 from saga.errors import NotAllowed
 from saga.exact import ZERO, minus, plain, plus, times, total
@@ -36,13 +38,19 @@ def of_cancel(saga: Saga) -> list[str]:
         return [f"{saga.batch_id} has sent nothing; cancelling it withdraws it whole."]
     if saga.state is not SagaState.RUNNING:
         return [_too_late_to_cancel(saga)]
-    sentences = [*_open_orders(saga, "are cancelled", "is cancelled")]
-    if saga.paused:
-        sentences.insert(0, "It is paused; the cancel lifts the pause, so that the undo is sent.")
-    sentences += _unsent(saga)
+    if not saga.paused:
+        return _stopped(saga)
+    so_that = ", so that the undo is sent" if saga.undoes else ""
+    return [f"It is paused; the cancel lifts the pause{so_that}.", *_stopped(saga)]
+
+
+def _stopped(saga: Saga) -> list[str]:
+    """Return what becomes of a batch that goes no further."""
+    sentences = [*_open_orders(saga, "are cancelled", "is cancelled"), *_unsent(saga)]
     filled = [step for step in saga.steps if step.done]
     if not saga.undoes:
-        sentences.append(f"What fills stays: {len(filled)} legs as of now; nothing is undone.")
+        legs = counted(len(filled), "leg")
+        sentences.append(f"What fills stays: {legs} as of now; nothing is undone.")
         return sentences
     undone = [step for step in reversed(filled) if step.rolls_back and step.left_to_undo > 0]
     if undone:
@@ -117,17 +125,25 @@ def of_look_again(saga: Saga) -> list[str]:
     """Return what looking again does."""
     if saga.state not in SAGA_AT_REST:
         raise NotAllowed(f"{saga.batch_id} is {saga.state}, and asks its broker by itself")
-    asked = sum(len(step.forward) + len(step.undo) for step in saga.steps)
+    attempts = [each for step in saga.steps for each in step.every_attempt]
+    # One that was withheld never left, so that the broker is not asked about it.
+    asked = [
+        each
+        for each in attempts
+        if each.state is not AttemptState.OVER or each.acknowledged or each.absent
+    ]
     sentences = [
-        f"The broker is asked again about {counted(asked, 'order')} of {saga.batch_id}. What is "
-        "new is booked, and is an incident; the batch's state and outcome stay."
+        f"The broker is asked again about {counted(len(asked), 'order')} of {saga.batch_id}. What "
+        "is new is booked, and is an incident; the batch's state and outcome stay."
     ]
     if saga.undoes:
         sentences.append("An order of it that is found open is cancelled.")
+    elif any(each.absent for each in asked):
+        sentences.append("An order that never arrived, as far as is known, is cancelled if open.")
     return sentences
 
 
-def of_close_incidents(saga: Saga) -> list[str]:
+def of_close_incidents(saga: Saga, changes: Sequence[Change] = ()) -> list[str]:
     """Return what closing the open incidents does."""
     incidents = saga.open_incidents
     if not incidents:
@@ -137,38 +153,88 @@ def of_close_incidents(saga: Saga) -> list[str]:
         sentences.append(f"And {len(incidents) - _SHOWN} more.")
     verb = "is" if len(incidents) == 1 else "are"
     many = counted(len(incidents), "open incident")
+    sentences += map(_booked, changes)
     return [*sentences, f"{many} of {saga.batch_id} {verb} closed by this."]
 
 
 def of_pause(saga: Saga) -> list[str]:
     """Return what pausing does."""
     sentences = [f"Nothing new is sent for {saga.batch_id}, its undo included."]
-    sentences += _open_orders(saga, "stay open and may fill", "stays open and may fill")
+    sentences += _open_orders(
+        saga,
+        "stay open and may fill",
+        "stays open and may fill",
+        unknown="Looked up meanwhile, as their fate is not known",
+        sending="About to be sent, and held back unless they are out already",
+    )
     if saga.submitted.deadline is not None and saga.state not in SAGA_ENDS:
         sentences.append(f"Its deadline goes on: {saga.submitted.deadline:%Y-%m-%d %H:%M:%S}Z.")
     return sentences
 
 
-def of_unpause(saga: Saga) -> list[str]:
-    """Return what letting go on does."""
+def of_unpause(saga: Saga, now: datetime, *, halted: str | None = None) -> list[str]:
+    """Return what letting go on does.
+
+    Args:
+        saga: the batch.
+        now: the present instant: a deadline may have gone by while nobody had it.
+        halted: that trading is HALTED, and by whom; None if it is not. What runs is cancelled then.
+    """
+    batch_id = saga.batch_id
     if saga.state is SagaState.COMPENSATING:
-        return [f"{saga.batch_id} goes on: its undo goes on."]
+        return [f"{batch_id} goes on: its undo goes on."]
+    stop = stopped_by_now(saga, now)
+    if saga.state is SagaState.PENDING and stop is not None:
+        return [f"{batch_id} has sent nothing, and is withdrawn: {stop}."]
+    if saga.state is SagaState.RUNNING and stop is None and halted is not None:
+        stop = f"it is cancelled, as {halted}"
+    if saga.state is SagaState.RUNNING and stop is not None:
+        return [f"{batch_id} sends nothing forward any more: {stop}.", *_stopped(saga)]
     unsent = sum(not step.forward for step in saga.steps)
     left = "no leg is" if unsent == 0 else "1 leg is" if unsent == 1 else f"{unsent} legs are"
-    what = f"{saga.batch_id} goes on: {left} still to be sent."
-    return [what, *_open_orders(saga, "stay open and may fill", "stays open and may fill")]
+    again = [
+        step.directive.for_amount(step.rest)
+        for step in (saga.steps[position] for position in saga.retrying)
+    ]
+    sentences = [f"{batch_id} goes on: {left} still to be sent."]
+    if again:
+        names = _few([_leg(leg) for leg in again])
+        sentences.append(f"Tried again, as the last try did not do it all: {names}.")
+    return sentences + _open_orders(
+        saga,
+        "stay open and may fill",
+        "stays open and may fill",
+        unknown="Looked up first, as their fate is not known, and sent again if they never arrived",
+        sending="Sent now, unless they are out already",
+    )
+
+
+def stopped_by_now(saga: Saga, now: datetime) -> str | None:
+    """Return why a batch sends nothing forward any more, at the latest once it is carried on."""
+    if (why := why_stopped(saga)) is not None:
+        return why
+    deadline = saga.submitted.deadline
+    if deadline is None or now < deadline:
+        return None
+    return f"its deadline {instant(deadline)} has passed"
 
 
 def of_retry(saga: Saga, wish: Retry) -> list[str]:
     """Return what trying the rollback of a STALE batch again does.
 
     Raises:
-        NotAllowed: it is not STALE, or the undo's budget is spent and no new one is given.
+        NotAllowed: it is not STALE, it undoes nothing, or the undo's budget is spent and no new one
+            is given.
     """
     if saga.state is not SagaState.STALE:
         raise NotAllowed(
             f"{saga.batch_id} is {saga.state}; only one that is over or STALE is tried again: wait "
             "until it is at rest"
+        )
+    if not saga.undoes:
+        raise NotAllowed(
+            f"{saga.batch_id} keeps what it did, and has no rollback to try again; `saga incident "
+            f"look {saga.batch_id}` asks the broker once more what is unknown; then resolve it"
         )
     budget = saga.undo_budget if wish.keep_budget else wish.undo_budget
     spent = money(saga.undo_cost)
@@ -178,12 +244,28 @@ def of_retry(saga: Saga, wish: Retry) -> list[str]:
             f"{money(budget)} USD; give more with --undo-budget N or --no-undo-budget, or resolve "
             "it by hand"
         )
-    sent = flattening(saga) or "nothing known"
+    sent = _undone_again(saga)
     left = _few([_amount(each) for each in residual(saga)]) or "nothing known"
-    sentences = [
-        f"Orders are sent to undo what is left: {left}.",
-        f"At the market: {sent}. Each is tried at least three times.",
-    ]
+    sentences = [f"What is left: {left}. No order is known that would undo it."]
+    if sent or saga.lost:
+        sentences = [
+            f"Orders are sent to undo what is left: {left}.",
+            f"At the market: {sent or 'nothing known'}. Each is tried at least three times.",
+        ]
+    if sent and (by_hand := _by_hand(saga)):
+        sentences.append(
+            f"WARNING: the undo does not know what was done by hand ({_few(by_hand)}): it sends "
+            "these orders all the same. If that has dealt with it, resolve the batch instead."
+        )
+    over = [step for step in saga.steps if step.rolls_back and step.left_to_undo < 0]
+    if over:
+        names = _few(
+            [f"{plain(-each.left_to_undo)} of {each.directive.describe()}" for each in over]
+        )
+        sentences.append(
+            f"More was undone than took effect, which no retry sets right: {names}. It is left to "
+            "you, and the batch will be STALE again."
+        )
     if saga.lost:
         verb = "is" if len(saga.lost) == 1 else "are"
         orders = counted(len(saga.lost), "order")
@@ -196,10 +278,35 @@ def of_retry(saga: Saga, wish: Retry) -> list[str]:
     return sentences
 
 
-def flattening(saga: Saga) -> str:
-    """Return the orders that undo what is left, as far as it is known; empty if nothing is."""
+def _by_hand(saga: Saga) -> list[str]:
+    """Return what operators booked by hand and what stands of it, symbol by symbol."""
+    booked: dict[str, Decimal] = {}
+    for each in saga.by_hand:
+        booked[each.subject] = plus(booked.get(each.subject, ZERO), each.quantity)
+    return [f"{symbol} {signed(quantity)}" for symbol, quantity in booked.items() if quantity]
+
+
+def _undone_again(saga: Saga) -> str:
+    """Return the orders that the engine sends to undo what is left; empty if it knows of none."""
     undone = [step for step in saga.steps if step.rolls_back and step.left_to_undo > 0]
     return _few([_undo(step) for step in undone])
+
+
+def flattening(saga: Saga) -> str:
+    """Return the orders by which a person makes flat what is left, as far as it is known.
+
+    Empty if nothing is, or nothing is to be: of a batch that keeps what it did.
+    """
+    if not saga.undoes:
+        return ""
+    orders = []
+    for each in residual(saga):
+        # So much is left whatever came of the orders of unknown fate.
+        amount = max(each.low, minus(ZERO, each.high))
+        if amount > 0:
+            side = "sell" if each.low > 0 else "buy"
+            orders.append(f"{side} {plain(amount)} {each.symbol}{_about(amount, each.price)}")
+    return _few(orders)
 
 
 def of_retry_failed(saga: Saga, again: Batch) -> list[str]:
@@ -249,7 +356,8 @@ def of_resolve(saga: Saga, changes: Sequence[Change]) -> list[str]:
     sentences = ["No order is sent. The batch is closed, and its portfolio trades again."]
     sentences += map(_booked, changes)
     left_over = residual(saga)
-    sentences += [_kept(left, changes) for left in left_over]
+    tell = _kept if saga.undoes else _found_out
+    sentences += [tell(left, changes) for left in left_over]
     symbols = {left.symbol for left in left_over}
     sentences += [
         f"Nothing of {change.subject} is left over by this batch; is the symbol right?"
@@ -265,6 +373,8 @@ def why_not_resolved(saga: Saga, changes: Sequence[Change]) -> str | None:
     if saga.state is not SagaState.STALE:
         return None
     left_over = residual(saga)
+    if not saga.undoes:
+        return _why_not_found_out([left for left in left_over if _is_open(left, changes)])
     kept = [left for left in left_over if _difference(left, changes)]
     if not kept:
         return None
@@ -281,6 +391,35 @@ def why_not_resolved(saga: Saga, changes: Sequence[Change]) -> str | None:
         f"done by hand, as {how} ({_CASH_IS}), or close it with the difference by "
         "--keep-difference"
     )
+
+
+def _is_open(left: InPlace, changes: Sequence[Change]) -> bool:
+    """Tell whether nobody said what filled of a batch that keeps it, or it cannot be so."""
+    if left.is_known:
+        return False
+    return not (_is_named(left, changes) and left.low <= _in_books(left, changes) <= left.high)
+
+
+def _why_not_found_out(left_open: Sequence[InPlace]) -> str | None:
+    if not left_open:
+        return None
+    first = left_open[0]
+    names = [f"{_range(left)} {left.symbol}" for left in left_open]
+    return (
+        f"it is not known what is in place: {_few(names)}, of which the books have "
+        f"{signed(_in_books(first, ()))} {first.symbol}; nothing was done: give what filled beyond "
+        f"that, as --adjust {first.symbol},QUANTITY,CASH,TRADE_ID ({_CASH_IS}; {first.symbol},0,0 "
+        "if nothing did), or close it as it stands by --keep-difference"
+    )
+
+
+def _found_out(left: InPlace, changes: Sequence[Change]) -> str:
+    """Return what the books will say of a symbol of which a batch keeps what filled."""
+    told = f"Not known how much is in place: {_amount(left)}."
+    after = f"the books will say {signed(_in_books(left, changes))} {left.symbol} of this batch"
+    if _is_named(left, changes):
+        return f"{told} With --adjust {after}."
+    return f"{told} No --adjust names it: {after}, and are wrong if the broker says otherwise."
 
 
 _CASH_IS = "CASH is signed, fees included: a sale brings it in, a purchase pays it out"
@@ -366,19 +505,36 @@ def _booked(change: Change) -> str:
     return told
 
 
-def _open_orders(saga: Saga, many: str, one: str) -> list[str]:
+def _open_orders(
+    saga: Saga,
+    many: str,
+    one: str,
+    *,
+    unknown: str = "Looked up first, as their fate is not known",
+    sending: str | None = None,
+) -> list[str]:
+    """Return what becomes of the orders in the air.
+
+    Args:
+        saga: the batch.
+        many: of several that are open at the broker.
+        one: of one that is.
+        unknown: of those of unknown fate.
+        sending: of those that are about to be sent, or whose call is under way; by default that of
+            those of unknown fate.
+    """
     live = list(saga.live.values())
     working = [each for each in live if each.state is AttemptState.WORKING]
-    unknown = [each for each in live if each.state is not AttemptState.WORKING]
     sentences = []
     if working:
         verb = many if len(working) > 1 else one
-        names = _few([_order(each) for each in working])
-        sentences.append(f"Open at the broker, and {verb}: {names}.")
-    if unknown:
-        names = _few([_order(each) for each in unknown])
-        sentences.append(f"Looked up first, as their fate is not known: {names}.")
-    return sentences
+        sentences.append(f"Open at the broker, and {verb}: {_few([*map(_order, working)])}.")
+    told: dict[str, list[str]] = {}
+    for each in live:
+        if each.state is not AttemptState.WORKING:
+            is_sent = each.state is AttemptState.SENDING and sending is not None
+            told.setdefault((sending or "") if is_sent else unknown, []).append(_order(each))
+    return sentences + [f"{what}: {_few(names)}." for what, names in told.items()]
 
 
 def _order(attempt: AttemptRecord) -> str:

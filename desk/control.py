@@ -25,6 +25,7 @@ from pydantic import TypeAdapter, ValidationError
 import brokers.errors
 import portfolio.errors
 import saga.errors
+from desk import wishes
 from desk.home import Home
 from desk.wishes import (
     REQUEST,
@@ -227,20 +228,26 @@ async def _answer_of(home: Home, request: Request) -> dict[str, Any]:
                 line = await _read_line(client, MAX_ANSWER_BYTES)
         except (TimeoutError, anyio.BrokenResourceError):
             line = b""
-    if not line:
-        raise StoreHeld(
-            "the owner of the store went away or did not answer; whether it heard the wish is not "
-            "known: look at the batch (`saga show ID`), and say it again if it did not"
-        )
-    answer: dict[str, Any] = json.loads(line)
+    try:
+        answer: dict[str, Any] = json.loads(line)
+    except ValueError:  # half of it: the owner died while it wrote
+        answer = {}
+    if not answer:
+        raise StoreHeld(_NO_WORD)
     if answer["ok"]:
         return answer
     raise _error(answer["error"], answer["sentence"])
 
 
+_NO_WORD: Final = (
+    "the owner of the store went away or did not answer; whether it heard the wish is not known: "
+    "look at the batch (`saga show ID`), and say it again if it did not"
+)
+
+
 def _error(name: str, sentence: str) -> SagaError:
     """Return the owner's error as one of the same kind, so that it has the same exit status."""
-    for module in (saga.errors, portfolio.errors, brokers.errors):
+    for module in (saga.errors, portfolio.errors, brokers.errors, wishes):
         kind = getattr(module, name, None)
         if isinstance(kind, type) and issubclass(kind, SagaError):
             return kind(sentence)

@@ -315,6 +315,8 @@ async def _tell_cancelled(session: Session, row: BatchRow, wish: Wish | None) ->
         undone = "nothing was to be undone"
         if row.undo_cost is not None:
             undone = f"its undo cost {money(row.undo_cost)} USD"
+        if row.state == SagaState.STALE:
+            undone = f"it is STALE: `saga show {row.batch_id}` says what is left"
         session.screen.say(
             f"{row.batch_id} was cancelled by {cancel.by}: {cancel.reason}; {undone}.",
             style="yellow",
@@ -366,6 +368,8 @@ async def _watch_from_outside(session: Session, batch_id: str) -> BatchRow | Non
                 return row
             if time.monotonic() - asked_at >= ALIVE_SECONDS:
                 asked_at = time.monotonic()
+                if (why := (await history.quarantined()).get(batch_id)) is not None:
+                    raise Quarantined(f"{batch_id} was set aside: {why}")
                 _, live = await ask(session.configured.home, Look(batch_id=batch_id))
                 waits_for = live.waits_for
             return replace(row, waits_for=waits_for or row.waits_for)

@@ -5,6 +5,7 @@ from typing import Final
 from brokers.errors import OrderRefused
 from brokers.paper import BooksUnusable
 from desk.exit_codes import ExitCode
+from desk.wishes import Unanswered
 from saga.errors import (
     AdmissionRefused,
     InvalidInput,
@@ -33,6 +34,7 @@ _OF_ERROR: Final[tuple[tuple[type[SagaError], ExitCode], ...]] = (
     (AdmissionRefused, ExitCode.NOT_ALLOWED),
     (OrderRefused, ExitCode.NOT_ALLOWED),
     (Quarantined, ExitCode.UNCERTAIN),
+    (Unanswered, ExitCode.UNCERTAIN),
     (StoreError, ExitCode.STORE),
     (BooksUnusable, ExitCode.STORE),
 )

@@ -4,8 +4,10 @@ from desk.carrier import Carrier
 from desk.closing import Closing
 from desk.consequences import flattening
 from desk.output import money
+from saga.errors import NotAllowed
 from saga.ledger import Saga
 from saga.machine import SagaState
+from saga.remedy import failed_trades_again
 from saga.views import BatchRow
 
 
@@ -41,19 +43,27 @@ def _what_now(row: BatchRow, saga: Saga, closing: Closing | None, carrier: Carri
     if saga.state is SagaState.STALE:
         return _stale(saga)
     if row.status in ("failed", "cancelled", "partial_success"):
-        return (
-            f"it is over. `saga retry {batch_id} --reason ...` sends {_sent_again(saga)} as a new "
-            f"batch; `saga diagram {batch_id}` draws its way."
-        )
+        return f"it is over. {_tried_again(saga)}; `saga diagram {batch_id}` draws its way."
     if saga.state is SagaState.COMPLETED:
         return f"nothing; it is done. `saga diagram {batch_id}` draws its way."
-    return _under_way(row, carrier)
+    return _under_way(row, saga, carrier)
 
 
-def _sent_again(saga: Saga) -> str:
+def _tried_again(saga: Saga) -> str:
+    """Return what `saga retry` makes of a batch that is over, or why it is refused."""
+    try:
+        again = failed_trades_again(saga, "to see what it would be", saga.updated_at)
+    except NotAllowed as error:
+        return f"`saga retry` sends nothing of it: {error}"
+    anew = [leg.amount for leg in again.directives] == [step.amount for step in saga.steps]
+    what = _sent_again(saga, anew=anew)
+    return f"`saga retry {saga.batch_id} --reason ...` sends {what} as a new batch"
+
+
+def _sent_again(saga: Saga, *, anew: bool) -> str:
     if saga.state is not SagaState.ROLLED_BACK:
         return "what was not carried out"
-    if any(not step.rolls_back for step in saga.steps):
+    if not anew:
         return "what was not carried out, the undone legs included,"
     undone = ", the undone ones included," if any(step.undone for step in saga.steps) else ""
     return f"all its legs ({len(saga.steps)}){undone}"
@@ -69,6 +79,17 @@ def _closed(closing: Closing) -> str:
 
 
 def _stale(saga: Saga) -> str:
+    resolve = (
+        f"`saga resolve {saga.batch_id} --reason ... --action ... --evidence ... "
+        "--adjust SYMBOL,QUANTITY,CASH,TRADE_ID`"
+    )
+    if not saga.undoes:
+        return (
+            f"a person has to act: `saga incident look {saga.batch_id}` asks the broker once more "
+            f"what is unknown; {resolve} closes it, with what filled and is not in the books. It "
+            "keeps what it did: there is no rollback to try again. Its portfolio trades nothing "
+            "until then."
+        )
     option = more = ""
     if saga.undo_budget is not None and past_budget(saga):
         option = " --undo-budget N"
@@ -78,8 +99,7 @@ def _stale(saga: Saga) -> str:
         )
     return (
         f"a person has to act: `saga retry {saga.batch_id} --reason ...{option}`{more} tries the "
-        f"rollback again; `saga resolve {saga.batch_id} --reason ... --action ... --evidence ... "
-        "--adjust SYMBOL,QUANTITY,CASH,TRADE_ID` closes it once it was dealt with by hand. "
+        f"rollback again; {resolve} closes it once it was dealt with by hand. "
         f"{_what_flattens(saga)}Its portfolio trades nothing until then."
     )
 
@@ -94,7 +114,7 @@ def _what_flattens(saga: Saga) -> str:
     )
 
 
-def _under_way(row: BatchRow, carrier: Carrier | None) -> str:
+def _under_way(row: BatchRow, saga: Saga, carrier: Carrier | None) -> str:
     if carrier is None:
         who = "it is under way while a saga process runs; `saga run` without a file carries it on"
     elif carrier.pid is None:
@@ -116,4 +136,6 @@ def _under_way(row: BatchRow, carrier: Carrier | None) -> str:
             f"{who}; what filled is being undone, and that is not cancelled; `saga pause "
             f"{row.batch_id} --reason ...` holds it."
         )
+    if saga.cancel is not None:
+        return f"{who}; it was cancelled by {saga.cancel.by}, and is over once its orders are."
     return f"{who}; {cancel} stops it."

@@ -66,7 +66,11 @@ class UnknownWatch:
         now = self._now()
         doubtful = [row for row in await self._history.active() if may_be_overdue(row, now)]
         for row in doubtful[:MAX_LOOKED_AT]:
-            records = await self._history.journal(row.batch_id)
+            try:
+                records = await self._history.journal(row.batch_id)
+            except SagaError as error:  # of this one nobody can tell; the others are told of
+                _LOG.warning("what %s waits for cannot be read: %s", row.batch_id, error)
+                continue
             waiting = partial(waiting_of, records, now, is_carried_on=True)
             standing |= self._tell_new(await aside(len(records), waiting))
         self._told = standing

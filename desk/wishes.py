@@ -16,6 +16,10 @@ from saga.machine import SAGA_AT_REST
 from saga.model import Batch
 from saga.orchestrator import KEEP, Orchestrator
 from saga.policy import FailurePolicy
+from saga.wording import counted
+
+_SHOWN = 5
+"""Most orders that a sentence names."""
 
 _Said = Annotated[str, Field(min_length=1, max_length=2_000)]
 
@@ -158,6 +162,7 @@ async def grant(engine: Orchestrator, wish: Wish) -> str:
         The id of the batch to watch: the wish's own, or the new one that was made.
 
     Raises:
+        Unanswered: the broker was asked again, and did not say all.
         SagaError: it cannot be granted; nothing was changed.
     """
     if isinstance(wish, Submit):
@@ -178,7 +183,7 @@ async def grant(engine: Orchestrator, wish: Wish) -> str:
             wish.batch_id, by=wish.by, reason=wish.reason, undo_budget=budget, seen=wish.seen
         )
     elif isinstance(wish, LookAgain):
-        await engine.look_again(wish.batch_id, by=wish.by)
+        await _look_again(engine, wish)
     elif isinstance(wish, CloseIncidents):
         await engine.close_incidents(
             wish.batch_id,
@@ -199,6 +204,24 @@ async def grant(engine: Orchestrator, wish: Wish) -> str:
             seen=wish.seen,
         )
     return wish.batch_id
+
+
+class Unanswered(SagaError):
+    """The broker gave no answer about orders that it was asked about; what it did say is booked."""
+
+
+async def _look_again(engine: Orchestrator, wish: LookAgain) -> None:
+    unanswered: set[str] = set()
+    await engine.look_again(wish.batch_id, by=wish.by, unanswered=unanswered)
+    if unanswered:
+        keys = sorted(unanswered)
+        more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
+        raise Unanswered(
+            f"no answer that can be used came about {counted(len(keys), 'order')} of "
+            f"{wish.batch_id} ({', '.join(keys[:_SHOWN])}{more}), so that nothing new is known of "
+            f"{'it' if len(keys) == 1 else 'them'}; what was told of the others is booked; look "
+            "again once the broker answers"
+        )
 
 
 def _adjustments(changes: tuple[Change, ...]) -> tuple[Adjustment, ...]:

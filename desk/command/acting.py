@@ -39,6 +39,7 @@ from desk.driving import drive, tell_others
 from desk.exit_codes import ExitCode
 from desk.exit_status import of_row
 from desk.session import Session
+from desk.trading_state import Standing, standing_of
 from desk.wishes import (
     Cancel,
     Change,
@@ -54,6 +55,7 @@ from desk.wishes import (
 from saga.errors import InvalidInput
 from saga.fold import saga_of
 from saga.ledger import Saga
+from saga.logbook import TradingState
 from saga.machine import SAGA_ENDS
 from saga.remedy import failed_trades_again
 from saga.wording import explain, shown
@@ -91,7 +93,7 @@ def cancel(
         session,
         batch_id,
         wish,
-        of_cancel,
+        lambda saga, _: of_cancel(saga),
         wait=wait,
         yes=yes,
         no_input=no_input,
@@ -115,7 +117,11 @@ def pause(
     """
     session = operators_session(context, home, as_json=as_json)
     wish = Pause(batch_id=batch_id, by=by or session.operator, reason=said(reason))
-    _act(session, batch_id, wish, of_pause, wait=False, yes=yes, no_input=no_input)
+
+    def consequence(saga: Saga, _: Standing) -> list[str]:
+        return of_pause(saga)
+
+    _act(session, batch_id, wish, consequence, wait=False, yes=yes, no_input=no_input)
 
 
 def unpause(
@@ -129,13 +135,20 @@ def unpause(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Let a paused batch go on.
+    """Let a paused batch go on; while trading is HALTED that cancels it.
 
     Example: saga unpause ID --reason "the broker is back"
     """
     session = operators_session(context, home, as_json=as_json)
     wish = Unpause(batch_id=batch_id, by=by or session.operator, reason=said(reason))
-    _act(session, batch_id, wish, of_unpause, wait=wait, yes=yes, no_input=no_input)
+
+    def consequence(saga: Saga, standing: Standing) -> list[str]:
+        said = standing.said
+        is_halted = said.state is TradingState.HALTED
+        halted = f"trading is HALTED by {said.by}: {said.reason}" if is_halted else None
+        return of_unpause(saga, datetime.now(UTC), halted=halted)
+
+    _act(session, batch_id, wish, consequence, wait=wait, yes=yes, no_input=no_input)
 
 
 def retry(
@@ -194,7 +207,7 @@ def retry(
         except ValidationError as error:
             raise InvalidInput(f"--undo-budget: {explain(error)}") from None
 
-    def consequence(saga: Saga) -> list[str]:
+    def consequence(saga: Saga, _: Standing) -> list[str]:
         wish = wish_for(saga)
         if isinstance(wish, Retry):
             return of_retry(saga, wish)
@@ -246,7 +259,7 @@ def resolve(
             changes=changes,
         )
 
-    def consequence(saga: Saga) -> list[str]:
+    def consequence(saga: Saga, _: Standing) -> list[str]:
         return of_resolve(saga, changes)
 
     def refuse(saga: Saga) -> str | None:
@@ -285,11 +298,15 @@ def look_again(
 ) -> None:
     """Ask the broker again about all orders of a batch at rest; what is new is an incident.
 
-    Example: saga incident look ID
+    Exit status 4 if no answer came about some of them. Example: saga incident look ID
     """
     session = operators_session(context, home, as_json=as_json)
     wish = LookAgain(batch_id=batch_id, by=by or session.operator)
-    _act(session, batch_id, wish, of_look_again, wait=False, yes=yes, no_input=no_input)
+
+    def consequence(saga: Saga, _: Standing) -> list[str]:
+        return of_look_again(saga)
+
+    _act(session, batch_id, wish, consequence, wait=False, yes=yes, no_input=no_input)
 
 
 @incident_app.command("close")
@@ -330,7 +347,7 @@ def close_incidents(
         session,
         batch_id,
         wish_for,
-        of_close_incidents,
+        lambda saga, _: of_close_incidents(saga, changes),
         wait=False,
         yes=yes,
         no_input=no_input,
@@ -357,7 +374,7 @@ def _act(
     session: Session,
     batch_id: str,
     wish: Wish | Callable[[Saga], Wish],
-    consequence: Callable[[Saga], list[str]],
+    consequence: Callable[[Saga, Standing], list[str]],
     *,
     wait: bool,
     yes: bool,
@@ -377,7 +394,8 @@ def _act(
             records = await history.journal(batch_id)
         saga = saga_of(records)
         wanted = wish(saga) if callable(wish) else wish
-        for sentence in consequence(saga):
+        standing = await standing_of(session.configured.home)
+        for sentence in consequence(saga, standing):
             session.screen.say(sentence)
         if (why := refuse(saga)) is not None:
             raise InvalidInput(why)

@@ -150,7 +150,7 @@ def run(
             await refuse_while_halted(session.configured.home)
             ready = await _with_prices(session, batch)
             if session.asks(yes=sure, no_input=no_input):
-                session.screen.say(f"PAPER: {_in_words(ready)}.")
+                session.screen.say(f"PAPER: {_in_words(ready, policy)}.")
                 if (wait_first := await wait_foreseen(session.configured.home, ready)) is not None:
                     session.screen.say(wait_first, style="yellow")
             await tell_others(session, ready.batch_id)
@@ -158,7 +158,7 @@ def run(
 
             def announce() -> None:
                 accepted.append(ready.batch_id)
-                session.screen.say(f"PAPER {ready.batch_id}: {_in_words(ready)}.")
+                session.screen.say(f"PAPER {ready.batch_id}: {_in_words(ready, policy)}.")
 
             wish = Submit(batch=ready, policy=policy, by=by or session.operator)
             driven = await drive(session, wish, wait=wait, granted=announce)
@@ -249,7 +249,7 @@ def _refusals(session: Session, accepted: list[str], *, is_dry: bool = False) ->
         raise
 
 
-def _in_words(batch: Batch) -> str:
+def _in_words(batch: Batch, policy: FailurePolicy) -> str:
     """Return what is about to be sent."""
     orders = orders_of(batch)
     parts = []
@@ -264,7 +264,12 @@ def _in_words(batch: Batch) -> str:
     others = len(batch.directives) - len(orders)
     if others:
         parts.append(f"{others} other{'s' if others > 1 else ''}")
-    fails = "all is undone if it fails" if batch.rollback_on_failure else "what fills stays"
+    is_kept = policy.on_failure is OnFailure.KEEP or not batch.rollback_on_failure
+    undone = len(batch.rolled_back_ids())
+    fails = "what fills stays" if is_kept else "all is undone if it fails"
+    if not is_kept and undone < len(batch.directives):
+        verb = "is" if undone == 1 else "are"
+        fails = f"{undone} of its {len(batch.directives)} legs {verb} undone if it fails"
     what = "; ".join(parts) or "no order"
     return f"{batch.execution_mode}, {what}; {fails}"
 

@@ -128,13 +128,29 @@ async def _tell_running(session: Session) -> None:
         return
     carrier = await carrier_of(session.configured.home)
     for each in running:
-        words = f"it is cancelled, and undone as its mode says ({carrier.sentence})."
+        words = f"{_by_a_halt(each)} ({carrier.sentence})."
         if carrier.pid is None:
             words = _left_alone(each)
         session.screen.say(
             f"{each.row.batch_id} is {each.row.state}: {words}",
             style="yellow" if carrier.pid is not None else "bold red",
         )
+
+
+def _by_a_halt(each: Unfinished) -> str:
+    """Return what a halt makes of a batch that a saga process has."""
+    batch_id, saga = each.row.batch_id, each.saga
+    is_undone = saga.state is SagaState.COMPENSATING
+    if each.row.paused:
+        or_cancel = "" if is_undone else f" or `saga cancel {batch_id} --reason ...`"
+        return (
+            "it is paused, and a halt does not cancel it: NOTHING of it is undone, and what is "
+            f"open may fill, until `saga unpause {batch_id} --reason ...`{or_cancel}"
+        )
+    if is_undone and saga.cancel is None:
+        return "it is being undone, and a halt does not hold that up"
+    fate = "undone as its mode says" if saga.undoes else "what filled stays, as its mode says"
+    return f"it is cancelled, and {fate}"
 
 
 def _left_alone(each: Unfinished) -> str:
@@ -160,9 +176,12 @@ def _left_alone(each: Unfinished) -> str:
 
 async def _tell_waiting(session: Session) -> None:
     async with session.history() as history:
-        waiting = [row for row in await history.active() if row.state == SagaState.PENDING]
-    for row in waiting:
-        session.screen.say(f"{row.batch_id} waits, and may run then.", style="yellow")
+        active = await history.active()
+    for row in active:
+        if row.paused:
+            session.screen.say(f"{row.batch_id} is paused, and stays so.", style="yellow")
+        elif row.state == SagaState.PENDING:
+            session.screen.say(f"{row.batch_id} waits, and may run then.", style="yellow")
 
 
 async def _is_not_noted(home: Home) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from brokers.paper import Fault, FaultRule, PaperExchange
+from brokers.paper import Fault, FaultRule, Operation, PaperExchange
 from tests.desk.conftest import Invoke
 from tests.desk.terminal import Desk, orders_csv
 
@@ -62,3 +62,18 @@ def test_what_the_broker_took_back_is_looked_up_shown_and_closed(
     again = invoke("incident", "close", busted, "--reason", "twice")
     assert again.code != 0
     assert "no open incident" in again.err
+
+
+@pytest.mark.requirement("S8", "T11")
+def test_a_look_about_which_the_broker_says_nothing_is_not_told_as_one_without_news(
+    traded: Desk, invoke: Invoke
+) -> None:
+    batch_id = str(traded.batches()[0]["batch_id"])
+    exchange = PaperExchange(traded.home / "exchange.db")
+    anyio.run(exchange.script, FaultRule(fault=Fault.GARBAGE, on=Operation.FIND, times=2))
+
+    looked = invoke("incident", "look", batch_id, "--yes")
+
+    assert looked.code == 4
+    assert f"no answer that can be used came about 2 orders of {batch_id} (" in looked.err
+    assert "look again once the broker answers" in looked.err

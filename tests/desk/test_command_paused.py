@@ -10,15 +10,14 @@ from brokers.paper import PaperExchange
 from desk.blocking import blocker_of, waiting_words
 from saga.history import History
 from tests.desk.conftest import SLOW, Invoke
-from tests.desk.terminal import Desk
+from tests.desk.terminal import Desk, Running
 
 SLOWER = {"SAGA_PAPER__LATENCY_SECONDS": "1.0"}
 """For what has to be met half-way by two processes, on a busy machine too."""
 
 
-@pytest.fixture
-def paused(traded: Desk, invoke: Invoke, tmp_path: Path) -> str:
-    """A batch that is paused with an order open at the broker, and nobody carries it on."""
+def _paused_half_way(desk: Desk, folder: Path) -> tuple[Running, str]:
+    """Pause a batch with an order open at the broker; return the process that has it, and it."""
     orders = [
         {"kind": "buy", "directive_id": "EXE_1", "symbol": "KO", "quantity": "5"},
         {
@@ -30,12 +29,19 @@ def paused(traded: Desk, invoke: Invoke, tmp_path: Path) -> str:
             "time_in_force": "GTC",
         },
     ]
-    file = tmp_path / "waits.json"
+    file = folder / "waits.json"
     file.write_text(json.dumps({"execution_mode": "ATOMIC", "directives": orders}))
-    running = traded.start("run", file)
+    running = desk.start("run", file)
     batch = running.until(lambda rows: rows[0]["processed_trades"] == 1)
     batch_id = str(batch["batch_id"])
-    assert traded.run("pause", batch_id, "--reason", "asking").code == 0
+    assert desk.run("pause", batch_id, "--reason", "asking").code == 0
+    return running, batch_id
+
+
+@pytest.fixture
+def paused(traded: Desk, tmp_path: Path) -> str:
+    """A batch that is paused with an order open at the broker, and nobody carries it on."""
+    running, batch_id = _paused_half_way(traded, tmp_path)
     running.process.kill()
     running.finish()
     return batch_id
@@ -254,3 +260,25 @@ def test_a_terminal_of_eighty_columns_shows_what_a_batch_waits_for(
 
     assert code == 0
     assert "waits for the answer to buy 50 KO" in seen
+
+
+@pytest.mark.requirement("B9", "O7")
+def test_a_halt_does_not_say_that_it_cancels_what_is_paused_nor_unpause_that_it_is_sent(
+    traded: Desk, invoke: Invoke, tmp_path: Path
+) -> None:
+    running, batch_id = _paused_half_way(traded, tmp_path)
+
+    halted = invoke("halt", "--reason", "prices")
+    still = traded.batches()[0]
+    let_go = invoke("unpause", batch_id, "--reason", "go on", "--no-wait")
+    running.finish()
+
+    assert f"{batch_id} is RUNNING: it is paused, and a halt does not cancel it: " in halted.err
+    assert "NOTHING of it is undone" in halted.err
+    assert still["state"] == "RUNNING"
+    assert (
+        f"{batch_id} sends nothing forward any more: it is cancelled, as trading is HALTED by"
+        in (let_go.err)
+    )
+    assert "What filled is undone at the market, newest first: " in let_go.err
+    assert traded.batches()[0]["status"] == "cancelled"

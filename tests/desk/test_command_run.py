@@ -356,3 +356,34 @@ def test_a_csv_can_be_completed_forward_in_every_mode(
 
     assert done.code == 0, done.err
     assert (done.data["batch"]["mode"], done.data["on_failure"]) == (mode, "complete_forward")
+
+
+@pytest.mark.requirement("B2", "T4")
+@pytest.mark.parametrize(
+    ("option", "fails"),
+    [
+        ((), "1 of its 2 legs is undone if it fails"),
+        (("--on-failure", "keep"), "what fills stays"),
+    ],
+)
+def test_what_is_undone_if_it_fails_is_said_as_it_was_asked_for(
+    traded: Desk, invoke: Invoke, tmp_path: Path, option: tuple[str, ...], fails: str
+) -> None:
+    legs = [
+        {"kind": "buy", "directive_id": f"EXE_{symbol}", "symbol": symbol, "quantity": "1"}
+        for symbol in ("KO", "PG")
+    ]
+    batch = {
+        "execution_mode": "PARALLEL",
+        "rollback_on_failure": True,
+        "rollback_only": ["EXE_KO"],
+        "directives": legs,
+    }
+    file = tmp_path / "some.json"
+    file.write_text(json.dumps(batch))
+
+    done = invoke("run", file, *option)
+
+    assert done.code == 0, done.err
+    assert "2 to buy for about " in done.err
+    assert f"; {fails}." in done.err

@@ -6,10 +6,14 @@ import socket
 import time
 from pathlib import Path
 
+import anyio
 import pytest
+from anyio.abc import SocketStream
 
-from desk.control import socket_path
+from desk.control import ask, socket_path
 from desk.home import Home
+from desk.wishes import Look
+from saga.errors import StoreHeld
 from tests.desk.conftest import SLOW, Invoke
 from tests.desk.terminal import Desk, Running, orders_csv
 
@@ -254,3 +258,23 @@ def test_two_terms_and_an_interrupt_leave_what_a_crash_leaves(
     assert resumed.code == 0, resumed.err
     assert [batch["status"] for batch in resumed.data["batches"]] == ["success"]
     assert invoke("check").code == 0
+
+
+@pytest.mark.requirement("B9", "T11")
+def test_half_an_answer_of_an_owner_that_died_is_no_answer(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+
+    async def die_half_way(client: SocketStream) -> None:
+        async with client:
+            await client.receive()
+            await client.send(b'{"ok": true, "pid": ')
+
+    async def work() -> None:
+        listener = await anyio.create_unix_listener(socket_path(home))
+        async with listener, anyio.create_task_group() as tasks:
+            tasks.start_soon(listener.serve, die_half_way)
+            with pytest.raises(StoreHeld, match="whether it heard the wish is not known"):
+                await ask(home, Look(batch_id="BAT_20261121_120000_abcde"))
+            tasks.cancel_scope.cancel()
+
+    anyio.run(work)
