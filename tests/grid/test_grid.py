@@ -23,8 +23,8 @@ def theatre() -> Iterator[Theatre]:
         shutil.rmtree(folder)
 
 
-@pytest.mark.requirement("S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "S11", "S14", "S16")
-@pytest.mark.requirement("L1", "L2", "L3", "D6")
+@pytest.mark.requirement("S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "S11")
+@pytest.mark.requirement("S14", "S16", "L1", "L2", "L3", "D6")
 @pytest.mark.parametrize("crash", CRASH_POINTS)
 def test_whatever_dies_and_whatever_the_venue_does_what_comes_out_is_what_the_rules_say(
     theatre: Theatre, crash: int
