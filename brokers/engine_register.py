@@ -155,7 +155,7 @@ def _in_place(saga: Saga, *, is_undo: bool) -> Iterator[tuple[str, Decimal, Deci
             # What has no direction, such as a transfer, is undone by the same amount of its kind.
             if step.direction == 0 and is_undo:
                 low, high = minus(ZERO, high), minus(ZERO, low)
-            yield step.subject or step.directive.directive_id, low, high
+            yield step.exposed_as, low, high
     for change in saga.by_hand:
         yield change.subject, change.quantity, change.quantity
 

@@ -238,7 +238,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "undo_budget_spent": report.saga.undo_cost if report.saga.undo_began else None,
         "past_undo_budget": past_budget(report.saga),
         "carried_on_by": None if report.carrier is None else report.carrier.pid,
-        "stopped_because": stopped_because(report.saga, report.undo_began),
+        "stopped_because": stopped_because(report.saga),
         "undo_began_because": None if report.undo_began is None else report.undo_began.reason,
         "resolved": None if report.closing is None else report.closing.as_json(),
         "metadata": submitted.batch.model_dump(mode="json")["metadata"],
@@ -322,7 +322,7 @@ def _facts(report: Report) -> list[tuple[str, Value]]:
     if row.parent_id:
         facts.append(("tries again", row.parent_id))
     began = report.undo_began
-    because = stopped_because(saga, began)
+    because = stopped_because(saga)
     if began is not None and began.reason != because:
         facts.append(("undo began", f"{instant(began.at)}: {began.reason}"))
     if because:
@@ -414,16 +414,9 @@ def _span(seconds: int) -> str:
     return f"{hours} h {rest // 60} min" if hours else f"{rest // 60} min {rest % 60} s"
 
 
-def stopped_because(saga: Saga, undo_began: UndoBegan | None) -> str | None:
-    """Return why a batch stopped, was rolled back or is stale; None if it did not.
-
-    Args:
-        saga: what its journal tells.
-        undo_began: when and why what took effect began to be undone.
-    """
+def stopped_because(saga: Saga) -> str | None:
+    """Return why a batch stopped, was rolled back or is stale; None if it did not."""
     if saga.reason is not None:
-        if undo_began is not None and saga.state is not SagaState.STALE and saga.resolved is None:
-            return undo_began.reason  # that it was STALE once is over: its rollback was tried again
         return saga.reason
     if saga.tally.failed == 0 and saga.next_unsent == len(saga.steps):
         return None

@@ -22,6 +22,7 @@ from saga.ids import Purpose
 from saga.ledger import AttemptRecord, AttemptState, Saga, Step
 from saga.machine import SAGA_AT_REST, SAGA_ENDS, SagaState
 from saga.model import Batch
+from saga.remedy import refuse_to_undo_twice
 from saga.wording import counted
 
 _SHOWN = 5
@@ -223,8 +224,8 @@ def of_retry(saga: Saga, wish: Retry) -> list[str]:
     """Return what trying the rollback of a STALE batch again does.
 
     Raises:
-        NotAllowed: it is not STALE, it undoes nothing, or the undo's budget is spent and no new one
-            is given.
+        NotAllowed: it is not STALE, it undoes nothing, something of it was dealt with by hand, or
+            the undo's budget is spent and no new one is given.
     """
     if saga.state is not SagaState.STALE:
         raise NotAllowed(
@@ -236,6 +237,7 @@ def of_retry(saga: Saga, wish: Retry) -> list[str]:
             f"{saga.batch_id} keeps what it did, and has no rollback to try again; `saga incident "
             f"look {saga.batch_id}` asks the broker once more what is unknown; then resolve it"
         )
+    refuse_to_undo_twice(saga)
     budget = saga.undo_budget if wish.keep_budget else wish.undo_budget
     spent = money(saga.undo_cost)
     if budget is not None and saga.undo_cost > budget:
@@ -252,11 +254,6 @@ def of_retry(saga: Saga, wish: Retry) -> list[str]:
             f"Orders are sent to undo what is left: {left}.",
             f"At the market: {sent or 'nothing known'}. Each is tried at least three times.",
         ]
-    if sent and (by_hand := _by_hand(saga)):
-        sentences.append(
-            f"WARNING: the undo does not know what was done by hand ({_few(by_hand)}): it sends "
-            "these orders all the same. If that has dealt with it, resolve the batch instead."
-        )
     over = [step for step in saga.steps if step.rolls_back and step.left_to_undo < 0]
     if over:
         names = _few(
@@ -276,14 +273,6 @@ def of_retry(saga: Saga, wish: Retry) -> list[str]:
             f"{spent} USD is spent. It is checked before each undo, not foretold."
         )
     return sentences
-
-
-def _by_hand(saga: Saga) -> list[str]:
-    """Return what operators booked by hand and what stands of it, symbol by symbol."""
-    booked: dict[str, Decimal] = {}
-    for each in saga.by_hand:
-        booked[each.subject] = plus(booked.get(each.subject, ZERO), each.quantity)
-    return [f"{symbol} {signed(quantity)}" for symbol, quantity in booked.items() if quantity]
 
 
 def _undone_again(saga: Saga) -> str:

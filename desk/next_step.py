@@ -7,7 +7,7 @@ from desk.output import money
 from saga.errors import NotAllowed
 from saga.ledger import Saga
 from saga.machine import SagaState
-from saga.remedy import failed_trades_again
+from saga.remedy import failed_trades_again, refuse_to_undo_twice
 from saga.views import BatchRow
 
 
@@ -89,6 +89,13 @@ def _stale(saga: Saga) -> str:
             f"what is unknown; {resolve} closes it, with what filled and is not in the books. It "
             "keeps what it did: there is no rollback to try again. Its portfolio trades nothing "
             "until then."
+        )
+    try:
+        refuse_to_undo_twice(saga)
+    except NotAllowed as error:
+        return (
+            f"a person has to act: {resolve} closes it; no retry is taken, as {error}. "
+            f"{_what_flattens(saga)}Its portfolio trades nothing until then."
         )
     option = more = ""
     if saga.undo_budget is not None and past_budget(saga):

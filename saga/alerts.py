@@ -80,12 +80,13 @@ def alerts_of(saga: Saga) -> Iterator[Alert]:
     batch_id = saga.batch_id
     if saga.state is SagaState.STALE:
         left = _shown(saga.residual) or "nothing that is known"
+        then = "retry or resolve it" if saga.undoes else "resolve it"
         yield Alert(
             f"stale:{batch_id}:{saga.rested_number}",
             batch_id,
             AlertKind.STALE,
-            f"{batch_id} is STALE ({saga.reason}); it may have left {left}; ask the broker, then "
-            "retry or resolve it",
+            f"{batch_id} is STALE ({saga.reason}); it may have left {left}; ask the broker, "
+            f"then {then}",
             saga.rested_at or saga.updated_at,
         )
     late = late_in_words(saga)

@@ -253,6 +253,7 @@ def _retried(saga: Saga, at: datetime, event: Retried) -> None:
     )
     saga.fire(SagaTrigger.RETRY)
     saga.rested_at = None
+    saga.reason = saga.undone_because
     saga.residual_as_told = ()
     saga.undo_budget = event.undo_budget
     for attempt in saga.lost.values():
@@ -759,7 +760,7 @@ def _withdrawn(saga: Saga, at: datetime, event: Withdrawn) -> None:
 
 def _compensation_started(saga: Saga, _: datetime, event: CompensationStarted) -> None:
     saga.fire(SagaTrigger.COMPENSATE)
-    saga.reason = event.reason
+    saga.reason = saga.undone_because = event.reason
     saga.retrying.clear()
 
 

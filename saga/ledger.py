@@ -226,6 +226,11 @@ class Step(StepLife):
         return self.directive.retry or _DEFAULT_RETRY
 
     @property
+    def exposed_as(self) -> str:
+        """Whose exposure its effect is: of what is held more or less of by it, else its own."""
+        return (self.subject if self.direction else None) or self.directive.directive_id
+
+    @property
     def rest(self) -> Decimal:
         """How much of the directive has not taken effect; below zero if more did than was asked."""
         return minus(self.amount, self.done)
@@ -402,6 +407,7 @@ class Saga(SagaLife):
         to_undo: steps with an effect that is not undone, in the order of their last effect.
         stuck: steps whose undo has failed for good.
         unconfirmed: attempts proven absent that are to be asked for once more before the end.
+        undone_because: why what took effect began to be undone; None if it did not.
         undo_began: at least one compensation was intended.
         tally: how many steps are how far.
         residual_as_told: what was left when the saga became STALE; None where more is known now.
@@ -427,6 +433,7 @@ class Saga(SagaLife):
     cancel: CancelRequested | None = None
     resolved: Resolved | None = None
     reason: str | None = None
+    undone_because: str | None = None
     next_unsent: int = 0
     live: dict[str, AttemptRecord] = field(default_factory=dict)
     lost: dict[str, AttemptRecord] = field(default_factory=dict)
@@ -515,7 +522,7 @@ class Saga(SagaLife):
             least, most = step.possible_change()
             if least == most == 0:
                 continue
-            subject = step.subject or step.directive.directive_id
+            subject = step.exposed_as
             low[subject] = plus(low.get(subject, ZERO), least)
             high[subject] = plus(high.get(subject, ZERO), most)
             price[subject] = step.last_price if step.last_price is not None else price.get(subject)
@@ -548,7 +555,7 @@ class Saga(SagaLife):
             if least == most == 0:
                 continue
             least, most = _signed(step.direction, least, most)
-            subject = step.subject or step.directive.directive_id
+            subject = step.exposed_as
             before = found.get(subject, Exposure(subject, ZERO, ZERO))
             found[subject] = Exposure(
                 subject,

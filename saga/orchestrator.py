@@ -74,7 +74,7 @@ from saga.model import Batch, Priority
 from saga.participant import Participant, by_kind
 from saga.policy import FailurePolicy
 from saga.pulse import Pulses
-from saga.remedy import failed_trades_again, refuse_what_is_booked
+from saga.remedy import failed_trades_again, refuse_to_undo_twice, refuse_what_is_booked
 from saga.runner import SagaRunner
 from saga.steady_clock import DOUBT_SECONDS, SteadyClock
 from saga.store.protocol import CheckpointStore, JournalRecord
@@ -485,8 +485,8 @@ class Orchestrator:
             seen: the last record of the batch's journal that he had seen; None does not look.
 
         Raises:
-            NotAllowed: it is not STALE, its budget is spent and no new one is given, or its journal
-                has gone on since `seen`.
+            NotAllowed: it is not STALE, its budget is spent and no new one is given, its journal
+                has gone on since `seen`, or something of what it would undo was dealt with by hand.
             NoSuchBatch: there is no such batch.
         """
         if isinstance(undo_budget, _Keep):
@@ -501,7 +501,7 @@ class Orchestrator:
                 f"{budget}; give a higher one, or resolve it by hand"
             )
         event = Retried(_said(by, "by"), _said(reason, "reason"), budget, seen)
-        return await self._change(runner, event)
+        return await self._change(runner, event, refuse_to_undo_twice)
 
     async def retry_failed(self, batch_id: str, *, by: str, reason: str) -> str:
         """Submit what of a finished batch is not in place as a new batch that names its parent.

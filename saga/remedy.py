@@ -7,11 +7,12 @@ sending the legs of a basket again is how the dearest accidents of this trade ha
 import hashlib
 from collections.abc import Iterable
 from datetime import datetime
+from decimal import Decimal
 from itertools import product
 
 from saga.errors import NotAllowed
 from saga.events import Adjustment
-from saga.exact import minus, plain
+from saga.exact import ZERO, minus, plain, plus
 from saga.ids import Purpose
 from saga.ledger import Saga
 from saga.machine import SAGA_ENDS
@@ -82,6 +83,29 @@ def refuse_what_is_booked(saga: Saga, adjustments: Iterable[Adjustment]) -> None
                         f"journal of {saga.batch_id} and in the books already; leave it out, or "
                         "name it otherwise if it is another trade"
                     )
+
+
+def refuse_to_undo_twice(saga: Saga) -> None:
+    """Refuse to try an undo again that might send what an operator has dealt with by hand (S5).
+
+    An undo sends what took effect and is not undone, as the journal has it. It reckons with nothing
+    that was sold or bought by hand meanwhile.
+
+    Raises:
+        NotAllowed: something was booked by hand of what a leg may have left to be undone.
+    """
+    booked: dict[str, Decimal] = {}
+    for each in saga.by_hand:
+        booked[each.subject] = plus(booked.get(each.subject, ZERO), each.quantity)
+    for step in saga.steps if any(booked.values()) else ():
+        change = booked.get(step.exposed_as, ZERO)
+        _, most = step.possible_rest()
+        if change != ZERO and step.rolls_back and most > ZERO:
+            raise NotAllowed(
+                f"{plain(change)} {step.exposed_as} was booked by hand for {saga.batch_id}, and "
+                f"its undo would send {step.directive.describe()} back all the same; deal with "
+                "what is left by hand as well, and resolve it"
+            )
 
 
 def _require_known(saga: Saga) -> None:

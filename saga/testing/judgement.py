@@ -131,7 +131,7 @@ def _stale_untrue(saga: Saga, by_step: dict[int, list[VenueOrder]]) -> Iterator[
     held: dict[str, Decimal] = {}
     ids: dict[str, set[str]] = defaultdict(set)
     for step in saga.steps:
-        subject = step.directive.subject or step.directive.directive_id
+        subject = step.exposed_as
         held[subject] = plus(held.get(subject, ZERO), net(by_step[step.position]))
         ids[subject] |= {order.order_id for order in by_step[step.position]}
     told = {left.subject: left for left in saga.residual}

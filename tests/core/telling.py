@@ -112,9 +112,14 @@ class Give(Directive):
 
 @directive_kind
 class Tell(Directive):
-    """Cannot be divided and cannot be undone; acts on nothing that has a name."""
+    """Cannot be divided and cannot be undone; changes nothing that is held, whatever it names."""
 
     kind: Literal["core_test_tell"] = "core_test_tell"
+    symbol: str | None = None
+
+    @property
+    def subject(self) -> str | None:
+        return self.symbol
 
 
 KINDS = ("core_test_take", "core_test_give", "core_test_tell")

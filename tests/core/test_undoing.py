@@ -248,6 +248,7 @@ def test_an_open_undo_that_cannot_be_withdrawn_is_looked_up_instead() -> None:
 @pytest.mark.requirement("B9", "O7")
 def test_a_retry_gives_a_stuck_undo_a_new_round_of_tries() -> None:
     telling = fail_the_undo(undoing())
+    assert "could not be undone" in (telling.saga.reason or "")
     telling.tell(Retried("ann", "the venue is back")).go_on()
     assert telling.attempt(0, UNDO).number == 4
 
@@ -257,6 +258,23 @@ def test_a_retry_gives_a_stuck_undo_a_new_round_of_tries() -> None:
 
     assert telling.state() is SagaState.ROLLED_BACK
     assert telling.saga.residual == ()
+
+
+@pytest.mark.requirement("B9", "O7")
+def test_a_rollback_that_is_tried_again_is_over_for_the_reason_for_which_it_began() -> None:
+    telling = undoing()
+    began = telling.saga.reason
+    fail_the_undo(telling)
+    left = telling.saga.reason
+
+    telling.tell(Retried("ann", "the venue is back")).go_on()
+    tried_again = telling.saga.reason
+    telling.filled(5, 0, UNDO)
+
+    assert began is not None
+    assert "refused" in began
+    assert left != began
+    assert tried_again == telling.saga.reason == began
 
 
 def test_a_retry_undoes_newest_first_again() -> None:

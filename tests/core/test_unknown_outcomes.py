@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 
+from saga.alerts import alerts_of
 from saga.core import LONGEST_SILENCE_WAIT, MAX_SILENCES, Question, observe
 from saga.errors import NotAllowed
 from saga.events import (
@@ -28,7 +29,7 @@ from saga.machine import SagaState, StepState
 from saga.model import ExecutionMode
 from saga.outcome import Fill, Report
 from saga.policy import FENCE_CHECK_SECONDS, Capabilities, RetryPolicy
-from tests.core.telling import FORWARD, UNDO, Telling, batch_of, dump, fill, started
+from tests.core.telling import FORWARD, UNDO, Tell, Telling, batch_of, dump, fill, started
 
 SEQUENTIAL, PARALLEL, ATOMIC = ExecutionMode
 USUAL = Capabilities(visibility_seconds=4.0)
@@ -385,8 +386,23 @@ def test_a_batch_that_keeps_says_what_it_lost_track_of_and_nothing_else() -> Non
 
     assert telling.state() is SagaState.STALE
     (lost,) = [e for _, _, e in telling.journal if isinstance(e, LostTrack)]
+    (alert,) = alerts_of(telling.saga)
     assert [exposure.subject for exposure in lost.residual] == ["BBB"]
+    assert alert.sentence.endswith("ask the broker, then resolve it")  # there is no undo to retry
     assert "core_test_take BBB is unknown: no answer" in lost.reason
+
+
+@pytest.mark.requirement("S6", "S7")
+@pytest.mark.parametrize("symbol", [None, "AAA"])
+def test_an_unknown_leg_that_changes_no_holding_is_an_exposure_of_its_own(
+    symbol: str | None,
+) -> None:
+    tell = Tell(directive_id="EXE_tell", symbol=symbol)
+    telling = started(batch_of(5, tell, mode=PARALLEL)).filled(5, 0)
+    silence(lose(telling, 1), 1)
+
+    told = [(each.subject, each.low, each.high) for each in telling.saga.residual]
+    assert told == [("EXE_tell", Decimal(0), Decimal(1))]
 
 
 def test_an_unknown_leg_outside_the_rollback_is_told_of_as_well() -> None:

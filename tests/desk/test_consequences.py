@@ -249,17 +249,17 @@ def test_what_a_batch_keeps_of_a_symbol_is_not_part_of_what_is_left_of_it() -> N
 
 
 @pytest.mark.requirement("O9", "S5")
-def test_what_was_dealt_with_by_hand_is_not_told_to_be_sold_again_and_a_retry_warns() -> None:
+def test_what_was_dealt_with_by_hand_is_not_told_to_be_sold_again_nor_tried_again() -> None:
     telling = _stuck().tell(LateTruth(1, FORWARD, 1, True, "a look", fills=(fill("L1", 2),)))
     booked = Adjustment("BBB", Decimal(-2), Decimal(20), "T-1")
     telling.tell(IncidentClosed("ann", "sold", telling.saga.number, "sold 2", (booked,)))
 
     told = _now(telling)
-    warned = " ".join(of_retry(telling.saga, _retry(telling)))
 
     assert "To make flat what is known to be left: sell 5 AAA for about 50.00 USD, at" in told
-    assert "WARNING: the undo does not know what was done by hand (BBB -2)" in warned
-    assert "sell 2 BBB" in warned, "the engine sends it all the same"
+    assert "saga retry" not in told
+    with pytest.raises(NotAllowed, match=f"-2 BBB was booked by hand for {BATCH_ID}"):
+        of_retry(telling.saga, _retry(telling))
     sold = Change(subject="AAA", quantity=Decimal(-5), cash=Decimal(50))
     assert why_not_resolved(telling.saga, [sold]) is None
 

@@ -364,6 +364,29 @@ async def test_an_answer_at_last_narrows_what_a_stale_batch_may_hold(tmp_path: P
         assert sum(quantity for _, _, quantity in venue.books) == 0
 
 
+@pytest.mark.requirement("S5", "B9", "O7")
+async def test_what_was_sold_by_hand_while_a_batch_is_stale_is_not_sold_by_a_retry_as_well(
+    tmp_path: Path,
+) -> None:
+    venue = LyingVenue()
+    async with stale_on(venue, tmp_path / "saga.db") as (engine, row):
+        del venue.on_look_up["AAPL"]
+        await engine.look_again(row.batch_id, by="ann")
+        sold = Adjustment("AAPL", Decimal(-5), Decimal(500), "T-7")
+        said = {"by": "ann", "reason": "sold", "action": "sold 5"}
+        seen = len(await engine.store.journal(row.batch_id))
+        await engine.close_incidents(row.batch_id, **said, adjustments=(sold,), seen=seen)
+        journal = await engine.store.journal(row.batch_id)
+
+        with pytest.raises(NotAllowed, match=r"-5 AAPL was booked by hand .* and resolve it"):
+            await engine.retry(row.batch_id, by="ann", reason="again")
+
+        assert await engine.store.journal(row.batch_id) == journal
+        assert (await engine.batch(row.batch_id)).state == SagaState.STALE
+        sent = [attempt for attempt in venue.sent if attempt.endswith("C1")]
+        assert sent == []
+
+
 class WhileItRests(SqliteStore):
     """Something happens while the record is written with which a batch is STALE."""
 

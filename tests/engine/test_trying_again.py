@@ -1,4 +1,4 @@
-"""The failed trades of a batch are sent again for what is not in place, and never for more (S4)."""
+"""Trying again: failed trades for what is not in place (S4), an undo for what is left (S5)."""
 
 from decimal import Decimal
 from pathlib import Path
@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from saga.errors import NotAllowed
-from saga.events import Adjustment, IncidentClosed
+from saga.events import Adjustment, IncidentClosed, LateTruth
 from saga.machine import SagaState
 from saga.model import ExecutionMode
 from saga.orchestrator import Orchestrator
 from saga.outcome import Fill, Report
 from saga.participant import Attempt
-from saga.remedy import failed_trades_again
+from saga.remedy import failed_trades_again, refuse_to_undo_twice
 from saga.views import BatchRow
 from tests.core.telling import FORWARD, NOON, UNDO, Telling, batch_of, fill, started
 from tests.core.test_told_after_the_end import learn, rolled_back
@@ -136,3 +136,40 @@ def test_a_batch_that_keeps_what_it_did_is_sent_again_for_its_rest() -> None:
     telling.go_on()
     assert telling.state() is SagaState.COMPLETED
     assert amounts_again(telling) == [("EXE_0", Decimal(3)), ("EXE_1", Decimal(5))]
+
+
+def stale_with_late_truth() -> Telling:
+    """A saga with 5 AAA stuck, BBB undone, and 1 CCC of which it was told once it was STALE."""
+    telling = started(batch_of(5, 5, 1)).filled(5).filled(5, 1).refused(2).filled(5, 1, UNDO)
+    for _ in range(3):
+        telling.refused(0, UNDO).later(100).go_on()
+    assert telling.state() is SagaState.STALE
+    return telling.tell(LateTruth(2, FORWARD, 1, True, "a look", fills=(fill("L1", 1),)))
+
+
+def done_by_hand(telling: Telling, *changes: Adjustment) -> Telling:
+    return telling.tell(IncidentClosed("ann", "seen", telling.saga.number, "dealt with", changes))
+
+
+@pytest.mark.requirement("S5", "B9")
+@pytest.mark.parametrize(("symbol", "quantity"), [("AAA", -5), ("AAA", 1), ("CCC", -1)])
+def test_an_undo_is_not_tried_again_where_somebody_has_begun_to_deal_with_it_by_hand(
+    symbol: str, quantity: int
+) -> None:
+    change = Adjustment(symbol, Decimal(quantity), Decimal(0), "T-1")
+
+    with pytest.raises(NotAllowed, match=f"^{quantity} {symbol} was booked by hand for"):
+        refuse_to_undo_twice(done_by_hand(stale_with_late_truth(), change).saga)
+
+
+@pytest.mark.requirement("S5", "B9")
+def test_an_undo_is_tried_again_where_nothing_of_what_it_sends_was_booked_by_hand() -> None:
+    undone_already = Adjustment("BBB", Decimal(-1), Decimal(10), "T-1")
+    fee = Adjustment("AAA", Decimal(0), Decimal(-2), "T-2")
+    booked = Adjustment("CCC", Decimal(1), Decimal(-10), "L2")
+    elsewhere = done_by_hand(stale_with_late_truth(), undone_already, fee)
+    gave_way = done_by_hand(stale_with_late_truth(), booked)
+    gave_way.tell(LateTruth(2, FORWARD, 1, True, "a look", fills=(fill("L2", 1),)))
+
+    for telling in (stale_with_late_truth(), elsewhere, gave_way):
+        refuse_to_undo_twice(telling.saga)
