@@ -135,7 +135,7 @@ def unpause(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Let a paused batch go on; while trading is HALTED that cancels it.
+    """Let a paused batch go on. While trading is HALTED that cancels it.
 
     Example: saga unpause ID --reason "the broker is back"
     """
