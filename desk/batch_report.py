@@ -368,10 +368,10 @@ def cash_by_hand(saga: Saga) -> Decimal:
 
 def _who_said(saga: Saga) -> str:
     """Return who booked by hand, and that what he did does not all stand."""
-    events = [saga.resolved, *(each.closed for each in saga.incidents)]
-    said = {id(each): each for each in events if each is not None and each.adjustments}
-    names = dict.fromkeys(each.by for each in said.values())
-    stands = len(saga.by_hand) == sum(len(each.adjustments) for each in said.values())
+    events = dict.fromkeys([saga.resolved, *(each.closed for each in saga.incidents)])
+    said = [each for each in events if each is not None and each.adjustments]
+    names = dict.fromkeys(each.by for each in said)
+    stands = len(saga.by_hand) == sum(len(each.adjustments) for each in said)
     less = "" if stands else ", less what gave way to fills that were told of later"
     return f"as {' and '.join(names)} said{less}"
 

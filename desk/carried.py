@@ -7,9 +7,9 @@ other batches than the one he named. Here that is put in words beforehand. Only 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
 
 from desk.consequences import stopped_by_now
+from desk.foremost import few
 from desk.reading import read_or_why
 from saga.exact import ZERO, plain
 from saga.history import History
@@ -17,9 +17,6 @@ from saga.ledger import AttemptRecord, AttemptState, Saga
 from saga.machine import SAGA_AT_REST, SagaState
 from saga.query import MAX_PAGE_ROWS, BatchQuery
 from saga.views import BatchRow
-
-_SHOWN: Final = 3
-"""Most orders that a sentence names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +107,7 @@ def waits_for_a_person(each: Unfinished) -> str:
     """Return that a batch waits, what of it is at the broker, and what can be done about it."""
     batch_id, saga = each.row.batch_id, each.saga
     orders = [_named(live) for live in saga.live.values()]
-    at_broker = f"At the broker: {_few(orders)}." if orders else "No order of it is open."
+    at_broker = f"At the broker: {few(orders)}." if orders else "No order of it is open."
     if each.row.paused:
         what = f"`saga unpause {batch_id} --reason ...` lets it go on"
         if saga.state is not SagaState.COMPENSATING:
@@ -119,9 +116,7 @@ def waits_for_a_person(each: Unfinished) -> str:
             f"{batch_id} is paused ({each.row.state}) and waits for a person. {at_broker} {what}."
         )
     if saga.lost:
-        at_broker = (
-            f"Nobody knows what became of {_few([_named(it) for it in saga.lost.values()])}."
-        )
+        at_broker = f"Nobody knows what became of {few([_named(it) for it in saga.lost.values()])}."
     then = "`saga retry` or `saga resolve`" if saga.undoes else "`saga incident look` or `resolve`"
     return (
         f"{batch_id} is STALE and waits for a person. {at_broker} `saga show {batch_id}`, then "
@@ -149,7 +144,7 @@ def may_send(saga: Saga, now: datetime) -> str:
             for step in reversed(saga.steps)
             if step.rolls_back and step.left_to_undo > ZERO
         ]
-        return f"may send the undo of {_few(undone)}" if undone else "it is being undone"
+        return f"may send the undo of {few(undone)}" if undone else "it is being undone"
     unsent = [
         *(saga.steps[position].directive.describe() for position in saga.retrying),
         *(step.directive.describe() for step in saga.steps if not step.forward),
@@ -159,18 +154,13 @@ def may_send(saga: Saga, now: datetime) -> str:
     lost = [each.directive.describe() for each in live if each.state is not AttemptState.WORKING]
     parts = []
     if unsent:
-        parts.append(f"may send {_few(unsent)}")
+        parts.append(f"may send {few(unsent)}")
     if lost:
-        parts.append(f"looks up {_few(lost)}, and may send it again if it never arrived")
+        parts.append(f"looks up {few(lost)}, and may send it again if it never arrived")
     if unsure:
-        parts.append(f"looks up {_few(unsure)}")
+        parts.append(f"looks up {few(unsure)}")
     return ", ".join(parts) or "looks whether it is over"
 
 
 def _named(attempt: AttemptRecord) -> str:
     return f"{attempt.directive.describe()} ({attempt.key})"
-
-
-def _few(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

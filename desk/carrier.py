@@ -1,10 +1,10 @@
 """Does any process carry the unfinished batches of a store on, and which? Changes nothing."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
 
+from desk.foremost import few
 from desk.home import Home
 from saga.machine import SagaState
 from saga.store.ownership import LEASE_SECONDS, read_owner
@@ -12,9 +12,6 @@ from saga.store.process import Process, SystemProcesses
 from saga.store.protocol import Owner
 from saga.store.sqlite_reader import SqliteReader
 from saga.views import BatchRow
-
-_SHOWN: Final = 3
-"""Most batches that a sentence names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +57,6 @@ async def carrier_of(home: Home) -> Carrier:
     async with SqliteReader(home.store) as reader:
         owner = await reader.read(read_owner)
     return judged(owner)
-
-
-def few(batch_ids: Sequence[str]) -> str:
-    """Return the first of these batches by name, and how many more there are."""
-    more = f" and {len(batch_ids) - _SHOWN} more" if len(batch_ids) > _SHOWN else ""
-    return ", ".join(batch_ids[:_SHOWN]) + more
 
 
 def judged(owner: Owner | None) -> Carrier:

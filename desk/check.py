@@ -330,11 +330,8 @@ _STALE: Final = "STALE and waits for a person"
 
 def _kind_of_stale(connection: sqlite3.Connection, batch_id: str) -> str:
     """Return what is done about a STALE batch, by whether there is a rollback to try again."""
-    try:
-        saga = saga_of(journal.read_journal(connection, batch_id))
-    except (SagaError, ValueError, ArithmeticError):
-        return "STALE"  # a finding says so
-    return "STALE" if saga.undoes else "STALE, kept"
+    _, saga = _readable(connection, batch_id)
+    return "STALE" if saga is None or saga.undoes else "STALE, kept"
 
 
 def _paused_in_copy(connection: sqlite3.Connection, batch_id: str) -> str | None:
@@ -343,14 +340,22 @@ def _paused_in_copy(connection: sqlite3.Connection, batch_id: str) -> str | None
     One that was cancelled as well does not go on from what the broker says once it is let go on,
     but undoes what the copy knows.
     """
-    try:
-        saga = saga_of(records := journal.read_journal(connection, batch_id))
-    except (SagaError, ValueError, ArithmeticError):
-        return None  # a finding says so
+    records, saga = _readable(connection, batch_id)
     pauses = [each.event for each in records if isinstance(each.event, Paused)]
-    if not pauses or not pauses[-1].reason.startswith(COPY_ACCEPTED):
+    if saga is None or not pauses or not pauses[-1].reason.startswith(COPY_ACCEPTED):
         return None
     return WHAT_TO_DO["cancelled in a copy" if saga.cancel else "paused in a copy"]
+
+
+def _readable(
+    connection: sqlite3.Connection, batch_id: str
+) -> tuple[tuple[JournalRecord, ...], Saga | None]:
+    """Return a batch's journal, and what it tells; nothing where a finding says why not."""
+    try:
+        records = journal.read_journal(connection, batch_id)
+        return records, saga_of(records)
+    except (SagaError, ValueError, ArithmeticError):
+        return (), None
 
 
 def _batch_ids(connection: sqlite3.Connection) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from desk.closing import signed
 from desk.exposure import InPlace, residual
+from desk.foremost import few
 from desk.orders_told import side_of
 from desk.output import instant, money
 from desk.wishes import Change, Retry
@@ -538,5 +539,4 @@ def _amount(each: InPlace) -> str:
 
 
 def _few(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+    return few(names, _SHOWN)

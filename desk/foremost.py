@@ -1,4 +1,4 @@
-"""Of more rows than a person is shown at once: which are shown, and what the others are. Pure."""
+"""Of more than a person is shown at once: which are shown, and what the others are. Pure."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -6,6 +6,9 @@ from typing import Final, TypeVar
 
 MAX_ROWS_SHOWN: Final = 200
 """Most trades, and most orders, of a batch that a person is shown at once."""
+
+MOST_NAMED: Final = 3
+"""Most batches or orders that a sentence names, unless it is about nothing else."""
 
 T = TypeVar("T")
 
@@ -27,3 +30,9 @@ def more(kinds: Iterable[str]) -> str:
     counts = Counter(kinds)
     told = ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
     return f"and {counts.total()} more ({told})"
+
+
+def few(names: Sequence[str], most: int = MOST_NAMED) -> str:
+    """Return the first of these names, `most` at most, and how many more there are."""
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from desk.foremost import few
 from saga.amounts import Amount, NonNegativeAmount
 from saga.errors import SagaError
 from saga.events import Adjustment
@@ -215,10 +216,9 @@ async def _look_again(engine: Orchestrator, wish: LookAgain) -> None:
     await engine.look_again(wish.batch_id, by=wish.by, unanswered=unanswered)
     if unanswered:
         keys = sorted(unanswered)
-        more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
         raise Unanswered(
             f"no answer that can be used came about {counted(len(keys), 'order')} of "
-            f"{wish.batch_id} ({', '.join(keys[:_SHOWN])}{more}), so that nothing new is known of "
+            f"{wish.batch_id} ({few(keys, _SHOWN)}), so that nothing new is known of "
             f"{'it' if len(keys) == 1 else 'them'}; what was told of the others is booked; look "
             "again once the broker answers"
         )

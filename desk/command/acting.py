@@ -4,7 +4,7 @@ Each says first what it will do to live orders, and only then does it. It is don
 the store, which may be another process.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -39,7 +39,7 @@ from desk.driving import drive, tell_others
 from desk.exit_codes import ExitCode
 from desk.exit_status import of_row
 from desk.session import Session
-from desk.trading_state import Standing, standing_of
+from desk.trading_state import standing_of
 from desk.wishes import (
     Cancel,
     Change,
@@ -93,7 +93,7 @@ def cancel(
         session,
         batch_id,
         wish,
-        lambda saga, _: of_cancel(saga),
+        of_cancel,
         wait=wait,
         yes=yes,
         no_input=no_input,
@@ -117,11 +117,7 @@ def pause(
     """
     session = operators_session(context, home, as_json=as_json)
     wish = Pause(batch_id=batch_id, by=by or session.operator, reason=said(reason))
-
-    def consequence(saga: Saga, _: Standing) -> list[str]:
-        return of_pause(saga)
-
-    _act(session, batch_id, wish, consequence, wait=False, yes=yes, no_input=no_input)
+    _act(session, batch_id, wish, of_pause, wait=False, yes=yes, no_input=no_input)
 
 
 def unpause(
@@ -142,8 +138,8 @@ def unpause(
     session = operators_session(context, home, as_json=as_json)
     wish = Unpause(batch_id=batch_id, by=by or session.operator, reason=said(reason))
 
-    def consequence(saga: Saga, standing: Standing) -> list[str]:
-        said = standing.said
+    async def consequence(saga: Saga) -> list[str]:
+        said = (await standing_of(session.configured.home)).said
         is_halted = said.state is TradingState.HALTED
         halted = f"trading is HALTED by {said.by}: {said.reason}" if is_halted else None
         return of_unpause(saga, datetime.now(UTC), halted=halted)
@@ -207,7 +203,7 @@ def retry(
         except ValidationError as error:
             raise InvalidInput(f"--undo-budget: {explain(error)}") from None
 
-    def consequence(saga: Saga, _: Standing) -> list[str]:
+    def consequence(saga: Saga) -> list[str]:
         wish = wish_for(saga)
         if isinstance(wish, Retry):
             return of_retry(saga, wish)
@@ -259,7 +255,7 @@ def resolve(
             changes=changes,
         )
 
-    def consequence(saga: Saga, _: Standing) -> list[str]:
+    def consequence(saga: Saga) -> list[str]:
         return of_resolve(saga, changes)
 
     def refuse(saga: Saga) -> str | None:
@@ -302,11 +298,7 @@ def look_again(
     """
     session = operators_session(context, home, as_json=as_json)
     wish = LookAgain(batch_id=batch_id, by=by or session.operator)
-
-    def consequence(saga: Saga, _: Standing) -> list[str]:
-        return of_look_again(saga)
-
-    _act(session, batch_id, wish, consequence, wait=False, yes=yes, no_input=no_input)
+    _act(session, batch_id, wish, of_look_again, wait=False, yes=yes, no_input=no_input)
 
 
 @incident_app.command("close")
@@ -347,7 +339,7 @@ def close_incidents(
         session,
         batch_id,
         wish_for,
-        lambda saga, _: of_close_incidents(saga, changes),
+        lambda saga: of_close_incidents(saga, changes),
         wait=False,
         yes=yes,
         no_input=no_input,
@@ -374,7 +366,7 @@ def _act(
     session: Session,
     batch_id: str,
     wish: Wish | Callable[[Saga], Wish],
-    consequence: Callable[[Saga, Standing], list[str]],
+    consequence: Callable[[Saga], list[str] | Awaitable[list[str]]],
     *,
     wait: bool,
     yes: bool,
@@ -394,8 +386,8 @@ def _act(
             records = await history.journal(batch_id)
         saga = saga_of(records)
         wanted = wish(saga) if callable(wish) else wish
-        standing = await standing_of(session.configured.home)
-        for sentence in consequence(saga, standing):
+        sentences = consequence(saga)
+        for sentence in sentences if isinstance(sentences, list) else await sentences:
             session.screen.say(sentence)
         if (why := refuse(saga)) is not None:
             raise InvalidInput(why)

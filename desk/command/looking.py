@@ -10,9 +10,10 @@ from rich.text import Text
 
 from desk import batch_report
 from desk.blocking import blocker_of, waiting_words
-from desk.carrier import carrier_of, few
+from desk.carrier import carrier_of
 from desk.command.options import BatchArgument, CursorOption, HomeOption, JsonOption, OutputOption
 from desk.exit_codes import ExitCode
+from desk.foremost import few
 from desk.format import Format
 from desk.holdings_report import read_holdings, show_holdings
 from desk.logbook_told import LOGBOOK_COLUMNS, read_page
