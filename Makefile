@@ -12,7 +12,7 @@ CORE_TESTS := tests/core tests/saga/test_state_machines.py --ignore=tests/core/t
 help:
 	@sed -n 's/^# \([a-z-]*\): /  make \1\t/p' Makefile | expand -t 20
 
-# setup: make .venv, or bring it up to date (ARGS=--force: anew; PYTHON=/path/to/python3)
+# setup: make .venv, or bring it up to date (ARGS="--force --plots"; PYTHON=/path/to/python3)
 setup:
 	@sh tools/setup.sh $(ARGS)
 

@@ -2,7 +2,9 @@
 # Sets up .venv in this checkout: the package itself (editable), the `saga` command, and what
 # `make test` and `make benchmark` need. It may write to .venv only, and to stderr only: stdout belongs to the program.
 #
-#   tools/setup.sh [--force]     --force makes .venv anew even where nothing changed
+#   tools/setup.sh [--force] [--plots]
+#                                --force makes .venv anew even where nothing changed
+#                                --plots installs what draws the plots of the benchmarks as well
 #   PYTHON=/path/to/python3      names the Python to use
 #
 # Needs Python 3.11 or newer, and one of: uv, pip 22.3 or newer, ensurepip (Debian: python3-venv).
@@ -24,10 +26,12 @@ stop() {
 }
 
 force=no
+plots=no
 for word in "$@"; do
     case $word in
     --force) force=yes ;;
-    *) stop "unknown argument '$word'; the only one is --force" ;;
+    --plots) plots=yes ;;
+    *) stop "unknown argument '$word'; there are --force and --plots" ;;
     esac
 done
 
@@ -41,6 +45,8 @@ venv_python=.venv/bin/python
 done_stamp=.venv/.setup-done
 unfinished_mark=.venv/.setup-unfinished
 log=.venv/setup.log
+# Whoever asked for the plots once keeps them until .venv is removed.
+[ "$plots" = no ] && ! grep -qx 'plots' "$done_stamp" 2>/dev/null || EXTRAS="$EXTRAS,plots"
 
 # Prints "3.11.2" where $1 is a Python that runs.
 version_of() { "$1" -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null </dev/null; }
@@ -58,6 +64,7 @@ is_new_enough() { # $1: 3.11.2
 stamp_now() {
     printf '%s\nPython %s\n' "$checkout" "$(minor_version_of "$venv_python")"
     cksum pyproject.toml tools/setup.sh
+    case $EXTRAS in *,plots) echo plots ;; esac
 }
 
 is_done() {
@@ -193,7 +200,7 @@ if [ "$force" = yes ] || [ "$moved" = yes ] || [ -e "$unfinished_mark" ] ||
     { [ -n "${PYTHON:-}" ] && [ "$venv_version" != "$(minor_version_of "$PYTHON")" ]; }; then
     make_venv
 else
-    say "pyproject.toml changed, or .venv was made by hand: bringing it up to date"
+    say "pyproject.toml or what is asked for changed, or .venv was made by hand: bringing it up to date"
     touch "$unfinished_mark" || stop "cannot write to $checkout/.venv."
 fi
 install_packages

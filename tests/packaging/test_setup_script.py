@@ -146,6 +146,22 @@ def test_a_change_in_what_is_needed_is_installed_into_the_same_environment(
     assert (machine.venv / "kept").exists()
 
 
+def test_what_draws_the_plots_is_installed_where_it_is_asked_for_and_kept_from_then_on(
+    machine: Machine,
+) -> None:
+    machine.has_python()
+    machine.has("uv", UV_THAT_INSTALLS)
+    machine.run("make", "setup")
+    asked = machine.run("make", "setup", "ARGS=--plots")
+    again = machine.run("make", "setup")
+    assert (asked.returncode, again.returncode) == (0, 0), asked.stderr + again.stderr
+    assert again.stderr == ""
+    with (machine.checkout / "pyproject.toml").open("a", encoding="utf-8") as file:
+        file.write("# another line\n")
+    machine.run("make", "setup")
+    assert [line.endswith(",plots]") for line in machine.uv_calls] == [False, True, True]
+
+
 def test_a_checkout_that_was_moved_gets_a_new_environment(machine: Machine) -> None:
     machine.has_python()
     machine.has("uv", UV_THAT_INSTALLS)
