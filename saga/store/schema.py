@@ -223,6 +223,26 @@ _DROP_SORTED = (
 )
 # Not as a list: SQLite would build a table of it in memory for each index and each update.
 _AT_REST = "state <> 'PENDING' AND state <> 'RUNNING' AND state <> 'COMPENSATING'"
+# The id, by which what is alike is ordered, stands before the instants, or they would order it.
+_SORTED_WITH_INSTANTS = (
+    "CREATE INDEX batches_sorted_by_created_at ON batches"
+    " (status, state, mode, priority, created_at, id, completed_at)",
+    "CREATE INDEX batches_sorted_by_updated_at ON batches"
+    " (status, state, mode, priority, updated_at, id, created_at, completed_at)",
+    "CREATE INDEX batches_sorted_by_total_trades ON batches"
+    " (status, state, mode, priority, total_trades, id, created_at, completed_at)",
+)
+_SORTED_OF_KEY_WITH_INSTANTS = (
+    "CREATE INDEX batches_of_key_sorted_by_created_at ON batches"
+    " (exclusion_key, status, state, mode, priority, created_at, id, completed_at)"
+    " WHERE exclusion_key IS NOT NULL",
+    "CREATE INDEX batches_of_key_sorted_by_updated_at ON batches"
+    " (exclusion_key, status, state, mode, priority, updated_at, id, created_at, completed_at)"
+    " WHERE exclusion_key IS NOT NULL",
+    "CREATE INDEX batches_of_key_sorted_by_total_trades ON batches"
+    " (exclusion_key, status, state, mode, priority, total_trades, id, created_at, completed_at)"
+    " WHERE exclusion_key IS NOT NULL",
+)
 # Spelled out with OR, by which SQLite sees that `status = 'stuck'` is among them.
 _WORTH_FINDING = (
     "status = 'partial' OR status = 'error' OR status = 'unknown' OR status = 'not_sent'"
@@ -355,6 +375,20 @@ MIGRATIONS: Final = (
         down=(
             "DROP INDEX trades_by_status",
             "CREATE INDEX trades_by_status ON trades (status)",
+        ),
+    ),
+    Migration(
+        number=12,
+        name="the sorted indexes hold the instants that spans of time ask for",
+        up=(
+            *_DROP_SORTED,
+            *(f"{index} WHERE {_AT_REST}" for index in _SORTED_WITH_INSTANTS),
+            *(f"{index} AND {_AT_REST}" for index in _SORTED_OF_KEY_WITH_INSTANTS),
+        ),
+        down=(
+            *_DROP_SORTED,
+            *(f"{index} WHERE {_AT_REST}" for index in _SORTED),
+            *(f"{index} AND {_AT_REST}" for index in _SORTED_OF_KEY),
         ),
     ),
 )

@@ -10,8 +10,10 @@ The indexes that hold the orders hold what is at rest alone: what is in flight w
 with each of its records. It is no more than admission lets in, is gathered, and merged with the
 walks.
 
-What is too frequent to be gathered is left out while merging, and there `EXAMINED_AT_MOST` rows
-bound the work: the page then ends early, and its cursor goes on from there.
+What is too frequent to be gathered is left out by the walks, and there about `EXAMINED_AT_MOST`
+rows bound the work: the page then ends early, and its cursor goes on from there. SQLite itself
+passes over what is left out, and tells of one row in many: these *milestones* say how far it is.
+The indexes hold the instants that spans of time ask for, so that nothing is read beside them.
 
 Who calls a function here is inside a transaction, so that all its statements see one instant.
 """
@@ -43,7 +45,13 @@ GATHERED_AT_MOST: Final = 5_000
 """Rows of a rare kind that are read whole, to be sorted and cut to a page."""
 
 EXAMINED_AT_MOST: Final = 10_000
-"""Rows that one page looks at while merging; what is behind them is left to the next page."""
+"""About so many rows one page looks at; what is behind them is left to the next page."""
+
+MILESTONE_EVERY: Final = 64
+"""Of rows that are left out one in so many, on average, is told of."""
+
+_SCATTERED: Final = 65_536
+_SCATTERING: Final = 40_503  # its golden section: ids at equal distances meet milestones
 
 MAX_GROUPS: Final = len(BatchStatus) * len(SagaState) * len(ExecutionMode) * len(Priority)
 """Most groups of batches; there are some forty in practice, for most statuses have one state."""
@@ -68,6 +76,9 @@ _TRADES: Final = f"SELECT {', '.join(TRADE_COLUMNS)} FROM trades WHERE batch_id 
 
 Group = tuple[str, ...]
 """Values of `_GROUP`."""
+
+_Entry = tuple[Key, bool]
+"""A key, and whether it is to be shown; else it is a milestone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,26 +186,27 @@ def _merged(connection: sqlite3.Connection, query: BatchQuery) -> tuple[list[Key
     with ExitStack() as cursors:
         walks = [_walk(connection, query, group, cursors) for group in _groups(connection, query)]
         walks.append((key, True) for key in _ordered(connection, query, _IN_FLIGHT))
-        merged = merge(*walks, key=_key_of, reverse=query.descending)
-        for examined, (key, matches) in enumerate(merged):
-            if examined == EXAMINED_AT_MOST:
+        examined = 0
+        for key, matches in merge(*walks, key=_key_of, reverse=query.descending):
+            if examined >= EXAMINED_AT_MOST:
                 return shown_keys, last
             if matches and len(shown_keys) == query.limit:
                 return shown_keys, shown_keys[-1]
             if matches:
                 shown_keys.append(key)
+            examined += 1 if matches else MILESTONE_EVERY
             last = key
     return shown_keys, None
 
 
-def _key_of(entry: tuple[Key, bool]) -> Key:
+def _key_of(entry: _Entry) -> Key:
     return entry[0]
 
 
 def _walk(
     connection: sqlite3.Connection, query: BatchQuery, group: Group, cursors: ExitStack
-) -> Iterator[tuple[Key, bool]]:
-    """Yield the keys of one group in order, each with whether the batch is to be shown."""
+) -> Iterator[_Entry]:
+    """Yield the keys of one group in order: of what is to be shown, and milestones."""
     prefix: Key = ()
     position = query.position()
     if query.sort is BatchSort.STATUS:
@@ -208,10 +220,11 @@ def _walk(
         _span(query.created_from, query.created_to) if column == "created_at" else _span()
     )
     left = _all_of(_left_to_look_at(query, query.sort))
-    picked = _group_condition(query, group)
+    told = _Condition(f"({left.sql} OR {_milestone()})", left.values) if left.values else left
+    picked = _all_of([_group_condition(query, group), told])
     order = "DESC" if query.descending else "ASC"
 
-    def along(part: str, *bounds: int) -> Iterator[tuple[Key, bool]]:
+    def along(part: str, *bounds: int) -> Iterator[_Entry]:
         cursor = connection.execute(
             f"SELECT {column}, id, {left.sql}"
             f" FROM batches INDEXED BY {_index(query.sort, keyed=query.exclusion_key is not None)}"
@@ -233,6 +246,12 @@ def _walk(
         else:
             least = max(least, value + 1)
     yield from along(f"{column} >= ? AND {column} < ?", least, greatest)
+
+
+def _milestone() -> str:
+    """Return the SQL that picks out milestones, scattered so that no regular ids are without."""
+    scattered = f"id % {_SCATTERED} * {_SCATTERING} % {_SCATTERED}"
+    return f"{scattered} < {_SCATTERED // MILESTONE_EVERY}"
 
 
 def _is_past(position: Key, prefix: Key, *, descending: bool) -> bool:

@@ -10,6 +10,7 @@ show how many, so the bounds on that are tested by counting what is examined.
 
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from itertools import combinations
@@ -218,6 +219,7 @@ def test_a_filter_that_leaves_out_nearly_all_ends_the_page_at_its_bound_and_the_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sort: BatchSort, descending: bool
 ) -> None:
     monkeypatch.setattr(sqlite_history, "EXAMINED_AT_MOST", 20)
+    monkeypatch.setattr(sqlite_history, "MILESTONE_EVERY", 1)
     made = [(row, trades) for row, trades in drawn(300) if row.reason is None]
     wanted = replace(made[50][0], reason="the one that is looked for")
     made[50] = (wanted, made[50][1])
@@ -245,6 +247,69 @@ def test_a_filter_that_leaves_out_nearly_all_ends_the_page_at_its_bound_and_the_
     walked = [row for row, _ in made if row.state in SAGA_AT_REST or row is wanted]
     assert len(walked) > 60
     assert pages == -(-len(walked) // 20)
+
+
+@pytest.mark.requirement("T8")
+@pytest.mark.parametrize("descending", [True, False])
+@pytest.mark.parametrize("sort", list(BatchSort))
+def test_what_a_filter_leaves_out_is_passed_over_and_milestones_bound_a_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sort: BatchSort, descending: bool
+) -> None:
+    monkeypatch.setattr(sqlite_history, "GATHERED_AT_MOST", -1)
+    monkeypatch.setattr(sqlite_history, "EXAMINED_AT_MOST", 1_000)
+    later = NOON + timedelta(days=1)
+    batches = [
+        (a_batch(n, completed_at=NOON if n in (7, 2_500, 4_990) else later), ())
+        for n in range(1, 5_001)
+    ]
+    path = write_store(tmp_path / "saga.db", batches)
+    connection = sqlite3.connect(path, isolation_level=None)
+    looked = Looked(monkeypatch)
+    query: BatchQuery | None = BatchQuery(completed_to=later, sort=sort, descending=descending)
+    seen: list[str] = []
+    pages = 0
+    while query is not None:
+        found = sqlite_history.find_batches(connection, query)
+        seen += [row.batch_id for row in found.rows]
+        pages += 1
+        after = found.more_after
+        query = None if after is None else replace(query, cursor=query.cursor_after(after))
+    connection.close()
+    assert seen == [batch_id(n) for n in sorted((7, 2_500, 4_990), reverse=descending)]
+    assert looked.rows < 2 * 5_000 / sqlite_history.MILESTONE_EVERY
+    assert pages in {5, 6}
+
+
+def test_regular_ids_meet_milestones_as_often_as_any() -> None:
+    every = sqlite_history.MILESTONE_EVERY
+    with closing(sqlite3.connect(":memory:")) as connection:
+        for distance in (*range(1, 130), 250, 1_000, 1_024, 10_000):
+            numbers = ((first + distance * n,) for first in (1, 70_001) for n in range(20 * every))
+            connection.execute("CREATE TABLE taken (id INTEGER PRIMARY KEY)")
+            connection.executemany("INSERT OR IGNORE INTO taken VALUES (?)", numbers)
+            (ids, milestones) = connection.execute(
+                f"SELECT count(*), sum({sqlite_history._milestone()}) FROM taken"
+            ).fetchone()
+            connection.execute("DROP TABLE taken")
+            assert ids / every / 2 <= milestones <= ids / every * 2, distance
+
+
+@pytest.mark.requirement("T8")
+@pytest.mark.parametrize("keyed", [False, True])
+@pytest.mark.parametrize("sort", list(BatchSort))
+def test_spans_of_time_are_judged_in_the_index_alone(
+    connection: Recording, monkeypatch: pytest.MonkeyPatch, sort: BatchSort, keyed: bool
+) -> None:
+    monkeypatch.setattr(sqlite_history, "GATHERED_AT_MOST", -1)
+    connection.ran.clear()
+    names = ("created", "completed", "key") if keyed else ("created", "completed")
+    filters = {field: value for name in names for field, value in FILTERS[name].items()}
+    sqlite_history.find_batches(connection, BatchQuery(**filters, sort=sort))
+    walks = [sql for sql in connection.ran if "sorted_by" in sql and " >= ?" in sql]
+    assert walks
+    for sql in walks:
+        (step,) = connection.plan(sql)
+        assert "USING COVERING INDEX" in step, (sql, step)
 
 
 class Steps:
