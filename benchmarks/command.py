@@ -32,10 +32,12 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command, and return its exit status."""
     parser = _parser()
     asked = parser.parse_args(arguments)
-    if asked.keep and asked.names:
-        parser.error("--keep is for a whole run: leave out the names")
-    if asked.keep and not asked.quick and find_spec("matplotlib") is None:
-        parser.error("--keep draws with matplotlib: .venv/bin/python -m pip install -e '.[plots]'")
+    if asked.keep and asked.names and asked.quick:
+        parser.error(
+            "--keep of some goals is for runs at full size: leave out --quick, or the names"
+        )
+    if asked.keep and not (asked.names or asked.quick) and find_spec("matplotlib") is None:
+        parser.error("--keep draws with matplotlib: make setup ARGS=--plots")
     unknown = [name for name in asked.names if not any(_names(name, goal) for goal in GOALS)]
     if unknown:
         names = ", ".join(map(repr, unknown))
@@ -44,8 +46,10 @@ def main(arguments: Sequence[str]) -> int:
     if machine["load_before"] > machine["cores"] / 2:
         sys.stderr.write(f"This machine is busy (load {machine['load_before']}): expect noise.\n")
     try:
+        if asked.keep and asked.names:
+            page.check_renewable(machine)
         measurement = _Measurement(asked, machine)
-    except NotRuns as error:
+    except (NotRuns, page.NotRenewable) as error:
         parser.error(str(error))
     try:
         return measurement.take()
@@ -76,7 +80,10 @@ def _parser() -> argparse.ArgumentParser:
         "without a NAME only the goals beside a peer or the disk, in under a minute",
     )
     parser.add_argument(
-        "--keep", action="store_true", help="keep the figures, and write docs/performance.md anew"
+        "--keep",
+        action="store_true",
+        help="keep the figures, and write docs/performance.md anew; with a NAME, only the rows of "
+        "those goals, each with its commit",
     )
     parser.add_argument(
         "--resume",
@@ -108,7 +115,8 @@ class _Measurement:
         self._asked = asked
         self._quick: bool = asked.quick
         self._times = QUICK_RUNS if asked.quick else RUNS
-        self._plots = asked.keep and not asked.quick
+        self._whole = asked.keep and not asked.names
+        self._plots = self._whole and not asked.quick
         self._machine = machine
         self._goals = [goal for goal in GOALS if self._is_asked_for(goal)]
         self.progress = Progress(self._count())
@@ -122,7 +130,7 @@ class _Measurement:
     def _count(self) -> int:
         """Return how many runs there will be."""
         of_goals = sum(goal.runs(quick=self._quick) for goal in self._goals)
-        of_parts = runs_of_parts(self._times) if self._asked.keep else 0
+        of_parts = runs_of_parts(self._times) if self._whole else 0
         of_plots = sum(sweep.runs for sweep in SWEEPS) if self._plots else 0
         return of_goals + of_parts + of_plots
 
@@ -148,7 +156,9 @@ class _Measurement:
             told.append(found(goal, self._runs.of(goal.name, goal.sides), quick=self._quick))
             if not self._asked.json:
                 self._say(*in_words(told[-1], quick=self._quick))
-        unmeasured = self._keep(told) if self._asked.keep else {}
+        unmeasured = self._keep(told) if self._whole else {}
+        if self._asked.keep and not self._whole:
+            page.renew(told)
         self.progress.end()
         if self._asked.json:
             self._say(json.dumps(self._as_json(told, unmeasured), indent=1))

@@ -50,6 +50,8 @@ def as_row(told: Mapping[str, Any], *, quick: bool) -> str:
     behind = ", ".join(f"{figure:,.4g} {unit}" for unit, figure in told["figures"].items())
     spread = "one run" if quick else _spread(told)
     verdict = "met" if told["met"] else "**not met**"
+    if "commit" in told:
+        behind += f"; at commit `{told['commit']}`, {told['ended']}"
     return f"{head} ({behind}) | {_wanted(told)} | {told['ratio']:.3g} | {spread} | {verdict} |"
 
 

@@ -11,15 +11,13 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.machine import lasting
 from benchmarks.measuring import Run, Side
 from tests.reliability.written_page import instant_at_hand
 from tests.sources import digest_of, files_of
 from tests.written_down import write_down
 
 MEASURED: Final = ("saga", "brokers", "portfolio", "benchmarks", "tests/simulation")
-_PASSING: Final = "load_before"
-"""Of a machine; all else that is said of it has to be the same."""
-
 _Kept = dict[str, list[dict[str, Any]]]
 
 
@@ -49,7 +47,7 @@ class KeptRuns:
     ) -> None:
         self._path = path
         self._on_run = on_run
-        self._machine = {name: each for name, each in machine.items() if name != _PASSING}
+        self._machine = lasting(machine)
         self.begun = instant_at_hand()
         self._kept: _Kept = {}
         if path is not None:

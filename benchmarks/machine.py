@@ -3,10 +3,12 @@
 import os
 import platform
 import sqlite3
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
+_PASSING: Final = "load_before"
 _LIBRARIES: Final = ("pydantic", "transitions", "anyio", "aiosqlite", "dbos", "uvloop")
 
 
@@ -19,8 +21,13 @@ def described() -> dict[str, Any]:
         "python": platform.python_version(),
         "sqlite": sqlite3.sqlite_version,
         "libraries": {name: found for name in _LIBRARIES if (found := _version(name))},
-        "load_before": round(os.getloadavg()[0], 2),
+        _PASSING: round(os.getloadavg()[0], 2),
     }
+
+
+def lasting(machine: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is said of a machine that is the same for all figures that are compared."""
+    return {name: each for name, each in machine.items() if name != _PASSING}
 
 
 def _processor() -> str:

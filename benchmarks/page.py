@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from benchmarks.findings import as_row
+from benchmarks.machine import lasting
 from benchmarks.parts import tables
 from benchmarks.sweeps import SWEEPS
 from tests.reliability.written_page import FIGURES, WrittenPage, commit_at_hand, instant_at_hand
@@ -46,8 +47,40 @@ def keep(
         "lines": lines or {},
     }
     FIGURES.mkdir(exist_ok=True)
+    _write(kept)
+
+
+def _write(kept: Mapping[str, Any]) -> None:
     KEPT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     PAGE.write(_figures(kept))
+
+
+class NotRenewable(Exception):
+    """The rows of some goals cannot be put among those that are kept; the sentence says why."""
+
+
+def check_renewable(machine: Mapping[str, Any]) -> None:
+    """Make sure that what is measured on this machine may stand among what is kept.
+
+    Raises:
+        NotRenewable: it may not, for it is nothing to compare it with.
+    """
+    kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else None
+    if kept is None or kept["quick"]:
+        raise NotRenewable("--keep of some goals: no whole run is kept yet; leave out the names")
+    if lasting(kept["machine"]) != lasting(machine):
+        raise NotRenewable(
+            "--keep of some goals: the others were measured on another machine; leave out the names"
+        )
+
+
+def renew(goals: Sequence[Mapping[str, Any]]) -> None:
+    """Put goals in the place of what is kept of them, each with its commit; and write the page."""
+    kept = json.loads(KEPT.read_text(encoding="utf-8"))
+    where = {"commit": commit_at_hand(), "ended": instant_at_hand()}
+    anew = {goal["name"]: {**goal, **where} for goal in goals if goal["ratio"] is not None}
+    kept["goals"] = [anew.get(goal["name"], goal) for goal in kept["goals"]]
+    _write(kept)
 
 
 def page_with_figures(text: str, kept: Mapping[str, Any]) -> str:

@@ -274,6 +274,65 @@ def test_the_sides_of_a_plot_run_in_turn_place_by_place_and_their_middle_is_told
     assert ran == []  # they are there already
 
 
+def test_a_goal_that_is_kept_by_its_name_has_its_row_renewed_and_no_other(
+    ran: list[str], kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = kept / "figures" / "performance.json"
+    assert main(["--keep"]) == 0
+    before = json.loads(figures.read_text(encoding="utf-8"))
+    ran.clear()
+    monkeypatch.setattr(Side, "run", lambda _: {"p99": 0.004})
+    monkeypatch.setattr(page, "commit_at_hand", lambda: "0123456789ab")
+    assert main(["--keep", "7"]) == 0
+    after = json.loads(figures.read_text(encoding="utf-8"))
+    changed = [goal for goal in after["goals"] if goal not in before["goals"]]
+    assert [(goal["id"], goal["ratio"], goal["commit"]) for goal in changed] == [
+        (7, 1, "0123456789ab")
+    ]
+    assert {**after, "goals": before["goals"]} == before
+    written = (kept / "performance.md").read_text(encoding="utf-8")
+    (row,) = [line for line in written.splitlines() if "at commit `0123456789ab`" in line]
+    assert row.startswith("| 7 | history")
+
+
+def test_a_goal_whose_side_fails_keeps_the_row_that_it_had(
+    ran: list[str], kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["--keep"]) == 0
+    before = (kept / "performance.md").read_text(encoding="utf-8")
+
+    def fails(side: Side) -> dict[str, Any]:
+        raise RunFailed(f"{side.name} ended with status 1: the disk is full")
+
+    monkeypatch.setattr(Side, "run", fails)
+    assert main(["--keep", "7"]) == 3
+    assert (kept / "performance.md").read_text(encoding="utf-8") == before
+
+
+def test_a_row_is_not_put_among_coarse_ones_or_those_of_another_machine(
+    ran: list[str],
+    kept: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert "no whole run is kept yet" in refusal(["--keep", "7"], capsys)
+    assert main(["--keep", "--quick"]) == 0
+    assert "no whole run is kept yet" in refusal(["--keep", "7"], capsys)
+    assert main(["--keep"]) == 0
+    ran.clear()
+    monkeypatch.setattr(command, "described", lambda: {**described(), "processor": "another"})
+    assert "measured on another machine" in refusal(["--keep", "7"], capsys)
+    assert ran == []
+
+
+def test_who_cannot_draw_is_told_so_before_anything_is_measured(
+    ran: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "find_spec", lambda _: None)
+    assert "make setup ARGS=--plots" in refusal(["--keep"], capsys)
+    assert ran == []
+
+
 def test_a_plot_without_lines_is_not_drawn(tmp_path: Path) -> None:
     assert draw({}, tmp_path) == []
 
@@ -431,7 +490,7 @@ def test_a_side_runs_in_a_process_of_its_own_and_tells_its_figures() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["no such goal"], ["1", "nonsense"], ["11"], [""], ["--keep", "1"]]
+    "arguments", [["no such goal"], ["1", "nonsense"], ["11"], [""], ["--keep", "--quick", "1"]]
 )
 def test_what_makes_no_sense_is_refused(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
