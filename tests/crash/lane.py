@@ -22,6 +22,7 @@ from urllib.parse import quote
 
 import anyio
 
+from saga.errors import StoreBusy
 from saga.model import Batch
 from tests.crash.checker import Finding, Told, Wrong, judge
 from tests.crash.engine_process import HISTORY, HITS, STORE, End, Life, live
@@ -36,6 +37,8 @@ LEAVE_SECONDS: Final = 10.0
 """A process that is asked to leave has left by then."""
 CANCELLED_SHARE: Final = 0.15
 _STORE_FILES: Final = ("", "-wal", "-shm")
+_STOPPED_IN_A_COMMIT: Final = f"{StoreBusy.__name__}: "
+"""How it begins what a next owner says while SQLite's write lock is a stopped process's: refused."""
 _ENDS: Final[dict[Blow, frozenset[int]]] = {
     Blow.TERM: frozenset({End.OVER}),
     Blow.TERM_TWICE: frozenset({End.OVER, End.STOPPED, -signal.SIGTERM}),
@@ -186,7 +189,10 @@ class Lane:
                 return False
             until = time.monotonic() + SETTINGS.call_timeout_seconds + 1.0
             with self._begin([], take_over=True) as next_owner:
-                if next_owner.hears() != "entered":
+                heard = next_owner.hears()
+                if heard is not None and heard.startswith(_STOPPED_IN_A_COMMIT):
+                    return False  # as it asks for, the frozen one is ended; and is tried again
+                if heard != "entered":
                     self._find(f"a frozen owner could not be taken over: {next_owner.said}")
                     return False
                 before = self._sent_by(frozen)
