@@ -38,7 +38,7 @@ LEAVE_SECONDS: Final = 10.0
 CANCELLED_SHARE: Final = 0.15
 _STORE_FILES: Final = ("", "-wal", "-shm")
 _STOPPED_IN_A_COMMIT: Final = f"{StoreBusy.__name__}: "
-"""How it begins what a next owner says while SQLite's write lock is a stopped process's: refused."""
+"""So a next owner's refusal begins while a stopped process holds SQLite's write lock."""
 _ENDS: Final[dict[Blow, frozenset[int]]] = {
     Blow.TERM: frozenset({End.OVER}),
     Blow.TERM_TWICE: frozenset({End.OVER, End.STOPPED, -signal.SIGTERM}),
