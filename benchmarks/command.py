@@ -156,8 +156,10 @@ class _Measurement:
             told.append(found(goal, self._runs.of(goal.name, goal.sides), quick=self._quick))
             if not self._asked.json:
                 self._say(*in_words(told[-1], quick=self._quick))
-        unmeasured = self._keep(told) if self._whole else {}
-        if self._asked.keep and not self._whole:
+        unmeasured: dict[str, str] = {}
+        if self._whole:
+            unmeasured = self._keep(told)
+        elif self._asked.keep:
             page.renew(told)
         self.progress.end()
         if self._asked.json:

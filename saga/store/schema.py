@@ -243,6 +243,17 @@ _SORTED_OF_KEY_WITH_INSTANTS = (
     " (exclusion_key, status, state, mode, priority, total_trades, id, created_at, completed_at)"
     " WHERE exclusion_key IS NOT NULL",
 )
+
+
+def _sorted_anew(of_all: tuple[str, ...], of_key: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what puts these indexes, of what is at rest, in the place of the sorted ones."""
+    return (
+        *_DROP_SORTED,
+        *(f"{index} WHERE {_AT_REST}" for index in of_all),
+        *(f"{index} AND {_AT_REST}" for index in of_key),
+    )
+
+
 # Spelled out with OR, by which SQLite sees that `status = 'stuck'` is among them.
 _WORTH_FINDING = (
     "status = 'partial' OR status = 'error' OR status = 'unknown' OR status = 'not_sent'"
@@ -339,11 +350,7 @@ MIGRATIONS: Final = (
     Migration(
         number=8,
         name="what is in flight is in no sorted index, which each of its records would move",
-        up=(
-            *_DROP_SORTED,
-            *(f"{index} WHERE {_AT_REST}" for index in _SORTED),
-            *(f"{index} AND {_AT_REST}" for index in _SORTED_OF_KEY),
-        ),
+        up=_sorted_anew(_SORTED, _SORTED_OF_KEY),
         down=(*_DROP_SORTED, *_SORTED, *_SORTED_OF_KEY),
     ),
     Migration(
@@ -380,15 +387,7 @@ MIGRATIONS: Final = (
     Migration(
         number=12,
         name="the sorted indexes hold the instants that spans of time ask for",
-        up=(
-            *_DROP_SORTED,
-            *(f"{index} WHERE {_AT_REST}" for index in _SORTED_WITH_INSTANTS),
-            *(f"{index} AND {_AT_REST}" for index in _SORTED_OF_KEY_WITH_INSTANTS),
-        ),
-        down=(
-            *_DROP_SORTED,
-            *(f"{index} WHERE {_AT_REST}" for index in _SORTED),
-            *(f"{index} AND {_AT_REST}" for index in _SORTED_OF_KEY),
-        ),
+        up=_sorted_anew(_SORTED_WITH_INSTANTS, _SORTED_OF_KEY_WITH_INSTANTS),
+        down=_sorted_anew(_SORTED, _SORTED_OF_KEY),
     ),
 )
